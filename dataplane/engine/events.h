@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/time.h"
+#include "common/units.h"
+
+namespace penstock::engine {
+
+/// One GSO batch in the caller's buffer: `size` bytes, cut into datagrams of `segment_size`; the last may be shorter.
+struct Transmit {
+  std::size_t size = 0;
+  std::size_t segment_size = 0;
+};
+
+/// What a receive batch told the driver.
+struct BatchOutcome {
+  std::uint32_t authentic = 0;    // datagrams whose tag was right and whose number was new
+  bool newest_authentic = false;  // one of them carried the lane's largest number so far: its source address is good
+};
+
+/// Why an engine gave up, or the peer said it did. On the wire in CLOSE.
+enum class TransportError : std::uint8_t {
+  none = 0,             // orderly close
+  protocol_violation,   // well-sealed nonsense: malformed frame, DATA across a slab boundary
+  credit_exceeded,      // DATA beyond the credit or the manifest
+  acknowledged_unsent,  // ACK of a number never sent (optimistic ACK)
+  control_overflow,     // CONTROL bytes beyond the reassembly bound
+  open_failures,        // too many datagrams that did not open under these keys; a fresh key exchange is due
+  numbers_exhausted,
+  cancelled,  // the session asked for it
+};
+std::string_view to_string(TransportError error);
+
+/// The sender needs these bytes in its window soon.
+struct Prefetch {
+  TransferRange range;
+};
+/// In order and exactly once: whole messages as given to the other end's queue_control.
+struct ControlReceived {
+  std::vector<std::byte> message;
+};
+/// Everything that was offered so far is acknowledged (sender), or has arrived (receiver). May come again after more
+/// was offered, or after a repair round.
+struct Drained {
+  TransferOffset end;
+};
+/// The first authentic datagram of the peer arrived: UDP gets through in its direction.
+struct PeerHeard {};
+/// The lane is over; nothing more is sent but CLOSE. `by_peer`: it told us so.
+struct Closed {
+  TransportError error = TransportError::none;
+  bool by_peer = false;
+};
+
+using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, Closed>;
+using ReceiverEvent = std::variant<ControlReceived, Drained, PeerHeard, Closed>;
+
+/// What holds a sender back at the moment (DESIGN section 4).
+enum class SenderLimit : std::uint8_t { nothing_to_send, source, cwnd, pacing, receiver_credit };
+
+/// Counters of one lane since its start; cheap to copy.
+struct LaneStats {
+  std::uint64_t packets_sent = 0;
+  std::uint64_t packets_received = 0;     // authentic and new
+  std::uint64_t packets_lost = 0;         // declared lost, spurious ones taken back
+  std::uint64_t packets_duplicate = 0;    // stopped by the replay window
+  std::uint64_t packets_unauthentic = 0;  // tag wrong
+  std::uint64_t packets_malformed = 0;    // dropped before opening
+  std::uint64_t bytes_sent = 0;           // UDP payload
+  std::uint64_t bytes_received = 0;
+  std::uint64_t payload_bytes_sent = 0;  // file bytes, repeats included
+  std::uint64_t payload_bytes_retransmitted = 0;
+  std::uint64_t payload_bytes_received = 0;  // new file bytes
+  std::uint64_t payload_bytes_duplicate = 0;
+  std::uint64_t packets_refused_by_sink = 0;  // store() had no room
+  std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
+  std::uint64_t key_updates = 0;
+  std::uint64_t spurious_losses = 0;
+  std::uint64_t pto_count = 0;  // probe time-outs fired
+  Duration rtt_smoothed{};
+  Duration rtt_min{};
+  std::uint64_t cwnd = 0;  // bytes
+  std::uint64_t bytes_in_flight = 0;
+  DataRate pacing_rate;
+  SenderLimit limit = SenderLimit::nothing_to_send;
+  std::optional<TimePoint> last_heard;  // last authentic datagram
+};
+
+}  // namespace penstock::engine

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "common/crypto/aead.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/units.h"
+
+namespace penstock::engine {
+
+// Specification: both ends must agree (PROTOCOL section 2, dataplane/README).
+inline constexpr std::size_t data_header_size = 19;     // first byte, connection id, packet number, transfer offset
+inline constexpr std::size_t frames_header_size = 13;   // the same without the offset
+inline constexpr std::size_t packet_overhead_max = 36;  // room kept for header and tag
+inline constexpr std::size_t udp_payload_min = 1200;    // RFC 8899 BASE_PLPMTU; every path is taken to carry it
+inline constexpr std::size_t udp_payload_limit = 65507;
+/// A DATA datagram never crosses a multiple of this in transfer space, so it always lies within one slab.
+inline constexpr std::uint64_t slab_size = 1 * MiB;
+static_assert(data_header_size + crypto::aead_tag_size <= packet_overhead_max);
+
+/// What protects one lane at one end; consumed by the engine's constructor.
+struct LaneKeys {
+  const crypto::AeadBackend* backend = nullptr;  // static lifetime
+  crypto::Secret32 send_secret;                  // epoch 0 of the direction that this end seals
+  crypto::Secret32 receive_secret;               // epoch 0 of the direction that this end opens
+  ConnectionId peer_id;                          // put on what we send
+  ConnectionId own_id;                           // expected on what we receive
+};
+
+enum class Congestion : std::uint8_t { cubic, fixed };  // bbr and scavenger: issue "long and lossy"
+enum class ChunkOrder : std::uint8_t { sequential, shuffled };
+
+struct SenderConfig {
+  std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram, until PMTU search moves it
+  Congestion congestion = Congestion::cubic;
+  std::optional<DataRate> rate;  // IP bytes, repeats included; the target of `fixed`, a cap elsewhere
+  std::size_t ip_overhead = 28;  // IPv4 and UDP headers, counted by rates; 48 with IPv6
+  Duration initial_rtt = std::chrono::milliseconds{100};      // the control channel's own, where it is known
+  std::uint64_t initial_credit = 1 * MiB;                     // both ends use the same; before the first CREDIT arrives
+  ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
+  std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // PROTOCOL section 2: at most this many an epoch
+};
+
+struct ReceiverConfig {
+  std::size_t udp_payload_size = udp_payload_min;
+  std::size_t ip_overhead = 28;
+  Duration initial_rtt = std::chrono::milliseconds{100};
+  std::uint64_t initial_credit = 1 * MiB;
+  std::uint64_t key_update_packets = std::uint64_t{1} << 22;
+  bool hello_until_heard = false;  // pull: repeat a UDP hello until the sender's first datagram arrives
+};
+
+}  // namespace penstock::engine

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/events.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/sink_window.h"
+
+namespace penstock::engine {
+
+/// The receiving half of one lane: datagrams and time in; file bytes into lent slabs, acknowledgements, events and a
+/// deadline out. Driven like Sender: inputs, then poll_transmit, poll_event, poll_timeout.
+/// Threads: one owner. Allocates nothing per packet in steady state.
+class Receiver {
+ public:
+  Receiver(const ReceiverConfig& config, LaneKeys keys, Rng rng);
+  ~Receiver();
+  Receiver(Receiver&&) noexcept;
+  Receiver& operator=(Receiver&&) noexcept;
+
+  /// The peer's address is known: acknowledging, or saying hello, may begin.
+  void open_path(TimePoint now);
+
+  /// One receive batch: equal segments (GRO). DATA is opened from `batch` into `window`, all else in place.
+  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                SinkWindow& window);
+  void handle_timeout(TimePoint now);
+
+  /// One or a few datagrams: ACKs with credit, CONTROL, hello. `window` is asked for its room.
+  std::optional<Transmit> poll_transmit(TimePoint now, const SinkWindow& window, std::span<std::byte> buffer);
+  std::optional<ReceiverEvent> poll_event();
+  [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
+
+  /// The manifest describes transfer space below `end`: credit never passes it. Never shrinks.
+  void expect(TransferOffset end);
+  /// The manifest is complete. Requires: equal to the last expect.
+  void finish(TransferOffset end);
+  /// These bytes are here already, or are not wanted: not waited for; arriving all the same they are dropped.
+  void withhold(TransferRange range);
+  /// Repair: these bytes are to arrive again.
+  void forget(TransferRange range);
+  /// The sink's room grew: credit may follow.
+  void on_sink_room(TimePoint now);
+  /// SO_RXQ_OVFL of our socket, as a running total; reported in ACKs.
+  void on_socket_drops(std::uint64_t total);
+
+  [[nodiscard]] bool queue_control(std::span<const std::byte> message);
+  void close(TransportError reason);
+
+  [[nodiscard]] const LaneStats& stats() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace penstock::engine

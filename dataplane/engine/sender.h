@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/events.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/source_window.h"
+
+namespace penstock::engine {
+
+/// The sending half of one lane: datagrams, file bytes and time in; datagrams, events and a deadline out.
+/// After a batch of inputs at one `now`: poll_transmit, then poll_event, each until nullopt, then poll_timeout. `now`
+/// never decreases; an early or repeated handle_timeout is harmless. Nothing is sent before `open_path`.
+/// Copies nothing but ciphertext: plaintext is borrowed from `window` and sealed straight into `buffer`. A datagram
+/// that left poll_transmit has spent its number: the driver sends those bytes, or loses them. Source: RFC 9000, RFC
+/// 9002 as narrowed by PROTOCOL sections 2-4. Threads: one owner. Allocates nothing per packet in steady state.
+class Sender {
+ public:
+  Sender(const SenderConfig& config, LaneKeys keys, Rng rng);
+  ~Sender();
+  Sender(Sender&&) noexcept;
+  Sender& operator=(Sender&&) noexcept;
+
+  /// The peer's address is known: sending may begin.
+  void open_path(TimePoint now);
+
+  /// One receive batch: equal segments (GRO, the last may be shorter), opened in place, hence mutable.
+  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size);
+  void handle_timeout(TimePoint now);
+
+  /// A GSO batch into `buffer` (at least one full datagram, udp_payload_limit bytes to fill batches); nullopt when
+  /// nothing may leave now. Ranges not resident in `window` become prefetch events and are skipped, not waited for.
+  std::optional<Transmit> poll_transmit(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  std::optional<SenderEvent> poll_event();
+  [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
+
+  /// Transfer space below `end` exists and may be sent. Never shrinks.
+  void offer(TransferOffset end);
+  /// No byte will follow `end`; Requires: equal to the last offer.
+  void finish(TransferOffset end);
+  /// The far end has these bytes, or wants none of them: they are not sent (any more).
+  void withhold(TransferRange range);
+  /// Repair: send these bytes again, whatever was acknowledged.
+  void resend(TransferRange range);
+  /// More bytes came into the window: poll_transmit is worth calling again.
+  void on_source_ready();
+
+  /// Queues a message for the peer, reliably and in order, in CONTROL frames. False: the queue bound (control_queue_max
+  /// bytes) is reached; the message still goes by TCP.
+  [[nodiscard]] bool queue_control(std::span<const std::byte> message);
+  /// Says goodbye (CLOSE, repeated on answerless input) and goes quiet.
+  void close(TransportError reason);
+
+  /// All bytes below it are acknowledged or withheld: the window may forget them.
+  [[nodiscard]] TransferOffset oldest_unacknowledged() const;
+  /// The next never-sent byte: read-ahead starts here.
+  [[nodiscard]] TransferOffset frontier() const;
+  /// Bytes of transfer space worth keeping resident for repeats: about one bandwidth-delay product.
+  [[nodiscard]] std::uint64_t retention_target() const;
+  [[nodiscard]] const LaneStats& stats() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace penstock::engine
