@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "common/units.h"
@@ -30,6 +31,10 @@ class SinkWindow {
 
   /// Bytes that the window could take beyond those handed to it so far: free slabs. The receiver's credit follows it.
   [[nodiscard]] virtual std::uint64_t room() const = 0;
+
+  /// Called by the driver when the lane has been quiet for some milliseconds: hand partly filled slabs on, so that what
+  /// has arrived becomes durable.
+  virtual void on_quiet() = 0;
 };
 
 }  // namespace penstock::engine

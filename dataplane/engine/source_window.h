@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "common/units.h"
@@ -17,6 +18,13 @@ class SourceWindow {
   /// of a slab or of the space. Empty: not resident now. The view lives until the sender's current poll_transmit
   /// returns.
   [[nodiscard]] virtual std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) = 0;
+
+  /// Called by the driver with the sender's prefetch events: start reading these bytes, if they are not there yet.
+  virtual void prefetch(TransferRange range) = 0;
+
+  /// Called by the driver once a turn in which the sender moved: read ahead from `frontier`; what lies below
+  /// `oldest_unacknowledged` may go, of the rest keep about `retention` bytes for repeats.
+  virtual void on_progress(TransferOffset frontier, TransferOffset oldest_unacknowledged, std::uint64_t retention) = 0;
 };
 
 }  // namespace penstock::engine
