@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 
 #include "common/crypto/aead.h"
-#include "common/crypto/secret_bytes.h"
+#include "common/crypto/key_schedule.h"
+#include "common/time.h"
 #include "common/units.h"
 
 namespace penstock::engine {
@@ -23,8 +25,8 @@ static_assert(data_header_size + crypto::aead_tag_size <= packet_overhead_max);
 /// What protects one lane at one end; consumed by the engine's constructor.
 struct LaneKeys {
   const crypto::AeadBackend* backend = nullptr;  // static lifetime
-  crypto::Secret32 send_secret;                  // epoch 0 of the direction that this end seals
-  crypto::Secret32 receive_secret;               // epoch 0 of the direction that this end opens
+  crypto::TrafficSecret send_secret;             // epoch 0 of the direction that this end seals
+  crypto::TrafficSecret receive_secret;          // epoch 0 of the direction that this end opens
   ConnectionId peer_id;                          // put on what we send
   ConnectionId own_id;                           // expected on what we receive
 };
