@@ -1,0 +1,60 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <cstdint>
+#include <functional>
+
+#include "common/result.h"
+#include "common/time.h"
+#include "control/gate/client_exchange.h"
+#include "control/gate/daemon_exchange.h"
+#include "control/gate/rate_limiter.h"
+#include "control/gate/tls_channel.h"
+
+namespace penstock::control {
+
+/// Client: runs the whole key exchange on a fresh channel. On success the channel is proven and carries requests; on
+/// failure it is to be dropped. `offer.uuid` or `offer.token` says who comes.
+/// Errors: those of ClientExchange and of the channel; TIMED_OUT after `timeout`.
+asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer,
+                                                   Duration timeout = gate_timeout);
+
+/// What the gate counts; names are those of the metrics. One owner.
+struct GateCounters {
+  std::uint64_t penstock_gate_strangers_total = 0;  // connections that did not speak penstock
+  std::uint64_t penstock_gate_busy_total = 0;       // turned away, the signer's queue being full
+  std::uint64_t penstock_gate_timeouts_total = 0;   // no proof within 10 s
+  std::uint64_t penstock_gate_refused_total = 0;    // key exchanges refused, for whatever reason
+  std::uint64_t penstock_gate_admitted_total = 0;
+  std::uint64_t penstock_gate_enrolled_total = 0;
+};
+
+/// What admits clients for one daemon. Everything borrowed outlives it. One owner: the control thread.
+struct Gatekeeper {
+  Registry* registry = nullptr;
+  HandshakeExecutor* signer = nullptr;
+  RateLimiter limiter;
+  GateCounters counters;
+  std::function<UnixSeconds()> wall_clock;     // for expiry and records
+  std::function<TimePoint()> monotonic_clock;  // for the rate limit
+  /// One line for the daemon's log: info level; escaped, no newline; names the peer's address.
+  std::function<void(std::string_view line)> log;
+};
+
+/// Daemon: TLS, then the key exchange, within 10 s in all; counts and logs what fails. nullptr when the peer was not
+/// let in: it has been told what it may hear, and the connection is closed.
+/// `make_offer` is called once, after TLS, so that connection ids are reserved for real clients alone; ids of an offer
+/// that came to nothing are the caller's to release.
+struct Admitted {
+  TlsChannel channel;
+  DaemonSession session;
+};
+asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socket, const TlsContext& context,
+                                                     Gatekeeper& gatekeeper, std::function<DaemonOffer()> make_offer);
+
+/// The Envelope that tells a peer of `error` (code, message, path), and back: unknown numbers become INTERNAL; side is
+/// remote; the message is cut to 1 KiB.
+proto::Envelope failure_envelope(const Error& error);
+Error error_of_failure(const proto::Failure& failure);
+
+}  // namespace penstock::control

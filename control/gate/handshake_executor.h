@@ -1,0 +1,38 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/thread_pool.hpp>
+#include <atomic>
+#include <cstddef>
+#include <functional>
+
+#include "common/result.h"
+
+namespace penstock::control {
+
+/// Where RSA signatures (2.5 ms each) are made: one thread of low priority (nice 10) behind a bounded queue, so that a
+/// crowd of strangers at the gate costs the sessions inside nothing but a share of one core.
+/// Threads: async_run may be called from any; the destructor from none of its jobs, after the callers have ended.
+class HandshakeExecutor {
+ public:
+  /// Tuning: 64 waiting handshakes are 0.2 s of work; more would only outlive their clients' patience.
+  static constexpr std::size_t queue_max_default = 64;
+  explicit HandshakeExecutor(std::size_t queue_max = queue_max_default);
+  /// Lets the job that runs end, drops the others.
+  ~HandshakeExecutor();
+  HandshakeExecutor(const HandshakeExecutor&) = delete;
+  HandshakeExecutor& operator=(const HandshakeExecutor&) = delete;
+
+  /// Runs `work` on the thread and resumes the caller on its own executor. SERVER_BUSY, without running anything, when
+  /// `queue_max` jobs wait or run. `work` must own what it uses: it may run after a destroyed caller.
+  asio::awaitable<Status> async_run(std::function<void()> work);
+  /// Jobs waiting or running.
+  [[nodiscard]] std::size_t load() const { return load_.load(std::memory_order_relaxed); }
+
+ private:
+  const std::size_t queue_max_;
+  std::atomic<std::size_t> load_{0};
+  asio::thread_pool pool_;
+};
+
+}  // namespace penstock::control
