@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "dataplane/storage/manifest_entry.h"
+
+namespace penstock::storage {
+
+/// Judges a manifest entry by entry while it streams in: a peer wrote it. Per root: the root itself first (empty path),
+/// then strictly ascending component-wise, each entry's parent being a directory seen before. So duplicates, a file
+/// used as a directory and anything beneath a link are refused. Roots ascend without gaps and number `roots`.
+/// Also refused: bad components and reserved names (PATH_REFUSED, NAME_TOO_LONG), sizes or a sum past 2^48 - 1, mode
+/// bits outside 0777, mtime more than 2^53 s from 1970 is impossible in ns so any int64 is taken, links without or with
+/// an over-long target, holes out of order or outside the file, and fields that the type has not.
+/// Memory: the open directories' paths, O(depth). Source: PROTOCOL section 1, "Manifest". Threads: one owner.
+class ManifestValidator {
+ public:
+  explicit ManifestValidator(std::uint32_t roots);
+
+  /// PATH_REFUSED or NAME_TOO_LONG naming the entry; after an error the manifest is not to be trusted any further.
+  [[nodiscard]] Status accept(const ManifestEntry& entry);
+  /// The manifest says that it is complete: every root must have come, and the counts must agree.
+  [[nodiscard]] Status finish(std::uint64_t entries, std::uint64_t bytes) const;
+
+  [[nodiscard]] std::uint64_t entries() const { return entries_; }
+  /// Sum of the sizes: the end of transfer space so far.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  [[nodiscard]] Status check_place(const ManifestEntry& entry) const;
+
+  std::uint32_t roots_;
+  std::uint64_t entries_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint32_t root_ = 0;                     // of the last entry, if any
+  std::string last_path_;                      // of the last entry
+  std::vector<std::size_t> open_directories_;  // lengths of last_path_'s prefixes that are directories, ascending
+};
+
+}  // namespace penstock::storage

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "common/bytes/interval_set.h"
+#include "common/units.h"
+#include "dataplane/engine/sink_window.h"
+#include "dataplane/storage/slab_pool.h"
+
+namespace penstock::storage {
+
+/// A slab on its way from the worker to the writing strand.
+struct FilledSlab {
+  TransferOffset base;  // a multiple of slab_bytes; memory of byte x of transfer space is at x - base
+  Slab slab;
+  std::vector<bytes::Interval> runs;  // transfer space, ascending: the bytes that are there
+};
+
+/// The worker's half of a sink: slabs open for writing, by place in transfer space.
+/// A slab is handed on when all bytes that can still come for it have come, when it must make room (the one touched
+/// longest ago goes first), or on_quiet. At most half of what the account may hold stays open partly filled.
+/// Threads: the lane's worker.
+class SlabSinkWindow final : public engine::SinkWindow {
+ public:
+  using HandOver = std::function<void(FilledSlab)>;
+
+  SlabSinkWindow(SlabAccount& slabs, HandOver hand_over);
+
+  [[nodiscard]] std::span<std::byte> lend(TransferOffset at, std::size_t length) override;
+  void commit(TransferOffset at, std::size_t length) override;
+  [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override;
+  [[nodiscard]] std::uint64_t room() const override;
+  void on_quiet() override { flush(); }
+
+  /// Hands every open slab on.
+  void flush();
+  /// These bytes will not come: slabs need not wait for them. Ranges may be forgotten again (repair: expect_again).
+  void withhold(TransferRange range);
+  void expect_again(TransferRange range);
+  /// Transfer space ends here.
+  void finish(TransferOffset end) { end_ = end; }
+  [[nodiscard]] std::size_t open_slabs() const { return open_.size(); }
+
+ private:
+  struct Open {
+    Slab slab;
+    bytes::IntervalSet received;
+    std::uint64_t touched = 0;  // value of turn_ at the last commit
+  };
+  void note(TransferOffset at, std::size_t length, Open& open);
+  [[nodiscard]] bool complete(std::uint64_t number, const Open& open) const;
+  void hand_on(std::map<std::uint64_t, Open>::iterator which);
+  void evict_one();
+
+  SlabAccount& slabs_;
+  HandOver hand_over_;
+  std::map<std::uint64_t, Open> open_;  // by slab number
+  bytes::IntervalSet withheld_;
+  std::optional<TransferOffset> end_;
+  std::uint64_t turn_ = 0;
+};
+
+}  // namespace penstock::storage
