@@ -76,6 +76,7 @@ class IntervalSet {
  private:
   [[nodiscard]] std::size_t first_ending_after(std::uint64_t value) const;
   void open_slot(std::size_t index);
+  void make_room();
   void close_slots(std::size_t index, std::size_t slots);
 
   std::vector<Interval> buffer_;  // entries live in [head_, head_ + count_); room on both sides

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "common/crypto/aead.h"
+
+namespace penstock::crypto {
+
+// The implementations, for aead.cpp alone; everyone else asks aead_backends(). Each lives for the whole process.
+
+/// AES-256-GCM and ChaCha20-Poly1305 by OpenSSL's EVP; always usable.
+const AeadBackend& openssl_aes_backend();
+const AeadBackend& openssl_chacha_backend();
+/// ChaCha20-Poly1305 by libsodium; always usable.
+const AeadBackend& libsodium_backend();
+/// AES-256-GCM by intel-ipsec-mb; nullptr where the build or the CPU has it not (AES-NI, PCLMULQDQ and AVX needed).
+const AeadBackend* ipsec_mb_backend();
+
+}  // namespace penstock::crypto

@@ -1,0 +1,8 @@
+#include "common/crypto/aead_backends.h"
+
+namespace penstock::crypto {
+
+// Compiled where intel-ipsec-mb does not exist: any processor but x86-64.
+const AeadBackend* ipsec_mb_backend() { return nullptr; }
+
+}  // namespace penstock::crypto
