@@ -1,14 +1,15 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 
 #include "common/result.h"
+#include "common/unique_fd.h"
 #include "common/units.h"
 #include "dataplane/io/endpoint.h"
-
-struct mmsghdr;  // <sys/socket.h>
 
 namespace penstock::io {
 
@@ -51,11 +52,8 @@ class UdpSocket {
   /// Port 0: the kernel picks. `[::]` on a host without IPv6 becomes 0.0.0.0. Error: IO_ERROR, "cannot bind udp
   /// ADDRESS: REASON" (a daemon makes exit 3 of it, CLI.md section 5).
   static Result<UdpSocket> bind(const Endpoint& local, const UdpSocketOptions& options = {});
-  ~UdpSocket();
-  UdpSocket(UdpSocket&& other) noexcept;
-  UdpSocket& operator=(UdpSocket&& other) noexcept;
 
-  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
   /// AF_INET or AF_INET6.
   [[nodiscard]] int family() const { return family_; }
   [[nodiscard]] const Endpoint& local() const { return local_; }
@@ -70,14 +68,14 @@ class UdpSocket {
 
  private:
   UdpSocket() = default;
-  int fd_ = -1;
+  UniqueFd fd_;
   int family_ = 0;
   Endpoint local_;
   bool gso_ = false;
   bool gro_ = false;
   std::size_t receive_buffer_ = 0;
   std::size_t send_buffer_ = 0;
-  DatagramCalls* calls_ = nullptr;
+  DatagramCalls* calls_ = &DatagramCalls::kernel();
 };
 
 /// Binds UDP at `local`; where its port is 0, `bind_companion` is then asked to take the same number (for TCP: CLI.md,

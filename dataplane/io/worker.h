@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/result.h"
@@ -20,6 +21,9 @@
 #include "dataplane/io/udp_socket.h"
 
 namespace penstock::io {
+
+class Lane;
+class WorkerLoop;
 
 struct WorkerConfig {
   /// One socket each; empty: a client's single socket, any address, any port.
@@ -46,7 +50,8 @@ struct WorkerCounters {
   std::uint64_t datagrams_refused = 0;  // the kernel would not send them (no route, too large): counted lost
   std::uint64_t send_blocked = 0;       // times a full send buffer made batches wait
   std::uint64_t gso_fallbacks = 0;      // paths on which batches are sent one by one
-  bool gso = false;                     // tried on all sockets that it was not switched off for
+  std::uint64_t timers_overdue = 0;  // an engine wanted a time-out again that it had just been given: a fault of ours
+  bool gso = false;                  // tried on all sockets that it was not switched off for
   bool gro = false;
 };
 
@@ -72,7 +77,8 @@ class Worker {
   [[nodiscard]] WorkerCounters counters() const;
 
   /// `own` is the id that the peer puts on what it sends (LaneKeys::own_id). Requires: no other lane of this worker has
-  /// it. `peer`: where to send; nullopt: learnt. The path is opened as soon as the peer is known.
+  /// it. `peer`: where to send; nullopt: learnt. The path is opened as soon as the peer is known; never, if no socket
+  /// of this worker reaches it (IPv6 on a host without).
   void add_sender(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
                   std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer);
   void add_receiver(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
@@ -91,9 +97,13 @@ class Worker {
   void post(std::function<void()> act);
 
  private:
-  class Loop;
-  explicit Worker(std::unique_ptr<Loop> loop);
-  std::unique_ptr<Loop> loop_;
+  Worker(std::unique_ptr<WorkerLoop> loop, const WorkerConfig& config);
+  void add(std::shared_ptr<Lane> lane, std::optional<Endpoint> peer);
+  std::unique_ptr<WorkerLoop> loop_;  // outlives the thread that runs it
+  std::vector<Endpoint> local_endpoints_;
+  Duration stats_interval_;
+  Duration quiet_after_;
+  std::thread thread_;
 };
 
 }  // namespace penstock::io

@@ -1,0 +1,134 @@
+#include "dataplane/io/lane.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace penstock::io {
+
+Lane::Lane(ConnectionId own, std::shared_ptr<LaneObserver> observer, const Timing& timing)
+    : id_(own), observer_(std::move(observer)), timing_(timing) {
+  PENSTOCK_CHECK(observer_ != nullptr);
+}
+
+Lane::~Lane() = default;
+
+void Lane::open_path(TimePoint now, const Path& path, Port& port) {
+  PENSTOCK_CHECK(!path_);
+  path_ = path;
+  port_ = &port;
+  open_engine_path(now);
+}
+
+void Lane::deliver(TimePoint now) {
+  deliver_events();
+  if (activity() == reported_activity_) return;
+  if (!stats_at_) stats_at_ = last_report_ ? std::max(*last_report_ + timing_.stats_interval, now) : now;
+  if (*stats_at_ <= now) report_stats(now);
+}
+
+std::optional<TimePoint> Lane::deadline() const {
+  std::optional<TimePoint> earliest = engine_timeout();
+  for (const auto& other : {quiet_at_, stats_at_}) {
+    if (other && (!earliest || *other < *earliest)) earliest = other;
+  }
+  return earliest;
+}
+
+void Lane::handle_due(TimePoint now) {
+  served_until_ = now;
+  if (const auto due = engine_timeout(); due && *due <= now) handle_engine_timeout(now);
+  if (quiet_at_ && *quiet_at_ <= now) {
+    quiet_at_.reset();
+    on_quiet();
+  }
+  if (stats_at_ && *stats_at_ <= now) report_stats(now);
+}
+
+void Lane::say_goodbye() {
+  observer_->on_stats(stats());
+  observer_->on_lane_gone();
+}
+
+std::uint64_t Lane::activity() const { return stats().packets_sent + stats().packets_received; }
+
+void Lane::report_stats(TimePoint now) {
+  observer_->on_stats(stats());
+  reported_activity_ = activity();
+  last_report_ = now;
+  stats_at_.reset();
+}
+
+SenderLane::SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
+                       std::shared_ptr<LaneObserver> observer, const Timing& timing)
+    : Lane(own, std::move(observer), timing), sender_(std::move(sender)), window_(std::move(window)) {
+  PENSTOCK_CHECK(window_ != nullptr);
+}
+
+engine::BatchOutcome SenderLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                                  std::uint64_t /*socket_drops*/) {
+  return sender_.handle_datagrams(now, batch, segment_size);
+}
+
+std::optional<engine::Transmit> SenderLane::poll_transmit(TimePoint now, std::span<std::byte> buffer) {
+  return sender_.poll_transmit(now, *window_, buffer);
+}
+
+void SenderLane::open_engine_path(TimePoint now) { sender_.open_path(now); }
+
+void SenderLane::deliver_events() {
+  while (auto event = sender_.poll_event()) {
+    if (const auto* wanted = std::get_if<engine::Prefetch>(&*event)) {
+      window_->prefetch(wanted->range);
+    } else {
+      observer().on_event(*event);
+    }
+  }
+  const TransferOffset frontier = sender_.frontier();
+  const TransferOffset oldest = sender_.oldest_unacknowledged();
+  if (frontier == frontier_told_ && oldest == oldest_told_) return;
+  frontier_told_ = frontier;
+  oldest_told_ = oldest;
+  window_->on_progress(frontier, oldest, sender_.retention_target());
+}
+
+void SenderLane::handle_engine_timeout(TimePoint now) { sender_.handle_timeout(now); }
+std::optional<TimePoint> SenderLane::engine_timeout() const { return sender_.poll_timeout(); }
+const engine::LaneStats& SenderLane::stats() const { return sender_.stats(); }
+
+ReceiverLane::ReceiverLane(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
+                           std::shared_ptr<LaneObserver> observer, const Timing& timing)
+    : Lane(own, std::move(observer), timing), receiver_(std::move(receiver)), window_(std::move(window)) {
+  PENSTOCK_CHECK(window_ != nullptr);
+}
+
+engine::BatchOutcome ReceiverLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                                    std::uint64_t socket_drops) {
+  if (!socket_drops_before_) socket_drops_before_ = socket_drops;
+  if (const std::uint64_t drops = socket_drops - *socket_drops_before_; drops != socket_drops_told_) {
+    socket_drops_told_ = drops;
+    receiver_.on_socket_drops(drops);
+  }
+  const std::uint64_t before = receiver_.stats().payload_bytes_received;
+  const auto outcome = receiver_.handle_datagrams(now, batch, segment_size, *window_);
+  if (receiver_.stats().payload_bytes_received != before) note_new_bytes(now);
+  return outcome;
+}
+
+std::optional<engine::Transmit> ReceiverLane::poll_transmit(TimePoint now, std::span<std::byte> buffer) {
+  return receiver_.poll_transmit(now, *window_, buffer);
+}
+
+void ReceiverLane::open_engine_path(TimePoint now) { receiver_.open_path(now); }
+
+void ReceiverLane::deliver_events() {
+  while (const auto event = receiver_.poll_event()) observer().on_event(*event);
+}
+
+void ReceiverLane::handle_engine_timeout(TimePoint now) { receiver_.handle_timeout(now); }
+std::optional<TimePoint> ReceiverLane::engine_timeout() const { return receiver_.poll_timeout(); }
+const engine::LaneStats& ReceiverLane::stats() const { return receiver_.stats(); }
+void ReceiverLane::on_quiet() { window_->on_quiet(); }
+
+}  // namespace penstock::io

@@ -1,0 +1,139 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/receiver.h"
+#include "dataplane/engine/sender.h"
+#include "dataplane/engine/sink_window.h"
+#include "dataplane/engine/source_window.h"
+#include "dataplane/io/lane_observer.h"
+#include "dataplane/io/send_queue.h"
+
+namespace penstock::io {
+
+class Port;
+
+/// One engine with its window, observer and path, as the worker's loop sees it: the same for both directions.
+/// Threads: the worker's.
+class Lane {
+ public:
+  struct Timing {
+    Duration stats_interval;
+    Duration quiet_after;
+  };
+
+  Lane(ConnectionId own, std::shared_ptr<LaneObserver> observer, const Timing& timing);
+  virtual ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  [[nodiscard]] ConnectionId id() const { return id_; }
+  [[nodiscard]] const std::optional<Path>& path() const { return path_; }
+  [[nodiscard]] Port* port() const { return port_; }
+  /// Where to send is known from now on. Requires: `port`'s socket reaches it.
+  void open_path(TimePoint now, const Path& path, Port& port);
+
+  /// `socket_drops`: the running total of the socket that the batch came by.
+  virtual engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                                std::uint64_t socket_drops) = 0;
+  virtual std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) = 0;
+  /// Events go to window and observer, statistics to the observer when they are due.
+  void deliver(TimePoint now);
+  /// Earliest moment at which `handle_due` has something to do. Nullopt: nothing until something arrives.
+  [[nodiscard]] std::optional<TimePoint> deadline() const;
+  void handle_due(TimePoint now);
+  /// The last `now` of handle_due: a deadline before it has been served.
+  [[nodiscard]] std::optional<TimePoint> served_until() const { return served_until_; }
+  /// The last statistics, then on_lane_gone; nothing is delivered afterwards.
+  void say_goodbye();
+
+  virtual engine::Sender* sender() { return nullptr; }
+  virtual engine::Receiver* receiver() { return nullptr; }
+
+  // The loop's own marks.
+  std::optional<std::size_t> heap_index;
+  bool runnable = false;  // in the run queue
+  bool waiting = false;   // for its socket to become writable
+
+ protected:
+  virtual void open_engine_path(TimePoint now) = 0;
+  virtual void deliver_events() = 0;
+  virtual void handle_engine_timeout(TimePoint now) = 0;
+  [[nodiscard]] virtual std::optional<TimePoint> engine_timeout() const = 0;
+  [[nodiscard]] virtual const engine::LaneStats& stats() const = 0;
+  virtual void on_quiet() {}
+
+  LaneObserver& observer() { return *observer_; }
+  void note_new_bytes(TimePoint now) { quiet_at_ = now + timing_.quiet_after; }
+
+ private:
+  [[nodiscard]] std::uint64_t activity() const;
+  void report_stats(TimePoint now);
+
+  ConnectionId id_;
+  std::shared_ptr<LaneObserver> observer_;
+  Timing timing_;
+  std::optional<Path> path_;
+  Port* port_ = nullptr;
+  std::optional<TimePoint> quiet_at_;  // set while new bytes have not been followed by quiet
+  std::optional<TimePoint> stats_at_;  // set while the observer does not know the latest
+  std::optional<TimePoint> last_report_;
+  std::uint64_t reported_activity_ = 0;
+  std::optional<TimePoint> served_until_;
+};
+
+class SenderLane final : public Lane {
+ public:
+  SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
+             std::shared_ptr<LaneObserver> observer, const Timing& timing);
+  engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                        std::uint64_t socket_drops) override;
+  std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
+  engine::Sender* sender() override { return &sender_; }
+
+ protected:
+  void open_engine_path(TimePoint now) override;
+  void deliver_events() override;
+  void handle_engine_timeout(TimePoint now) override;
+  [[nodiscard]] std::optional<TimePoint> engine_timeout() const override;
+  [[nodiscard]] const engine::LaneStats& stats() const override;
+
+ private:
+  engine::Sender sender_;
+  std::shared_ptr<engine::SourceWindow> window_;
+  TransferOffset frontier_told_;
+  TransferOffset oldest_told_;
+};
+
+class ReceiverLane final : public Lane {
+ public:
+  ReceiverLane(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
+               std::shared_ptr<LaneObserver> observer, const Timing& timing);
+  engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                        std::uint64_t socket_drops) override;
+  std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
+  engine::Receiver* receiver() override { return &receiver_; }
+
+ protected:
+  void open_engine_path(TimePoint now) override;
+  void deliver_events() override;
+  void handle_engine_timeout(TimePoint now) override;
+  [[nodiscard]] std::optional<TimePoint> engine_timeout() const override;
+  [[nodiscard]] const engine::LaneStats& stats() const override;
+  void on_quiet() override;
+
+ private:
+  engine::Receiver receiver_;
+  std::shared_ptr<engine::SinkWindow> window_;
+  // The socket's total when the lane first heard of it: earlier drops were others'.
+  std::optional<std::uint64_t> socket_drops_before_;
+  std::uint64_t socket_drops_told_ = 0;
+};
+
+}  // namespace penstock::io

@@ -1,0 +1,333 @@
+#include "dataplane/io/worker_loop.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "common/check.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/io/monotonic_now.h"
+
+namespace penstock::io {
+namespace {
+
+// Specification: the shortest datagram we know, and where its connection id lies (PROTOCOL section 2).
+constexpr std::size_t datagram_size_min = engine::frames_header_size + crypto::aead_tag_size;
+constexpr std::size_t connection_id_offset = 1;
+
+// Tuning: how long an engine is left alone that asks for a time-out it was just given. Only a fault of ours gets here;
+// it then costs some wake-ups instead of a whole core.
+constexpr Duration overdue_pause = std::chrono::microseconds{100};
+
+constexpr std::size_t events_max = 16;
+
+ConnectionId connection_id_of(std::span<const std::byte> datagram) {
+  std::uint64_t value = 0;
+  for (const std::byte byte : datagram.subspan(connection_id_offset, sizeof value)) {
+    value = value << 8 | std::to_integer<std::uint64_t>(byte);
+  }
+  return {value};
+}
+
+int wait_for_events(int epoll, std::array<epoll_event, events_max>& events, std::optional<Duration> timeout) {
+  const int capacity = static_cast<int>(events.size());
+  if (!timeout) return ::epoll_wait(epoll, events.data(), capacity, -1);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
+  const timespec span{.tv_sec = seconds.count(), .tv_nsec = (*timeout - seconds).count()};
+  const int count = ::epoll_pwait2(epoll, events.data(), capacity, &span, nullptr);
+  if (count >= 0 || errno != ENOSYS) return count;
+  // Before Linux 5.11. Rounded up: waking early would spin until the deadline.
+  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
+  return ::epoll_wait(epoll, events.data(), capacity, static_cast<int>(std::min<std::int64_t>(milliseconds, 60'000)));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& config) {
+  std::unique_ptr<WorkerLoop> loop{new WorkerLoop{config.inbox_max}};
+  loop->epoll_ = UniqueFd{::epoll_create1(EPOLL_CLOEXEC)};
+  if (!loop->epoll_) return error_from_errno(errno, "create an epoll instance", "");
+  const std::vector<Endpoint> any{Endpoint{}};
+  for (const Endpoint& local : config.listen.empty() ? any : config.listen) {
+    auto socket = bind_with_companion(local, config.socket, config.bind_companion);
+    if (!socket.ok()) return std::move(socket).error();
+    loop->ports_.push_back(std::make_unique<Port>(std::move(socket).value()));
+  }
+  for (std::size_t i = 0; i < loop->ports_.size(); ++i) {
+    loop->watch(loop->ports_[i]->socket.fd(), EPOLLIN, i, EPOLL_CTL_ADD);
+  }
+  loop->watch(loop->inbox_.fd(), EPOLLIN, loop->ports_.size(), EPOLL_CTL_ADD);
+  loop->publish_counters();
+  return loop;
+}
+
+WorkerLoop::WorkerLoop(std::size_t inbox_max) : inbox_(inbox_max) {}
+WorkerLoop::~WorkerLoop() = default;
+
+WorkerCounters WorkerLoop::counters() const {
+  const std::lock_guard lock{published_mutex_};
+  return published_;
+}
+
+std::vector<Endpoint> WorkerLoop::local_endpoints() const {
+  std::vector<Endpoint> out;
+  for (const auto& port : ports_) out.push_back(port->socket.local());
+  return out;
+}
+
+void WorkerLoop::run() {
+  inbox_.adopt();
+  // Asked before the closures are taken: what came in before the closing is carried out.
+  for (bool closing = inbox_.closed(); !closing; closing = inbox_.closed()) {
+    wait_and_react();
+    serve_deadlines();
+    serve_lanes();
+    flush_all();
+    publish_counters();
+  }
+  run_tasks();
+  serve_lanes();
+  flush_all();
+  while (!lanes_.empty()) let_go(*lanes_.begin()->second);
+  publish_counters();
+}
+
+void WorkerLoop::add(std::shared_ptr<Lane> lane, const std::optional<Endpoint>& peer) {
+  Lane& added = *lane;
+  PENSTOCK_CHECK(lanes_.emplace(added.id().value, std::move(lane)).second);
+  if (peer) {
+    const auto port =
+        std::find_if(ports_.begin(), ports_.end(), [&](const auto& p) { return p->socket.reaches(*peer); });
+    // The peer is where we were told it is; from which of our addresses is the kernel's to choose, as routes change.
+    if (port != ports_.end()) added.open_path(monotonic_now(), {.peer = *peer, .from = std::nullopt}, **port);
+  }
+  make_runnable(added);
+}
+
+void WorkerLoop::remove(ConnectionId id) {
+  Lane* const lane = find(id);
+  if (lane == nullptr) return;
+  if (lane->runnable) pump(*lane, batches_per_lane);
+  let_go(*lane);
+}
+
+Lane* WorkerLoop::find(ConnectionId id) const {
+  const auto found = lanes_.find(id.value);
+  return found == lanes_.end() ? nullptr : found->second.get();
+}
+
+void WorkerLoop::make_runnable(Lane& lane) {
+  if (lane.runnable) return;
+  lane.runnable = true;
+  run_queue_.push_back(&lane);
+}
+
+void WorkerLoop::watch(int fd, std::uint32_t events, std::size_t tag, int operation) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = tag;
+  // Fails only for a descriptor that is not ours, or without memory for one entry.
+  PENSTOCK_CHECK(::epoll_ctl(epoll_.get(), operation, fd, &event) == 0);
+}
+
+void WorkerLoop::wait_and_react() {
+  std::array<epoll_event, events_max> events;
+  const int count = wait_for_events(epoll_.get(), events, time_to_sleep());
+  for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
+    const std::size_t tag = events[i].data.u64;
+    if (tag == ports_.size()) {
+      run_tasks();
+      continue;
+    }
+    if ((events[i].events & EPOLLOUT) != 0) on_writable(*ports_[tag]);
+    if ((events[i].events & (EPOLLIN | EPOLLERR)) != 0) read_port(*ports_[tag]);
+  }
+}
+
+std::optional<Duration> WorkerLoop::time_to_sleep() const {
+  if (!run_queue_.empty()) return Duration::zero();
+  const auto earliest = deadlines_.earliest();
+  if (!earliest) return std::nullopt;
+  return std::max(*earliest - monotonic_now(), Duration::zero());
+}
+
+void WorkerLoop::run_tasks() {
+  inbox_.take(tasks_);
+  for (auto& task : tasks_) task();
+  tasks_.clear();
+}
+
+void WorkerLoop::read_port(Port& port) {
+  const auto runs = port.in.receive();
+  const TimePoint now = monotonic_now();
+  for (const ReceivedRun& run : runs) take_run(now, port, run);
+}
+
+/// Cuts a run where the connection id changes: one peer may have several lanes in one GRO message.
+void WorkerLoop::take_run(TimePoint now, Port& port, const ReceivedRun& run) {
+  ++counted_.receive_batches;
+  std::size_t begin = 0;
+  const auto datagram_at = [&](std::size_t at) {
+    return run.bytes.subspan(at, std::min(run.segment_size, run.bytes.size() - at));
+  };
+  while (begin < run.bytes.size()) {
+    const auto first = datagram_at(begin);
+    ++counted_.datagrams_received;
+    if (first.size() < datagram_size_min) {
+      ++counted_.datagrams_short;
+      begin += first.size();
+      continue;
+    }
+    const ConnectionId id = connection_id_of(first);
+    std::size_t end = begin + first.size();
+    while (end < run.bytes.size()) {
+      const auto next = datagram_at(end);
+      if (next.size() < datagram_size_min || connection_id_of(next) != id) break;
+      ++counted_.datagrams_received;
+      end += next.size();
+    }
+    hand_over(now, port, run, id, run.bytes.subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
+void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id,
+                           std::span<std::byte> batch) {
+  const std::size_t segment_size = std::min(run.segment_size, batch.size());
+  Lane* const lane = find(id);
+  if (lane == nullptr) {
+    counted_.datagrams_unknown += (batch.size() + segment_size - 1) / segment_size;
+    return;
+  }
+  const auto outcome = lane->handle_datagrams(now, batch, segment_size, port.in.socket_drops());
+  if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
+  make_runnable(*lane);
+}
+
+void WorkerLoop::serve_deadlines() {
+  if (!deadlines_.earliest()) return;
+  const TimePoint now = monotonic_now();
+  while (Lane* const lane = deadlines_.pop_due(now)) {
+    lane->handle_due(now);
+    make_runnable(*lane);
+  }
+}
+
+void WorkerLoop::serve_lanes() {
+  std::size_t batches_left = batches_per_turn;
+  // Only those that are queued now: a lane that has more goes to the end and waits for the next turn.
+  for (std::size_t left = run_queue_.size(); left > 0 && batches_left > 0; --left) {
+    Lane& lane = *run_queue_.front();
+    run_queue_.pop_front();
+    lane.runnable = false;
+    batches_left -= pump(lane, std::min(batches_left, batches_per_lane));
+  }
+}
+
+std::size_t WorkerLoop::pump(Lane& lane, std::size_t batches_max) {
+  std::size_t sealed = 0;
+  TimePoint now = monotonic_now();
+  bool drained = !lane.path();
+  while (!drained && sealed < batches_max) {
+    SendQueue& out = lane.port()->out;
+    auto room = out.room();
+    if (room.empty() && !out.blocked() && out.flush()) room = out.room();
+    if (room.empty()) break;
+    const auto batch = lane.poll_transmit(now, room);
+    if (!batch) {
+      drained = true;
+      break;
+    }
+    out.push(*lane.path(), *batch);
+    ++sealed;
+    if (out.worth_flushing()) out.flush();
+    now = monotonic_now();
+  }
+  lane.deliver(now);
+  if (drained) {
+    schedule(lane, now);
+  } else if (lane.port()->out.blocked()) {
+    // Its deadlines wait too: nothing they could bring about would leave.
+    deadlines_.erase(lane);
+    if (!lane.waiting) lane.port()->waiting.push_back(&lane);
+    lane.waiting = true;
+  } else {
+    make_runnable(lane);
+  }
+  return sealed;
+}
+
+void WorkerLoop::schedule(Lane& lane, TimePoint now) {
+  auto deadline = lane.deadline();
+  if (deadline && lane.served_until() && *deadline <= *lane.served_until()) {
+    ++counted_.timers_overdue;
+    deadline = now + overdue_pause;
+  }
+  deadlines_.update(lane, deadline);
+}
+
+void WorkerLoop::flush_all() {
+  for (const auto& port : ports_) {
+    if (!port->out.blocked()) port->out.flush();
+    set_writable_watch(*port, port->out.blocked());
+  }
+}
+
+void WorkerLoop::set_writable_watch(Port& port, bool wanted) {
+  if (port.watching_writable == wanted) return;
+  port.watching_writable = wanted;
+  const auto tag = static_cast<std::size_t>(
+      std::find_if(ports_.begin(), ports_.end(), [&](const auto& p) { return p.get() == &port; }) - ports_.begin());
+  watch(port.socket.fd(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, tag, EPOLL_CTL_MOD);
+}
+
+void WorkerLoop::on_writable(Port& port) {
+  if (!port.out.flush()) return;
+  for (Lane* const lane : port.waiting) {
+    lane->waiting = false;
+    make_runnable(*lane);
+  }
+  port.waiting.clear();
+}
+
+void WorkerLoop::forget_marks(Lane& lane) {
+  deadlines_.erase(lane);
+  if (lane.runnable) run_queue_.erase(std::find(run_queue_.begin(), run_queue_.end(), &lane));
+  if (lane.waiting) std::erase(lane.port()->waiting, &lane);
+  lane.runnable = false;
+  lane.waiting = false;
+}
+
+void WorkerLoop::let_go(Lane& lane) {
+  forget_marks(lane);
+  lane.say_goodbye();
+  lanes_.erase(lane.id().value);
+}
+
+void WorkerLoop::publish_counters() {
+  WorkerCounters now = counted_;
+  now.gso = true;
+  now.gro = true;
+  for (const auto& port : ports_) {
+    const auto& out = port->out.counters();
+    now.datagrams_sent += out.datagrams;
+    now.send_batches += out.batches;
+    now.datagrams_refused += out.refused;
+    now.send_blocked += out.blocked;
+    now.gso_fallbacks += out.gso_fallbacks;
+    now.socket_drops += port->in.socket_drops();
+    now.datagrams_short += port->in.unusable();
+    now.datagrams_received += port->in.unusable();
+    now.gso = now.gso && port->out.gso();
+    now.gro = now.gro && port->socket.gro();
+  }
+  const std::lock_guard lock{published_mutex_};
+  published_ = now;
+}
+
+}  // namespace penstock::io

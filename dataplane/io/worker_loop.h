@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "common/result.h"
+#include "common/time.h"
+#include "common/unique_fd.h"
+#include "common/units.h"
+#include "dataplane/io/deadline_heap.h"
+#include "dataplane/io/inbox.h"
+#include "dataplane/io/lane.h"
+#include "dataplane/io/port.h"
+#include "dataplane/io/worker.h"
+
+namespace penstock::io {
+
+/// What a worker's thread does, turn after turn: sleep until a socket, a closure or a deadline; carry out closures;
+/// read each readable socket once; serve deadlines; let the lanes that have cause to send, in order of their turn.
+/// Threads: the worker's, but for `inbox` and `counters`, which any may use.
+class WorkerLoop {
+ public:
+  // Tuning, with PROTOCOL section 4 ("at most 16 batches before ACKs are read") as the bound: a lane's turn is short
+  // enough for the others, and long enough that the epoll call between two turns does not count.
+  static constexpr std::size_t batches_per_lane = 4;
+  static constexpr std::size_t batches_per_turn = 16;
+
+  static Result<std::unique_ptr<WorkerLoop>> create(const WorkerConfig& config);
+  ~WorkerLoop();
+
+  [[nodiscard]] Inbox& inbox() { return inbox_; }
+  [[nodiscard]] WorkerCounters counters() const;
+  [[nodiscard]] std::vector<Endpoint> local_endpoints() const;
+
+  /// Until the inbox is closed; by then every lane has been let go of.
+  void run();
+
+  // For closures of the inbox.
+  void add(std::shared_ptr<Lane> lane, const std::optional<Endpoint>& peer);
+  void remove(ConnectionId id);
+  [[nodiscard]] Lane* find(ConnectionId id) const;
+  void make_runnable(Lane& lane);
+
+ private:
+  explicit WorkerLoop(std::size_t inbox_max);
+
+  void watch(int fd, std::uint32_t events, std::size_t tag, int operation);
+  void wait_and_react();
+  [[nodiscard]] std::optional<Duration> time_to_sleep() const;
+  void run_tasks();
+  void read_port(Port& port);
+  void take_run(TimePoint now, Port& port, const ReceivedRun& run);
+  void hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id, std::span<std::byte> batch);
+  void serve_deadlines();
+  void serve_lanes();
+  /// Returns the batches that it sealed, at most `batches_max`.
+  std::size_t pump(Lane& lane, std::size_t batches_max);
+  void schedule(Lane& lane, TimePoint now);
+  void flush_all();
+  void set_writable_watch(Port& port, bool wanted);
+  void on_writable(Port& port);
+  void forget_marks(Lane& lane);
+  void let_go(Lane& lane);
+  void publish_counters();
+
+  Inbox inbox_;
+  UniqueFd epoll_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Lane>> lanes_;  // ids are random and our own: no crafted collisions
+  std::deque<Lane*> run_queue_;
+  DeadlineHeap<Lane> deadlines_;
+  std::vector<Inbox::Task> tasks_;
+
+  WorkerCounters counted_;  // what the ports do not count
+  mutable std::mutex published_mutex_;
+  WorkerCounters published_;
+};
+
+}  // namespace penstock::io
