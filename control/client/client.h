@@ -19,16 +19,16 @@ inline constexpr std::uint16_t default_port = 7440;
 
 /// Whom to talk to, and as whom.
 struct ClientConfig {
-  std::filesystem::path home;                 // client_home_path(): registrations, journals, receipts
-  std::string user;                           // NAME@: picks among own registrations; empty: any
-  std::string host;                           // name, IPv4 or IPv6 with its %zone, without brackets
+  std::filesystem::path home;  // client_home_path(): registrations, journals, receipts
+  std::string user;            // NAME@: picks among own registrations; empty: any
+  std::string host;            // name, IPv4 or IPv6 with its %zone, without brackets
   std::uint16_t port = default_port;
   Duration connect_timeout = std::chrono::seconds{15};
   std::optional<Duration> timeout = std::chrono::minutes{5};  // no byte made durable for so long; nullopt: for ever
-  std::optional<std::string> token;           // $PENSTOCK_TOKEN: registers an unregistered host first
-  std::optional<std::string> fingerprint;     // "SHA256:HEX": the daemon's key must be this one
-  std::optional<std::filesystem::path> ca_file;  // vouches for a host without a pin
-  std::string client_name;                    // for the operator's list; empty: the host's name
+  std::optional<std::string> token;                           // $PENSTOCK_TOKEN: registers an unregistered host first
+  std::optional<std::string> fingerprint;                     // "SHA256:HEX": the daemon's key must be this one
+  std::optional<std::filesystem::path> ca_file;               // vouches for a host without a pin
+  std::string client_name;                                    // for the operator's list; empty: the host's name
 };
 
 enum class OverwriteMode : std::uint8_t { never, skip, changed, always };
@@ -38,15 +38,15 @@ enum class CongestionKind : std::uint8_t { cubic, fixed };
 
 struct TransferOptions {
   CongestionKind congestion = CongestionKind::cubic;
-  std::optional<DataRate> rate;        // needed by `fixed`, else a cap
+  std::optional<DataRate> rate;  // needed by `fixed`, else a cap
   DigestKind digest = DigestKind::xxh3;
   OverwriteMode overwrite = OverwriteMode::never;
   LinkMode links = LinkMode::keep;
   bool resume = true;
   bool dry_run = false;
-  bool report_files = false;           // on_file for each; dry_run implies it
-  std::optional<std::uint16_t> mtu;    // IP bytes; nullopt: the interface's
-  bool shuffle_chunks = false;         // a test of the far end's assembly
+  bool report_files = false;         // on_file for each; dry_run implies it
+  std::optional<std::uint16_t> mtu;  // IP bytes; nullopt: the interface's
+  bool shuffle_chunks = false;       // a test of the far end's assembly
 };
 
 /// One SRC word, as tools' landing rules read it.
@@ -81,9 +81,9 @@ struct TransferSummary {
   double rtt_ms = 0;
   std::string data = "udp";
   std::string limited_by;
-  std::string digest;                  // "alg:hex": of the file, or of the receipt's list when there are several
-  std::filesystem::path receipt;       // empty for a dry run
-  std::optional<Error> partial;        // PARTIAL when something was left out: exit 10, though all else is complete
+  std::string digest;             // "alg:hex": of the file, or of the receipt's list when there are several
+  std::filesystem::path receipt;  // empty for a dry run
+  std::optional<Error> partial;   // PARTIAL when something was left out: exit 10, though all else is complete
 };
 
 struct Registration {

@@ -29,16 +29,16 @@ struct TransferStarted {
 
 /// Where the transfer stands; one to four times a second, and whenever request_progress() asks.
 struct Progress {
-  std::uint64_t bytes = 0;                    // sent + resumed + skipped so far
-  std::optional<std::uint64_t> bytes_total;   // until the walk is over: unknown
-  std::uint64_t files = 0;                    // finished
+  std::uint64_t bytes = 0;                   // sent + resumed + skipped so far
+  std::optional<std::uint64_t> bytes_total;  // until the walk is over: unknown
+  std::uint64_t files = 0;                   // finished
   std::optional<std::uint64_t> files_total;
-  std::uint64_t rate_bps = 0;                 // goodput of the last seconds, bit/s
+  std::uint64_t rate_bps = 0;  // goodput of the last seconds, bit/s
   std::optional<std::uint64_t> eta_s;
   double rtt_ms = 0;
-  double loss = 0;                            // share of packets, 0-1
-  std::string_view limited_by;                // DESIGN section 4
-  std::string_view data = "udp";              // udp, tcp or mixed
+  double loss = 0;                // share of packets, 0-1
+  std::string_view limited_by;    // DESIGN section 4
+  std::string_view data = "udp";  // udp, tcp or mixed
 };
 
 /// One thing was left out, or is worth knowing; the command goes on.

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/crypto/ed25519.h"
 #include "common/result.h"
-#include "control/gate/identity.h"
 #include "control/gate/pin.h"
 
 namespace penstock::control {
@@ -26,12 +26,12 @@ struct ReceiptHeaderFields {
   std::string transfer;  // 32 hex digits
   ReceiptOperation operation = ReceiptOperation::push;
   Pin daemon;
-  ReceiptPublicKey receipt_key{};
+  crypto::Ed25519PublicKey receipt_key{};
   std::string user;  // raw bytes
   std::string uuid;
   std::vector<std::string> sources;  // as asked for, raw bytes
   std::string destination;
-  std::string started;   // RFC 3339 UTC
+  std::string started;  // RFC 3339 UTC
   std::string finished;
   std::uint64_t files = 0;  // entries of the list
   std::uint64_t bytes = 0;
@@ -46,7 +46,7 @@ struct ReceiptHeaderFields {
 struct ReceiptLine {
   std::string path;
   std::uint64_t size = 0;
-  std::vector<std::byte> digest;  // 16 bytes of XXH3-128 over the block digests, or 32 of SHA-256 over the file
+  std::vector<std::byte> digest;  // 16 bytes of xxh3 (storage/file_digest.h), or 32 of SHA-256 over the file
 
   auto operator<=>(const ReceiptLine&) const = default;
 };
@@ -54,10 +54,10 @@ struct ReceiptLine {
 /// A whole receipt file: what was signed, by whom, and the list that it covers (grammar: README).
 struct Receipt {
   ReceiptHeaderFields header;
-  std::vector<ReceiptLine> lines;              // ascending by path, no path twice
-  ReceiptSignature signature{};                // Ed25519 over the header's text
-  std::vector<std::byte> daemon_spki;          // DER; its SHA-256 is header.daemon
-  std::vector<std::byte> key_certification;    // the daemon key's signature over receipt_key
+  std::vector<ReceiptLine> lines;            // ascending by path, no path twice
+  crypto::Ed25519Signature signature{};      // Ed25519 over the header's text
+  std::vector<std::byte> daemon_spki;        // DER; its SHA-256 is header.daemon
+  std::vector<std::byte> key_certification;  // the daemon key's signature over receipt_key
 };
 
 /// The signed text. Canonical: equal fields give equal bytes.

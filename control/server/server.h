@@ -17,7 +17,7 @@
 namespace penstock::control {
 
 struct ListenAddress {
-  std::string address;  // numeric, without brackets; "::" is dual stack
+  std::string address;        // numeric, without brackets; "::" is dual stack
   std::uint16_t port = 7440;  // 0: one number free for TCP and UDP is picked
 };
 struct AdvertisedUdp {
@@ -27,19 +27,19 @@ struct AdvertisedUdp {
 
 /// What `penstockd serve` needs to know; every value is checked by create().
 struct ServerConfig {
-  std::filesystem::path root;   // an existing directory
-  std::filesystem::path state;  // made 0700 when missing; not beneath root, nor the reverse
+  std::filesystem::path root;                      // an existing directory
+  std::filesystem::path state;                     // made 0700 when missing; not beneath root, nor the reverse
   std::vector<ListenAddress> listen;               // empty: [::]:7440
   std::optional<AdvertisedUdp> udp_advertise;      // where clients send datagrams instead of the control address
   std::optional<std::filesystem::path> cert_file;  // both or none
   std::optional<std::filesystem::path> key_file;
-  std::optional<DataRate> rate_cap;  // of each sending transfer, either direction
-  std::uint32_t sessions_max = 1000;    // proven ones; more: SERVER_BUSY
-  std::uint32_t transfers_max = 200;    // at one time; more: SERVER_BUSY
-  std::uint32_t unproven_max = 256;     // connections before their proof
+  std::optional<DataRate> rate_cap;   // of each sending transfer, either direction
+  std::uint32_t sessions_max = 1000;  // proven ones; more: SERVER_BUSY
+  std::uint32_t transfers_max = 200;  // at one time; more: SERVER_BUSY
+  std::uint32_t unproven_max = 256;   // connections before their proof
   Duration partial_ttl = std::chrono::hours{7 * 24};
   Duration drain_timeout = std::chrono::seconds{10};  // after the first request_stop transfers may finish for so long
-  bool shuffle_chunks = false;  // a test of the client's assembly
+  bool shuffle_chunks = false;                        // a test of the client's assembly
 };
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
@@ -63,7 +63,8 @@ class ServerObserver {
 /// from any thread (not from a signal handler).
 class Server {
  public:
-  /// Opens the state, binds every address and calls on_listening for each. `observer` is borrowed for the server's life.
+  /// Opens the state, binds every address and calls on_listening for each. `observer` is borrowed for the server's
+  /// life.
   static Result<std::unique_ptr<Server>> create(ServerConfig config, ServerObserver& observer);
   ~Server();
   Server(const Server&) = delete;

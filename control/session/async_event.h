@@ -1,0 +1,45 @@
+#pragma once
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <optional>
+#include <system_error>
+
+#include "common/time.h"
+
+namespace penstock::control {
+
+/// Lets coroutines of one thread wait for each other: a condition variable without lost wake-ups.
+/// Threads: everything on the executor that it was made with.
+class AsyncEvent {
+ public:
+  explicit AsyncEvent(const asio::any_io_executor& executor) : timer_(executor) {}
+
+  /// Wakes whoever waits; if nobody does, the next wait returns at once.
+  void notify() {
+    raised_ = true;
+    timer_.cancel();
+  }
+  /// Until notify(), or for `at_most`. May also return early: callers look at their own condition.
+  asio::awaitable<void> async_wait(std::optional<Duration> at_most = std::nullopt) {
+    if (!raised_) {
+      if (at_most) {
+        timer_.expires_after(*at_most);
+      } else {
+        timer_.expires_at(std::chrono::steady_clock::time_point::max());
+      }
+      std::error_code ignored;  // a cancelled timer is the wake-up itself
+      co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+    raised_ = false;
+  }
+
+ private:
+  asio::steady_timer timer_;
+  bool raised_ = false;
+};
+
+}  // namespace penstock::control

@@ -1,0 +1,144 @@
+#include "control/session/session_link.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <string>
+#include <utility>
+
+#include "control/gate/framing.h"
+
+namespace penstock::control {
+
+using SteadyClock = std::chrono::steady_clock;
+
+std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel) {
+  return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel)));
+}
+
+SessionLink::SessionLink(TlsChannel channel)
+    : channel_(std::move(channel)),
+      outgoing_(channel_.executor()),
+      room_(channel_.executor()),
+      tick_(channel_.executor()),
+      done_(channel_.executor()),
+      pong_(channel_.executor()),
+      last_heard_(SteadyClock::now()) {}
+
+void SessionLink::heard() { last_heard_ = SteadyClock::now(); }
+
+void SessionLink::send(proto::Envelope envelope) {
+  if (outcome_) return;
+  queue_.push_back(encode_frame(envelope));
+  queued_bytes_ += queue_.back().size();
+  outgoing_.notify();
+}
+
+void SessionLink::end(Status reason) {
+  if (outcome_) return;
+  const bool orderly = reason.ok();
+  Error cause = orderly ? Error{ErrorCode::CANCELLED, "the session is over"} : reason.error();
+  outcome_ = std::move(reason);
+  outgoing_.notify();
+  tick_.notify();
+  pong_.notify();
+  room_.notify();
+  // An orderly end lets write_loop empty the queue first; it closes the channel, which ends read_loop.
+  if (!orderly) channel_.abort(std::move(cause));
+}
+
+asio::awaitable<Status> SessionLink::async_run(Handler handler) {
+  const auto self = shared_from_this();
+  heard();
+  const auto start = [&](asio::awaitable<void> loop) {
+    ++running_;
+    asio::co_spawn(channel_.executor(), std::move(loop), [self](std::exception_ptr failed) {
+      if (failed) self->end(Error{ErrorCode::INTERNAL, "a loop of the control channel failed"});
+      --self->running_;
+      self->done_.notify();
+    });
+  };
+  start(read_loop(std::move(handler)));
+  start(write_loop());
+  start(watch_loop());
+  while (running_ != 0) co_await done_.async_wait();
+  co_return *outcome_;
+}
+
+asio::awaitable<void> SessionLink::read_loop(Handler handler) {
+  while (!outcome_) {
+    reading_ = true;
+    heard();
+    auto frame = co_await channel_.async_receive();
+    reading_ = false;
+    if (!frame) {
+      end(frame.error());
+      break;
+    }
+    heard();
+    auto& envelope = frame->envelope;
+    if (envelope.has_ping()) {
+      proto::Envelope reply;
+      reply.mutable_pong()->set_payload(envelope.ping().payload().substr(0, 64));
+      send(std::move(reply));
+      continue;
+    }
+    if (envelope.has_pong()) {
+      if (envelope.pong().payload() == std::to_string(pings_) && pong_seen_ != pings_) {
+        pong_seen_ = pings_;
+        ping_rtt_ = std::chrono::duration_cast<Duration>(SteadyClock::now() - ping_sent_);
+        pong_.notify();
+      }
+      continue;
+    }
+    if (auto status = co_await handler(std::move(envelope)); !status) end(std::move(status));
+  }
+}
+
+asio::awaitable<void> SessionLink::write_loop() {
+  for (;;) {
+    while (!queue_.empty() && !(outcome_ && !outcome_->ok())) {
+      std::string frame = std::move(queue_.front());
+      queue_.pop_front();
+      queued_bytes_ -= frame.size();
+      if (has_room()) room_.notify();
+      if (auto status = co_await channel_.async_send_frame(std::move(frame)); !status) end(std::move(status));
+    }
+    if (outcome_) break;
+    co_await outgoing_.async_wait();
+  }
+  if (outcome_->ok()) co_await channel_.async_close();
+}
+
+asio::awaitable<void> SessionLink::watch_loop() {
+  auto next_ping = SteadyClock::now() + ping_interval;
+  while (!outcome_) {
+    co_await tick_.async_wait(std::chrono::milliseconds{250});
+    if (outcome_) break;
+    const auto now = SteadyClock::now();
+    if (reading_ && now - last_heard_ >= silence_max) {
+      end(Error{ErrorCode::PEER_LOST, "the other end has been silent for 5 seconds; the same command again resumes"});
+      break;
+    }
+    if (now >= next_ping) {
+      next_ping = now + ping_interval;
+      proto::Envelope ping;
+      ping.mutable_ping()->set_payload(std::to_string(++pings_));
+      ping_sent_ = now;
+      send(std::move(ping));
+    }
+  }
+}
+
+asio::awaitable<Result<Duration>> SessionLink::async_ping() {
+  const auto self = shared_from_this();
+  proto::Envelope ping;
+  const std::uint64_t number = ++pings_;
+  ping.mutable_ping()->set_payload(std::to_string(number));
+  ping_sent_ = SteadyClock::now();
+  send(std::move(ping));
+  while (!outcome_ && pong_seen_ < number) co_await pong_.async_wait();
+  if (pong_seen_ >= number) co_return *ping_rtt_;
+  co_return outcome_->ok() ? Error{ErrorCode::PEER_LOST, "the session ended"} : outcome_->error();
+}
+
+}  // namespace penstock::control

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "common/result.h"
+#include "common/time.h"
+#include "control/gate/tls_channel.h"
+#include "control/session/async_event.h"
+
+namespace penstock::control {
+
+// Specification (PROTOCOL section 1, "Life of a session").
+inline constexpr Duration silence_max = std::chrono::seconds{5};
+inline constexpr Duration ping_interval = std::chrono::seconds{2};
+// Tuning: what may wait for TCP. The transfer stops producing at the first, nothing of ours ever reaches the second.
+inline constexpr std::size_t link_queue_soft_max = std::size_t{512} * 1024;
+
+/// One proven control channel in use: sends what is queued, hands on what arrives, pings, and notices silence.
+/// Lifetime: shared, because its coroutines outlive whoever gave it up. Threads: the channel's executor.
+class SessionLink : public std::enable_shared_from_this<SessionLink> {
+ public:
+  /// Called for each message but Ping and Pong, in order, one at a time; an error ends the link with that error.
+  using Handler = std::function<asio::awaitable<Status>(proto::Envelope)>;
+
+  static std::shared_ptr<SessionLink> make(TlsChannel channel);
+
+  /// Runs until the channel ends, then returns why; never success without end(). PEER_LOST after silence_max without a
+  /// message and without note_heard(). Once.
+  asio::awaitable<Status> async_run(Handler handler);
+
+  /// Queues a message. Nothing happens once the link has ended.
+  void send(proto::Envelope envelope);
+  [[nodiscard]] bool has_room() const { return queued_bytes_ < link_queue_soft_max; }
+  /// Notified when has_room() may have become true.
+  [[nodiscard]] AsyncEvent& room() { return room_; }
+  /// An authentic datagram of the peer arrived: the session lives.
+  void note_heard() { heard(); }
+  /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent.
+  void end(Status reason);
+  [[nodiscard]] bool ended() const { return outcome_.has_value(); }
+  [[nodiscard]] std::optional<Duration> ping_rtt() const { return ping_rtt_; }
+  /// One round trip on the control channel, measured now.
+  asio::awaitable<Result<Duration>> async_ping();
+
+  [[nodiscard]] TlsChannel& channel() { return channel_; }
+
+ private:
+  explicit SessionLink(TlsChannel channel);
+  void heard();
+  asio::awaitable<void> read_loop(Handler handler);
+  asio::awaitable<void> write_loop();
+  asio::awaitable<void> watch_loop();
+
+  TlsChannel channel_;
+  AsyncEvent outgoing_;
+  AsyncEvent room_;
+  AsyncEvent tick_;
+  AsyncEvent done_;
+  AsyncEvent pong_;
+  std::deque<std::string> queue_;
+  std::size_t queued_bytes_ = 0;
+  unsigned running_ = 0;
+  bool reading_ = false;  // silence counts only while we listen
+  std::chrono::steady_clock::time_point last_heard_;
+  std::chrono::steady_clock::time_point ping_sent_;
+  std::optional<Duration> ping_rtt_;
+  std::uint64_t pings_ = 0;
+  std::uint64_t pong_seen_ = 0;
+  std::optional<Status> outcome_;
+};
+
+}  // namespace penstock::control

@@ -1,0 +1,421 @@
+#include "control/session/transfer_run.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/post.hpp>
+#include <atomic>
+#include <utility>
+
+#include "common/bytes/view.h"
+#include "common/crypto/random.h"
+#include "control/transfer/message_order.h"
+
+namespace penstock::control {
+
+/// What lives on the worker's thread: the side, the order of messages, the lane's ear.
+class TransferRun::WorkerPart final : public io::LaneObserver,
+                                      public SideHost,
+                                      public SenderLane,
+                                      public ReceiverLane,
+                                      public std::enable_shared_from_this<WorkerPart> {
+ public:
+  WorkerPart(const RunConfig& config, io::Worker& worker, asio::any_io_executor control, std::weak_ptr<TransferRun> run)
+      : role_(config.role),
+        own_(config.own),
+        has_lane_(config.keys.has_value()),
+        report_entries_(config.report_entries),
+        worker_(worker),
+        control_(std::move(control)),
+        run_(std::move(run)) {
+    if (role_ == TransferRole::source) {
+      source_.emplace(config.source_side, *this, *this);
+    } else {
+      sink_.emplace(config.sink_side, *this, *this);
+    }
+  }
+
+  [[nodiscard]] storage::SourceObserver& source_observer() { return *source_; }
+  [[nodiscard]] storage::SinkObserver& sink_observer() { return *sink_; }
+
+  void start(std::shared_ptr<storage::SourceReader> reader, std::shared_ptr<storage::Sink> sink) {
+    if (source_) source_->start(std::move(reader));
+    if (sink_) sink_->start(std::move(sink));
+  }
+
+  void on_tcp_message(proto::Envelope envelope) {
+    ++processed_;
+    if (!closed_) {
+      if (auto status = order_.accept(std::move(envelope), DualOrder::Way::tcp); !status) {
+        on_failed(status.error());
+      } else {
+        drain_order();
+      }
+    }
+    return_credit();
+  }
+
+  void send_after(proto::Envelope envelope) {
+    if (!closed_) number_and_send(std::move(envelope));
+  }
+
+  void on_link_room() {
+    if (source_ && !closed_ && has_room()) source_->on_room();
+  }
+
+  /// Makes durable what arrived, closes the side, removes the lane; then tells the control thread.
+  void close() {
+    if (closed_) return;
+    const auto finish = [self = shared_from_this()] {
+      if (std::exchange(self->closed_, true)) return;
+      if (self->source_) self->source_->close();
+      if (self->sink_) self->sink_->close();
+      if (!self->has_lane_) return self->gone();
+      if (self->source_) {
+        self->worker_.with_sender(
+            self->own_, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
+      } else {
+        self->worker_.with_receiver(
+            self->own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::none); });
+      }
+      self->worker_.remove(self->own_, [self] { self->gone(); });
+    };
+    if (sink_) {
+      sink_->checkpoint(finish);
+    } else {
+      finish();
+    }
+  }
+
+  // io::LaneObserver
+  void on_event(const engine::SenderEvent& event) override {
+    if (closed_) return;
+    if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
+    if (const auto* drained = std::get_if<engine::Drained>(&event)) return source_->on_drained(drained->end);
+    if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
+    if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
+  }
+  void on_event(const engine::ReceiverEvent& event) override {
+    if (closed_) return;
+    if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
+    if (const auto* drained = std::get_if<engine::Drained>(&event)) return sink_->on_drained(drained->end);
+    if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
+    if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
+  }
+  void on_stats(const engine::LaneStats& stats) override {
+    lane_stats_ = stats;
+    publish_stats();
+  }
+
+  // SideHost
+  void send(proto::Envelope envelope) override { number_and_send(std::move(envelope)); }
+  [[nodiscard]] bool has_room() const override {
+    return outbound_bytes_.load(std::memory_order_relaxed) < outbound_bytes_max;
+  }
+  void warn(Error warning) override {
+    to_control([warning = std::move(warning)](TransferRun& run) {
+      if (run.on_warning) run.on_warning(warning);
+    });
+  }
+  void on_entry(const storage::FileReport& report, EntryOutcome outcome) override {
+    if (!report_entries_) return;
+    to_control([report, outcome](TransferRun& run) {
+      if (run.on_entry) run.on_entry(report, outcome);
+    });
+  }
+  void on_committed() override {
+    RunOutcome outcome;
+    if (source_) {
+      outcome.commit = source_->commit();
+      outcome.source = source_->totals();
+      outcome.entries_failed = source_->totals().files_failed;
+      outcome.reports = source_->take_reports();
+    } else {
+      outcome.sink = sink_->totals();
+      outcome.entries_failed = sink_->entries_failed();
+      outcome.lasting_error = sink_->lasting_error();
+      outcome.reports = sink_->take_reports();
+    }
+    publish_stats();
+    deliver(std::move(outcome));
+  }
+  void on_failed(Error error) override {
+    RunOutcome outcome;
+    outcome.failed = std::move(error);
+    deliver(std::move(outcome));
+  }
+
+  // SenderLane and ReceiverLane: the same words where they mean the same.
+  void offer(TransferOffset end) override {
+    to_sender([end](engine::Sender& sender) { sender.offer(end); });
+  }
+  void finish(TransferOffset end) override {
+    if (source_) return to_sender([end](engine::Sender& sender) { sender.finish(end); });
+    to_receiver([end](engine::Receiver& receiver) { receiver.finish(end); });
+  }
+  void withhold(TransferRange range) override {
+    bytes_withheld_ += range.size();
+    if (source_) return to_sender([range](engine::Sender& sender) { sender.withhold(range); });
+    to_receiver([range](engine::Receiver& receiver) { receiver.withhold(range); });
+  }
+  void resend(TransferRange range) override {
+    to_sender([range](engine::Sender& sender) { sender.resend(range); });
+  }
+  void on_source_ready() override {
+    to_sender([](engine::Sender& sender) { sender.on_source_ready(); });
+  }
+  void expect(TransferOffset end) override {
+    to_receiver([end](engine::Receiver& receiver) { receiver.expect(end); });
+    return_credit();
+  }
+  void forget(TransferRange range) override {
+    to_receiver([range](engine::Receiver& receiver) { receiver.forget(range); });
+  }
+  void on_sink_room() override {
+    if (!has_lane_) return;
+    worker_.with_receiver(own_, [](engine::Receiver& receiver, TimePoint now) { receiver.on_sink_room(now); });
+  }
+
+  std::atomic<std::size_t> outbound_bytes_{0};  // handed to the control thread and not yet to the link
+
+ private:
+  void number_and_send(proto::Envelope envelope) {
+    numbering_.stamp(envelope);
+    const std::size_t size = envelope.ByteSizeLong();
+    outbound_bytes_.fetch_add(size, std::memory_order_relaxed);
+    if (has_lane_) {
+      auto bytes = std::make_shared<std::string>(envelope.SerializeAsString());
+      // The engine's queue has a bound; what it does not take goes by TCP alone.
+      if (source_) {
+        worker_.with_sender(
+            own_, [bytes](engine::Sender& sender, TimePoint) { (void)sender.queue_control(bytes::as_bytes(*bytes)); });
+      } else {
+        worker_.with_receiver(own_, [bytes](engine::Receiver& receiver, TimePoint) {
+          (void)receiver.queue_control(bytes::as_bytes(*bytes));
+        });
+      }
+    }
+    to_control([envelope = std::move(envelope)](TransferRun& run) mutable {
+      run.outbox_.push_back(std::move(envelope));
+      run.outbound_.notify();
+    });
+  }
+
+  void on_pipe_message(std::span<const std::byte> message) {
+    // TCP has every message too, so whatever is inconvenient here is left to it.
+    if (sink_ && sink_->backlog() > manifest_backlog_max) return;
+    proto::Envelope envelope;
+    if (!envelope.ParseFromArray(message.data(), static_cast<int>(message.size())) || envelope.id() == 0) return;
+    if (auto status = order_.accept(std::move(envelope), DualOrder::Way::pipe); !status)
+      return on_failed(status.error());
+    drain_order();
+  }
+
+  void drain_order() {
+    while (auto envelope = order_.poll()) {
+      if (envelope->has_receipt()) {
+        to_control([receipt = envelope->receipt()](TransferRun& run) {
+          run.receipt_ = receipt;
+          run.changed_.notify();
+        });
+      } else if (source_) {
+        source_->handle(*envelope);
+      } else {
+        sink_->handle(*envelope);
+      }
+    }
+  }
+
+  /// Lets the reader of TCP go on, unless the sink is far behind with its verdicts.
+  void return_credit() {
+    if (processed_ == 0 || (sink_ && !closed_ && sink_->backlog() > manifest_backlog_max)) return;
+    to_control([count = std::exchange(processed_, 0)](TransferRun& run) {
+      run.inbound_pending_ -= count;
+      run.inbound_.notify();
+    });
+  }
+
+  void on_peer_heard() {
+    to_control([](TransferRun& run) {
+      run.peer_heard_ = true;
+      run.changed_.notify();
+    });
+  }
+
+  void on_lane_closed(const engine::Closed& closed) {
+    if (closed.error == engine::TransportError::none) return;  // an orderly end: control says what it means
+    on_failed(
+        {ErrorCode::PEER_LOST,
+         "the data channel ended: " + std::string{engine::to_string(closed.error)} + "; the same command again resumes",
+         {},
+         closed.by_peer ? ErrorSide::remote : ErrorSide::local});
+  }
+
+  void deliver(RunOutcome outcome) {
+    if (std::exchange(delivered_, true)) return;
+    to_control([outcome = std::make_shared<RunOutcome>(std::move(outcome))](TransferRun& run) {
+      run.outcome_ = std::move(*outcome);
+      run.changed_.notify();
+    });
+  }
+
+  void publish_stats() {
+    RunStats stats;
+    stats.lane = lane_stats_;
+    stats.bytes_withheld = bytes_withheld_;
+    if (source_) {
+      const auto& totals = source_->totals();
+      stats.bytes = bytes_withheld_ + lane_stats_.payload_bytes_sent - lane_stats_.payload_bytes_retransmitted;
+      stats.bytes_total = totals.bytes_total;
+      stats.files = source_->files_read();
+      if (totals.bytes_total) stats.files_total = totals.files_total;
+    } else {
+      stats.sink = sink_->progress();
+      stats.bytes = bytes_withheld_ + lane_stats_.payload_bytes_received;
+      stats.bytes_total = sink_->bytes_total();
+      stats.files = sink_->files_finished();
+      stats.files_total = sink_->files_total();
+    }
+    if (stats.bytes_total && stats.bytes > *stats.bytes_total) stats.bytes = *stats.bytes_total;
+    to_control([stats](TransferRun& run) {
+      const bool heard = stats.lane.last_heard != run.stats_.lane.last_heard;
+      run.stats_ = stats;
+      if (heard) run.link_->note_heard();
+      run.changed_.notify();
+    });
+  }
+
+  void gone() {
+    to_control([](TransferRun& run) {
+      run.part_closed_ = true;
+      run.closed_.notify();
+    });
+  }
+
+  template <class Act>
+  void to_sender(Act act) {
+    if (has_lane_) worker_.with_sender(own_, [act](engine::Sender& sender, TimePoint) { act(sender); });
+  }
+  template <class Act>
+  void to_receiver(Act act) {
+    if (has_lane_) worker_.with_receiver(own_, [act](engine::Receiver& receiver, TimePoint) { act(receiver); });
+  }
+  template <class Act>
+  void to_control(Act act) {
+    asio::post(control_, [weak = run_, act = std::move(act)]() mutable {
+      if (const auto run = weak.lock()) act(*run);
+    });
+  }
+
+  const TransferRole role_;
+  const ConnectionId own_;
+  const bool has_lane_;
+  const bool report_entries_;
+  io::Worker& worker_;
+  asio::any_io_executor control_;
+  std::weak_ptr<TransferRun> run_;
+  std::optional<SourceSide> source_;
+  std::optional<SinkSide> sink_;
+  DualOrder order_;
+  DualNumbering numbering_;
+  engine::LaneStats lane_stats_;
+  std::uint64_t bytes_withheld_ = 0;
+  std::uint64_t processed_ = 0;
+  bool delivered_ = false;
+  bool closed_ = false;
+};
+
+TransferRun::TransferRun(io::Worker& worker, std::shared_ptr<SessionLink> link)
+    : worker_(worker),
+      link_(std::move(link)),
+      changed_(link_->channel().executor()),
+      inbound_(link_->channel().executor()),
+      outbound_(link_->channel().executor()),
+      closed_(link_->channel().executor()) {}
+
+TransferRun::~TransferRun() {
+  if (!part_closed_ && part_) worker_.post([part = part_] { part->close(); });
+}
+
+std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& worker,
+                                                std::shared_ptr<SessionLink> link) {
+  auto run = std::shared_ptr<TransferRun>(new TransferRun(worker, std::move(link)));
+  const auto executor = run->link_->channel().executor();
+  auto part = std::make_shared<WorkerPart>(config, worker, executor, run);
+  run->part_ = part;
+  std::shared_ptr<storage::SourceReader> reader;
+  std::shared_ptr<storage::Sink> sink;
+  if (config.role == TransferRole::source) {
+    reader = config.make_reader(part->source_observer());
+    if (config.keys)
+      worker.add_sender(config.own, engine::Sender{config.sender, std::move(*config.keys), Rng{crypto::random_u64()}},
+                        reader, config.peer, part);
+  } else {
+    sink = config.make_sink(part->sink_observer());
+    if (config.keys)
+      worker.add_receiver(config.own,
+                          engine::Receiver{config.receiver, std::move(*config.keys), Rng{crypto::random_u64()}},
+                          std::shared_ptr<engine::SinkWindow>(sink, &sink->window()), config.peer, part);
+  }
+  worker.post([part, reader = std::move(reader), sink = std::move(sink)]() mutable {
+    part->start(std::move(reader), std::move(sink));
+  });
+  run->sending_ = true;
+  asio::co_spawn(
+      executor, [run]() -> asio::awaitable<void> { return run->send_loop(); }, asio::detached);
+  return run;
+}
+
+asio::awaitable<Status> TransferRun::async_deliver(proto::Envelope envelope) {
+  const auto self = shared_from_this();
+  while (inbound_pending_ >= inbound_messages_max && !closing_ && !link_->ended()) co_await inbound_.async_wait();
+  if (closing_) co_return Status{};
+  ++inbound_pending_;
+  auto shared = std::make_shared<proto::Envelope>(std::move(envelope));
+  worker_.post([part = part_, shared] { part->on_tcp_message(std::move(*shared)); });
+  co_return Status{};
+}
+
+void TransferRun::send(proto::Envelope envelope) {
+  auto shared = std::make_shared<proto::Envelope>(std::move(envelope));
+  worker_.post([part = part_, shared] { part->send_after(std::move(*shared)); });
+}
+
+asio::awaitable<void> TransferRun::send_loop() {
+  const auto self = shared_from_this();
+  while (!closing_ && !link_->ended()) {
+    while (!outbox_.empty() && link_->has_room()) {
+      auto envelope = std::move(outbox_.front());
+      outbox_.pop_front();
+      const std::size_t size = envelope.ByteSizeLong();
+      link_->send(std::move(envelope));
+      const std::size_t before = part_->outbound_bytes_.fetch_sub(size, std::memory_order_relaxed);
+      if (before >= outbound_bytes_max && before - size < outbound_bytes_max)
+        worker_.post([part = part_] { part->on_link_room(); });
+    }
+    if (outbox_.empty()) {
+      co_await outbound_.async_wait(std::chrono::seconds{1});
+    } else {
+      co_await link_->room().async_wait(std::chrono::seconds{1});
+    }
+  }
+  sending_ = false;
+  closed_.notify();
+}
+
+asio::awaitable<void> TransferRun::async_close() {
+  const auto self = shared_from_this();
+  if (closing_) co_return;
+  // What the side has said already still leaves: a Commit must not be lost to our own haste.
+  closing_ = true;
+  while (!outbox_.empty()) {
+    link_->send(std::move(outbox_.front()));
+    outbox_.pop_front();
+  }
+  inbound_.notify();
+  outbound_.notify();
+  link_->room().notify();
+  worker_.post([part = part_] { part->close(); });
+  while (!part_closed_ || sending_) co_await closed_.async_wait();
+}
+
+}  // namespace penstock::control

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "control/proto/gate.pb.h"
+#include "control/session/async_event.h"
+#include "control/session/session_link.h"
+#include "control/transfer/sink_side.h"
+#include "control/transfer/source_side.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/io/worker.h"
+
+namespace penstock::control {
+
+// Tuning: what one session may have under way between the control thread and the worker.
+inline constexpr std::uint64_t inbound_messages_max = 64;
+inline constexpr std::uint64_t manifest_backlog_max = 16384;  // entries received and not decided
+inline constexpr std::size_t outbound_bytes_max = std::size_t{1} * 1024 * 1024;
+
+enum class TransferRole : std::uint8_t { source, sink };
+
+/// How a transfer stands, as one end sees it.
+struct RunStats {
+  engine::LaneStats lane;
+  storage::SinkProgress sink;        // of our own sink
+  std::uint64_t bytes = 0;           // first-time bytes and those that need not travel
+  std::uint64_t bytes_withheld = 0;  // of `bytes`: resumed, skipped, holes
+  std::optional<std::uint64_t> bytes_total;
+  std::uint64_t files = 0;
+  std::optional<std::uint64_t> files_total;
+};
+
+/// How a transfer ended at one end.
+struct RunOutcome {
+  std::optional<Error> failed;  // else everything is committed
+  proto::Commit commit;         // source: what the sink said
+  SourceTotals source;
+  storage::SinkTotals sink;
+  std::uint64_t entries_failed = 0;          // either role
+  std::optional<Error> lasting_error;        // sink: a file that repair could not mend; a dry run's first conflict
+  std::vector<storage::FileReport> reports;  // for the receipt
+};
+
+/// What a run is made of. Engines are built from `keys` here; reader and sink by the owner, who knows the store.
+struct RunConfig {
+  TransferRole role = TransferRole::source;
+  ConnectionId own;                      // LaneKeys::own_id
+  std::optional<io::Endpoint> peer;      // nullopt: learnt from its first datagram
+  std::optional<engine::LaneKeys> keys;  // nullopt: a dry run has no lane
+  engine::SenderConfig sender;
+  engine::ReceiverConfig receiver;
+  SourceSideConfig source_side;
+  SinkSideConfig sink_side;
+  std::function<std::shared_ptr<storage::SourceReader>(storage::SourceObserver&)> make_reader;  // role source
+  std::function<std::shared_ptr<storage::Sink>(storage::SinkObserver&)> make_sink;              // role sink
+  bool report_entries = false;
+};
+
+/// One transfer over one session at one end: joins the link (control thread) with the side and the lane (worker).
+/// Threads: the control thread; what lives on the worker is inside. Lifetime: async_close before the last reference
+/// goes; the worker and the executor of storage outlive it.
+class TransferRun : public std::enable_shared_from_this<TransferRun> {
+ public:
+  /// Starts at once. `link` must stay until async_close has returned.
+  static std::shared_ptr<TransferRun> start(RunConfig config, io::Worker& worker, std::shared_ptr<SessionLink> link);
+  ~TransferRun();
+
+  /// Hands on a numbered message that came by TCP; returns when more may come (backpressure).
+  asio::awaitable<Status> async_deliver(proto::Envelope envelope);
+  /// Sends a numbered message of our own, after all that the side has sent: Commit and receipt.
+  void send(proto::Envelope envelope);
+
+  /// Notified when stats, outcome or receipt have changed.
+  [[nodiscard]] AsyncEvent& changed() { return changed_; }
+  [[nodiscard]] const RunStats& stats() const { return stats_; }
+  [[nodiscard]] const std::optional<RunOutcome>& outcome() const { return outcome_; }
+  [[nodiscard]] RunOutcome take_outcome() { return std::move(*outcome_); }
+  [[nodiscard]] const std::optional<proto::ReceiptHeader>& receipt() const { return receipt_; }
+  /// An authentic datagram of the peer has arrived.
+  [[nodiscard]] bool peer_heard() const { return peer_heard_; }
+  /// Called on the control thread.
+  std::function<void(const Error&)> on_warning;
+  std::function<void(const storage::FileReport&, EntryOutcome)> on_entry;
+
+  /// Ends the run: a sink makes durable what has arrived, the lane says goodbye and is let go of.
+  asio::awaitable<void> async_close();
+
+  class WorkerPart;
+
+ private:
+  TransferRun(io::Worker& worker, std::shared_ptr<SessionLink> link);
+  asio::awaitable<void> send_loop();
+
+  io::Worker& worker_;
+  std::shared_ptr<SessionLink> link_;
+  std::shared_ptr<WorkerPart> part_;
+  AsyncEvent changed_;
+  AsyncEvent inbound_;
+  AsyncEvent outbound_;
+  AsyncEvent closed_;
+  std::uint64_t inbound_pending_ = 0;
+  std::deque<proto::Envelope> outbox_;
+  bool sending_ = false;
+  bool closing_ = false;
+  bool part_closed_ = false;
+  bool peer_heard_ = false;
+  RunStats stats_;
+  std::optional<RunOutcome> outcome_;
+  std::optional<proto::ReceiptHeader> receipt_;
+};
+
+}  // namespace penstock::control

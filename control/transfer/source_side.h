@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "control/transfer/side_host.h"
+#include "dataplane/storage/source_reader.h"
+
+namespace penstock::control {
+
+// Specification.
+inline constexpr std::uint32_t repair_rounds_max = 3;
+// Tuning: a segment is small enough to reach the sink within a round trip of a slow path, and to share the pipe.
+inline constexpr std::size_t manifest_segment_bytes = 32 * 1024;
+inline constexpr std::size_t walk_entries = 512;
+
+struct SourceSideConfig {
+  bool await_verdicts = false;  // TransferOpened: no byte of an entry is offered before the sink's verdict on it
+  bool dry_run = false;         // manifest and verdicts alone
+};
+
+/// What the source knows when the sink has committed.
+struct SourceTotals {
+  std::uint64_t entries = 0;
+  std::uint64_t files_failed = 0;            // left out at either end, warnings of the walk included
+  std::optional<std::uint64_t> bytes_total;  // of all files of the manifest, once it is complete
+  std::uint64_t files_total = 0;             // regular files of the manifest so far
+};
+
+/// The sending role of one transfer, as a state machine: streams the manifest, offers what the sink wants, sends
+/// digests after the bytes, answers repair rounds, and ends with the sink's Commit. Push: the client's; pull: the
+/// daemon's.
+///
+///   walking --manifest complete--> sending --drained, all read, all decided--> finishing --Commit--> committed
+///                                     ^------------- RepairList (rounds 1-3) ------'
+///   any --error of ours or of the peer--> failed
+///
+/// Pure but for the reader, which it drives and which calls back. Threads: the lane's worker.
+class SourceSide final : public storage::SourceObserver {
+ public:
+  SourceSide(SourceSideConfig config, SideHost& host, SenderLane& lane);
+
+  /// `reader` was made with this as its observer. Starts the walk.
+  void start(std::shared_ptr<storage::SourceReader> reader);
+  /// One message of the sink, in order. Anything that no sink sends ends the transfer.
+  void handle(const proto::Envelope& envelope);
+  /// The engine's event: everything below `end` is acknowledged or withheld.
+  void on_drained(TransferOffset end);
+  /// SideHost::has_room has become true.
+  void on_room();
+  /// No call to host or lane follows.
+  void close();
+
+  [[nodiscard]] bool committed() const { return state_ == State::committed; }
+  [[nodiscard]] const proto::Commit& commit() const { return commit_; }
+  [[nodiscard]] const SourceTotals& totals() const { return totals_; }
+  [[nodiscard]] std::uint64_t files_read() const { return reports_.size(); }
+  /// Files that this end read to their end and the sink did not refuse, in the order of reading.
+  [[nodiscard]] std::vector<storage::FileReport> take_reports();
+
+  // storage::SourceObserver
+  void on_entries(std::uint64_t first_index, std::vector<storage::ManifestEntry> entries,
+                  std::vector<storage::SourceWarning> warnings, std::uint64_t bytes, bool end) override;
+  void on_source_failed(const Error& error) override;
+  void on_released(TransferOffset end, std::vector<TransferRange> withhold) override;
+  void on_resend(std::vector<TransferRange> ranges) override;
+  void on_resident() override;
+  void on_digests(storage::DigestRun run) override;
+  void on_file_read(storage::FileReport report) override;
+  void on_file_failed(std::uint64_t index, TransferRange range, const Error& error) override;
+  void on_all_read() override;
+
+ private:
+  enum class State : std::uint8_t { walking, sending, finishing, committed, failed };
+
+  void fail(Error error);
+  void fail_peer(std::string_view what);
+  void walk_on();
+  void maybe_finish_lane();
+  void maybe_send_finish();
+  void handle_verdicts(const proto::Verdicts& verdicts);
+  void handle_repair(const proto::RepairList& list);
+  void handle_entry_failure(const proto::EntryFailure& failure);
+
+  SourceSideConfig config_;
+  SideHost& host_;
+  SenderLane& lane_;
+  std::shared_ptr<storage::SourceReader> reader_;
+  State state_ = State::walking;
+  bool walk_requested_ = false;
+  std::uint64_t decided_ = 0;
+  TransferOffset offered_;
+  std::optional<TransferOffset> drained_;
+  bool lane_finished_ = false;
+  bool all_read_ = false;
+  std::uint32_t round_ = 0;
+  SourceTotals totals_;
+  std::vector<storage::SourceWarning> warnings_;
+  std::vector<storage::FileReport> reports_;
+  std::set<std::uint64_t> dropped_;  // entries that are not in the receipt; bounded by the manifest
+  proto::Commit commit_;
+};
+
+}  // namespace penstock::control
