@@ -1,0 +1,84 @@
+#include "tests/sim/host.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::sim {
+namespace {
+
+constexpr std::size_t batch_segments_max = 64;  // as UDP_GRO
+constexpr int turns_at_once_max = 10'000;
+
+ConnectionId connection_of(const Datagram& datagram) {
+  const auto header = read_clear_header(datagram);
+  return header ? header->connection : ConnectionId{};
+}
+
+}  // namespace
+
+void Host::deliver(Datagram datagram) {
+  inbox_.push_back(std::move(datagram));
+  if (std::exchange(process_scheduled_, true)) return;
+  events_.schedule(events_.now() + coalescing_, [this] { process(); });
+}
+
+void Host::process() {
+  process_scheduled_ = false;
+  std::vector<Datagram> arrived;
+  arrived.swap(inbox_);
+  std::vector<Endpoint*> heard;
+  for (std::size_t first = 0; first < arrived.size();) {
+    const ConnectionId connection = connection_of(arrived[first]);
+    const std::size_t segment = arrived[first].size();
+    batch_.assign(arrived[first].begin(), arrived[first].end());
+    std::size_t next = first + 1;
+    // GRO joins a run of equal datagrams of one flow; a shorter one ends it.
+    for (bool open = true; open && next < arrived.size() && next - first < batch_segments_max; ++next) {
+      if (connection_of(arrived[next]) != connection || arrived[next].size() > segment || arrived[next].empty()) break;
+      open = arrived[next].size() == segment;
+      batch_.insert(batch_.end(), arrived[next].begin(), arrived[next].end());
+    }
+    if (const auto endpoint = endpoints_.find(connection); endpoint != endpoints_.end()) {
+      endpoint->second->receive(batch_, segment);
+      if (std::find(heard.begin(), heard.end(), endpoint->second) == heard.end()) heard.push_back(endpoint->second);
+    } else {
+      strangers_ += next - first;
+    }
+    first = next;
+  }
+  for (Endpoint* endpoint : heard) endpoint->turn();
+}
+
+bool Wakeup::arm(std::optional<TimePoint> deadline) {
+  deadline_ = deadline;
+  if (last_armed_ != events_.now()) turns_at_once_ = 0;
+  last_armed_ = events_.now();
+  if (!deadline) return true;
+  if (*deadline <= events_.now() && ++turns_at_once_ > turns_at_once_max) return false;
+  schedule(std::max(*deadline, events_.now()));
+  return true;
+}
+
+void Wakeup::soon() {
+  deadline_ = events_.now();
+  schedule(events_.now());
+}
+
+/// At most one event waits that is not needed any more: an engine that is heard of a thousand times before its
+/// deadline leaves one entry in the queue, not a thousand.
+void Wakeup::schedule(TimePoint at) {
+  if (scheduled_ && *scheduled_ <= at) return;
+  scheduled_ = at;
+  events_.schedule(at, [this, at] {
+    if (scheduled_ != at) return;  // an earlier one took its place
+    scheduled_.reset();
+    if (!deadline_) return;
+    if (*deadline_ <= events_.now()) {
+      turn_();
+    } else {
+      schedule(*deadline_);
+    }
+  });
+}
+
+}  // namespace penstock::sim

@@ -1,0 +1,303 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "common/bytes/interval_set.h"
+#include "dataplane/engine/receiver.h"
+#include "dataplane/engine/sender.h"
+#include "dataplane/engine/wire/ack_frame.h"
+#include "dataplane/engine/wire/frames.h"
+#include "tests/sim/event_queue.h"
+#include "tests/sim/forging_peer.h"
+#include "tests/sim/memory_sink.h"
+#include "tests/sim/memory_source.h"
+
+namespace penstock::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using engine::TransportError;
+
+constexpr std::uint64_t transfer_bytes = 4 * MiB;
+
+/// An honest sender with a forging receiver.
+class SenderUnderAttack {
+ public:
+  explicit SenderUnderAttack(std::uint64_t seed)
+      : peer(seed),
+        truth_(transfer_bytes),
+        source_(events_, truth_, {}, [this] { sender.on_source_ready(); }),
+        sender({.congestion = engine::Congestion::fixed,
+                .rate = DataRate::megabits_per_second(1000),
+                .initial_rtt = 20ms,
+                .initial_credit = transfer_bytes},
+               peer.victim_keys(), Rng{seed}) {
+    sender.open_path(events_.now());
+    sender.offer({transfer_bytes});
+    sender.finish({transfer_bytes});
+  }
+
+  /// Lets the sender send for `time`; the packet numbers that left.
+  bytes::IntervalSet send_for(Duration time) {
+    bytes::IntervalSet numbers;
+    const TimePoint end = events_.now() + time;
+    std::vector<std::byte> buffer(engine::udp_payload_limit);
+    while (now_ < end) {
+      while (events_.run_one(now_)) {
+      }
+      if (const auto due = sender.poll_timeout(); due && *due <= now_) sender.handle_timeout(now_);
+      while (const auto batch = sender.poll_transmit(now_, source_, buffer)) {
+        for (std::size_t at = 0; at < batch->size; at += batch->segment_size) {
+          const auto header =
+              read_clear_header(std::span{buffer}.subspan(at, std::min(batch->segment_size, batch->size - at)));
+          REQUIRE(header);
+          numbers.insert({header->number, std::uint64_t{header->number} + 1});
+        }
+      }
+      poll_events();
+      source_.on_progress(sender.frontier(), sender.oldest_unacknowledged(), sender.retention_target());
+      now_ += 1ms;
+    }
+    return numbers;
+  }
+  void hear(Datagram datagram) {
+    sender.handle_datagrams(now_, datagram, datagram.size());
+    poll_events();
+  }
+  void acknowledge(const bytes::IntervalSet& numbers) {
+    hear(peer.frames([&](bytes::WireWriter& out) {
+      engine::encode_ack(out, 1000, {.credit = {transfer_bytes, {transfer_bytes}}}, numbers.intervals(), {});
+    }));
+  }
+
+  ForgingPeer peer;
+  std::optional<engine::Closed> closed;
+
+ private:
+  void poll_events() {
+    while (const auto event = sender.poll_event()) {
+      if (const auto* over = std::get_if<engine::Closed>(&*event)) closed = *over;
+      if (const auto* prefetch = std::get_if<engine::Prefetch>(&*event)) source_.prefetch(prefetch->range);
+    }
+  }
+
+  EventQueue events_{TimePoint{1s}};
+  TimePoint now_{1s};
+  std::vector<std::byte> truth_;
+  MemorySource source_;
+
+ public:
+  engine::Sender sender;
+};
+
+/// An honest receiver with a forging sender.
+class ReceiverUnderAttack {
+ public:
+  explicit ReceiverUnderAttack(std::uint64_t seed, std::uint64_t credit = 256 * KiB)
+      : peer(seed),
+        truth_(transfer_bytes),
+        sink_(events_, truth_, {}, [] {}),
+        receiver({.initial_rtt = 20ms, .initial_credit = credit}, peer.victim_keys(), Rng{seed}) {
+    receiver.open_path(now_);
+    receiver.expect({transfer_bytes});
+    receiver.finish({transfer_bytes});
+  }
+
+  engine::BatchOutcome hear(Datagram datagram) {
+    const auto outcome = receiver.handle_datagrams(now_, datagram, datagram.size(), sink_);
+    while (const auto event = receiver.poll_event()) {
+      if (const auto* over = std::get_if<engine::Closed>(&*event)) closed = *over;
+    }
+    return outcome;
+  }
+  [[nodiscard]] std::uint64_t bytes_accepted() const { return sink_.bytes_accepted(); }
+
+  ForgingPeer peer;
+  std::optional<engine::Closed> closed;
+
+ private:
+  EventQueue events_{TimePoint{1s}};
+  TimePoint now_{1s};
+  std::vector<std::byte> truth_;  // all zero, like what the tests send
+  MemorySink sink_;
+
+ public:
+  engine::Receiver receiver;
+};
+
+TEST_CASE("hostile peer: an honest acknowledgement is taken, so that the others are refused for what they say") {
+  SenderUnderAttack victim{1};
+  const bytes::IntervalSet sent = victim.send_for(5ms);
+  REQUIRE(!sent.empty());
+  victim.acknowledge(sent);
+  CHECK(!victim.closed);
+  CHECK(victim.sender.oldest_unacknowledged().value > 0);
+}
+
+TEST_CASE("hostile peer: acknowledging a number far beyond what was sent ends the session") {
+  SenderUnderAttack victim{2};
+  REQUIRE(!victim.send_for(5ms).empty());
+  bytes::IntervalSet lie;
+  lie.insert({1'000'000, 1'000'001});
+  victim.acknowledge(lie);
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
+  CHECK(!victim.closed->by_peer);
+}
+
+TEST_CASE("hostile peer: acknowledging the next number already ends the session") {
+  SenderUnderAttack victim{3};
+  const bytes::IntervalSet sent = victim.send_for(5ms);
+  REQUIRE(!sent.empty());
+  bytes::IntervalSet lie;
+  lie.insert({sent.back().end, sent.back().end + 1});
+  victim.acknowledge(lie);
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
+}
+
+TEST_CASE("hostile peer: an optimistic acknowledger trips over a skipped number") {
+  SenderUnderAttack victim{4};
+  // 4 MiB at 1200 bytes are 3600 packets: enough for a skip.
+  bytes::IntervalSet sent;
+  for (int i = 0; i < 50 && !victim.closed; ++i) {
+    const bytes::IntervalSet more = victim.send_for(2ms);
+    for (const bytes::Interval& run : more.intervals()) sent.insert(run);
+    if (sent.empty()) continue;
+    bytes::IntervalSet lie;
+    lie.insert({0, sent.back().end});  // claims all of them, seen or not
+    victim.acknowledge(lie);
+  }
+  CHECK(sent.interval_count() > 1);  // a number was skipped
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
+}
+
+TEST_CASE("hostile peer: a mandatory frame of unknown type ends the session, an optional one is skipped") {
+  SenderUnderAttack skips{5};
+  skips.hear(skips.peer.frames([](bytes::WireWriter& out) {
+    out.u8(0xfe);
+    out.u16(3);
+    out.zeros(3);
+  }));
+  CHECK(!skips.closed);
+  SenderUnderAttack ends{6};
+  ends.hear(ends.peer.frames([](bytes::WireWriter& out) {
+    out.u8(0x7e);
+    out.u16(3);
+    out.zeros(3);
+  }));
+  REQUIRE(ends.closed);
+  CHECK(ends.closed->error == TransportError::protocol_violation);
+}
+
+TEST_CASE("hostile peer: a frame that runs past its packet ends the session, at either end") {
+  const auto write = [](bytes::WireWriter& out) {
+    out.u8(0x04);
+    out.u16(5000);
+    out.zeros(10);
+  };
+  SenderUnderAttack sender{7};
+  sender.hear(sender.peer.frames(write));
+  REQUIRE(sender.closed);
+  CHECK(sender.closed->error == TransportError::protocol_violation);
+  ReceiverUnderAttack receiver{8};
+  receiver.hear(receiver.peer.frames(write));
+  REQUIRE(receiver.closed);
+  CHECK(receiver.closed->error == TransportError::protocol_violation);
+}
+
+TEST_CASE("hostile peer: honest DATA is taken, a second packet with the same bytes changes nothing") {
+  ReceiverUnderAttack victim{9};
+  const std::vector<std::byte> payload(1000);
+  CHECK(victim.hear(victim.peer.data({0}, payload)).authentic == 1);
+  CHECK(victim.bytes_accepted() == 1000);
+  CHECK(victim.hear(victim.peer.data({0}, payload)).authentic == 1);
+  CHECK(victim.bytes_accepted() == 1000);
+  CHECK(!victim.closed);
+}
+
+TEST_CASE("hostile peer: DATA beyond the end of the transfer ends the session and is not stored") {
+  ReceiverUnderAttack victim{10};
+  const std::vector<std::byte> payload(1000);
+  victim.hear(victim.peer.data({transfer_bytes - 999}, payload));
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::credit_exceeded);
+  CHECK(victim.bytes_accepted() == 0);
+}
+
+TEST_CASE("hostile peer: more new bytes than the credit end the session") {
+  ReceiverUnderAttack victim{11, 64 * KiB};
+  const std::vector<std::byte> payload(1024);
+  // No ACK is polled, so no credit beyond the initial one was ever granted.
+  for (std::uint64_t i = 0; i < 64; ++i) victim.hear(victim.peer.data({i * 1024}, payload));
+  CHECK(!victim.closed);
+  victim.hear(victim.peer.data({64 * 1024}, payload));
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::credit_exceeded);
+  CHECK(victim.bytes_accepted() == 64 * KiB);
+}
+
+TEST_CASE("hostile peer: DATA across a slab boundary ends the session") {
+  ReceiverUnderAttack victim{12, 2 * MiB};
+  const std::vector<std::byte> payload(1000);
+  victim.hear(victim.peer.data({engine::slab_size - 500}, payload));
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::protocol_violation);
+  CHECK(victim.bytes_accepted() == 0);
+}
+
+TEST_CASE("hostile peer: CONTROL bytes without end are bounded") {
+  ReceiverUnderAttack victim{13};
+  const std::vector<std::byte> piece(10'000);
+  // A hole at the front keeps everything from being delivered.
+  std::uint64_t offset = 1;
+  for (int i = 0; i < 10'000 && !victim.closed; ++i) {
+    victim.hear(victim.peer.frames([&](bytes::WireWriter& out) { engine::encode_control(out, {offset, piece}); }));
+    offset += piece.size();
+  }
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::control_overflow);
+}
+
+TEST_CASE("hostile peer: a replayed datagram is dropped before it is opened") {
+  ReceiverUnderAttack victim{14};
+  const Datagram datagram = victim.peer.data({0}, std::vector<std::byte>(1000));
+  CHECK(victim.hear(datagram).authentic == 1);
+  CHECK(victim.hear(datagram).authentic == 0);
+  CHECK(victim.receiver.stats().packets_duplicate == 1);
+}
+
+TEST_CASE("hostile peer: any flipped bit of a datagram is refused, and the whole one still taken afterwards") {
+  ReceiverUnderAttack victim{15};
+  const Datagram datagram = victim.peer.data({0}, std::vector<std::byte>(40));
+  for (std::size_t bit = 0; bit < datagram.size() * 8; ++bit) {
+    Datagram damaged = datagram;
+    damaged[bit / 8] ^= std::byte{1} << (bit % 8);
+    CAPTURE(bit);
+    CHECK(victim.hear(damaged).authentic == 0);
+  }
+  CHECK(!victim.closed);
+  CHECK(victim.bytes_accepted() == 0);
+  CHECK(victim.hear(datagram).authentic == 1);
+  CHECK(victim.bytes_accepted() == 40);
+}
+
+TEST_CASE("hostile peer: garbage of every size is dropped") {
+  ReceiverUnderAttack victim{16};
+  Rng luck{16};
+  for (std::size_t size = 0; size < 200; ++size) {
+    Datagram garbage(size);
+    luck.fill(garbage);
+    if (garbage.empty()) continue;  // a driver hands on no empty batch
+    CHECK(victim.hear(garbage).authentic == 0);
+  }
+  CHECK(!victim.closed);
+}
+
+}  // namespace
+}  // namespace penstock::sim

@@ -1,0 +1,182 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/crypto/aead.h"
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/receiver.h"
+#include "dataplane/engine/sender.h"
+#include "tests/sim/event_queue.h"
+#include "tests/sim/host.h"
+#include "tests/sim/memory_sink.h"
+#include "tests/sim/memory_source.h"
+#include "tests/sim/pipe.h"
+#include "tests/sim/session_message.h"
+
+namespace penstock::sim {
+
+/// One transfer: how many bytes, and what happens around them.
+struct LanePlan {
+  std::uint64_t bytes = 0;
+  bool pull = false;  // the daemon sends; the client says hello
+  Duration start_after{0};
+  std::uint32_t offers = 1;  // the manifest grows in so many steps
+  Duration offer_gap{0};
+  std::vector<TransferRange> held = {};                  // here from an earlier run; ascending, disjoint
+  bool source_knows_held = true;                         // false: it learns by message, perhaps after having sent them
+  std::vector<std::vector<TransferRange>> repairs = {};  // what each repair round finds damaged
+  std::uint32_t messages = 0;  // control messages in the pipe, each way, beside the session's own
+  Duration message_gap{0};
+  std::size_t message_size_max = 4000;
+};
+
+/// The engines' side of a scenario: equal for all its lanes.
+struct EngineOptions {
+  engine::SenderConfig sender = {};
+  engine::ReceiverConfig receiver = {};
+  SourceOptions source = {};
+  SinkOptions sink = {};
+  const crypto::AeadBackend* backend = nullptr;
+  Duration tcp_delay{0};  // of a message that the pipe's control queue had no room for
+};
+
+struct Fingerprint {
+  std::uint64_t size = 0;
+  std::uint64_t hash = 0;
+  bool operator==(const Fingerprint&) const = default;
+};
+
+/// What an engine did on the wire that it never may. All zero, always.
+struct WireViolations {
+  std::uint64_t numbers_reused = 0;   // a packet number not above the last one of its direction
+  std::uint64_t oversized = 0;        // a datagram above udp_payload_size
+  std::uint64_t slabs_crossed = 0;    // DATA across a multiple of slab_size
+  std::uint64_t beyond_offer = 0;     // DATA past what was offered
+  std::uint64_t credit_exceeded = 0;  // more distinct bytes than the receiver can ever have granted
+  bool operator==(const WireViolations&) const = default;
+};
+
+struct LaneOutcome {
+  Fingerprint sent;
+  Fingerprint received;
+  bool complete = false;                   // received, written, and both ends know
+  std::optional<TimePoint> finished_at;    // last byte written, last repair round over
+  std::optional<TimePoint> confirmed_at;   // the source heard of it
+  std::optional<TimePoint> first_byte_at;  // first DATA sent
+  engine::LaneStats sender;
+  engine::LaneStats receiver;
+  std::optional<engine::Closed> sender_closed;
+  std::optional<engine::Closed> receiver_closed;
+  SinkViolations sink_violations;
+  WireViolations wire_violations;
+  std::uint64_t messages_delivered = 0;  // fillers, both ways
+  std::uint64_t messages_wrong = 0;      // lost, repeated, reordered or changed
+  std::uint64_t stores_refused = 0;
+  std::string failure;  // why the simulator gave up on an engine; empty: it did not
+};
+
+/// A sender and a receiver with their drivers, windows and the little of a session that the engines need: the manifest
+/// grows, held ranges are withheld, repair rounds happen, the end is confirmed.
+class Lane {
+ public:
+  /// Borrowed for life: everything that is a reference. `to_receiver` and `to_sender` are the network.
+  Lane(EventQueue& events, const EngineOptions& options, LanePlan plan, Rng& luck, Host& sender_host,
+       Host& receiver_host, Pipe& to_receiver, Pipe& to_sender);
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  [[nodiscard]] bool is_complete() const { return finished_at_ && confirmed_at_; }
+  /// Complete, or closed by an engine, or given up.
+  [[nodiscard]] bool is_over() const;
+  [[nodiscard]] LaneOutcome outcome() const;
+  [[nodiscard]] ConnectionId sender_id() const { return sender_end_.own_id; }
+  [[nodiscard]] ConnectionId receiver_id() const { return receiver_end_.own_id; }
+  [[nodiscard]] const LanePlan& plan() const { return plan_; }
+
+ private:
+  struct SenderEnd final : Endpoint {
+    SenderEnd(Lane& owner, engine::Sender made, ConnectionId id)
+        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
+    void receive(std::span<std::byte> batch, std::size_t segment_size) override;
+    void turn() override;
+    void handle(engine::SenderEvent event);
+    void handle(const SessionMessage& message);
+
+    Lane& lane;
+    engine::Sender engine;
+    ConnectionId own_id;
+    Wakeup wakeup;
+    MessageChecker fillers;
+    std::optional<engine::Closed> closed;
+  };
+  struct ReceiverEnd final : Endpoint {
+    ReceiverEnd(Lane& owner, engine::Receiver made, ConnectionId id)
+        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
+    void receive(std::span<std::byte> batch, std::size_t segment_size) override;
+    void turn() override;
+    void handle(engine::ReceiverEvent event);
+    void handle(const SessionMessage& message);
+    void watch_for_quiet();
+
+    Lane& lane;
+    engine::Receiver engine;
+    ConnectionId own_id;
+    Wakeup wakeup;
+    MessageChecker fillers;
+    std::optional<engine::Closed> closed;
+    TransferOffset expected;
+    bool manifest_complete = false;
+    std::size_t held_applied = 0;
+    bool drained = false;
+    TimePoint last_receive;
+    bool quiet_scheduled = false;
+  };
+  struct Secrets;
+
+  Lane(EventQueue& events, const EngineOptions& options, LanePlan plan, Secrets secrets, Rng& luck, Host& sender_host,
+       Host& receiver_host, Pipe& to_receiver, Pipe& to_sender);
+  void start();
+  void offer(std::uint32_t step);
+  enum class Source : std::uint8_t { sender, receiver };
+  void send_filler(Source from);
+  void say_to_receiver(const SessionMessage& message);
+  void say_to_sender(const SessionMessage& message);
+  void after_writing();
+  void watch_data(const Sighting& sighting);
+  void fail(std::string_view why);
+  void transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe);
+
+  EventQueue& events_;
+  EngineOptions options_;
+  LanePlan plan_;
+  Rng luck_;
+  std::vector<std::byte> truth_;
+  MemorySource source_;
+  MemorySink sink_;
+  Pipe& to_receiver_;
+  Pipe& to_sender_;
+  std::vector<std::byte> buffer_;
+  SenderEnd sender_end_;
+  ReceiverEnd receiver_end_;
+  std::size_t repair_round_ = 0;
+  std::uint64_t offered_ = 0;
+  bytes::IntervalSet sent_distinct_;
+  std::uint64_t credit_bound_;
+  std::optional<std::uint32_t> last_number_to_receiver_;
+  std::optional<std::uint32_t> last_number_to_sender_;
+  WireViolations wire_violations_;
+  std::optional<TimePoint> first_byte_at_;
+  std::optional<TimePoint> finished_at_;
+  std::optional<TimePoint> confirmed_at_;
+  std::string failure_;
+};
+
+}  // namespace penstock::sim

@@ -1,0 +1,130 @@
+#include "tests/sim/memory_sink.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "dataplane/engine/lane_config.h"
+
+namespace penstock::sim {
+namespace {
+
+bytes::Interval interval(TransferOffset at, std::size_t length) { return {at.value, at.value + length}; }
+
+}  // namespace
+
+MemorySink::MemorySink(EventQueue& events, std::span<const std::byte> truth, const SinkOptions& options,
+                       std::function<void()> on_written)
+    : events_(events),
+      truth_(truth),
+      options_(options),
+      on_written_(std::move(on_written)),
+      content_(truth.size(), std::byte{0xee}) {}
+
+std::span<std::byte> MemorySink::lend(TransferOffset at, std::size_t length) {
+  lent_ = {};
+  if (at.value + length > content_.size()) return {};  // a forged header may point anywhere
+  if (have_.intersects(interval(at, length))) ++violations_.lent_over_accepted;
+  Slab* slab = open_slab_at(at.value);
+  if (slab == nullptr || at.value + length > slab->base + slab->memory.size()) return {};
+  lent_ = {at, at + length};
+  return std::span{slab->memory}.subspan(at.value - slab->base, length);
+}
+
+void MemorySink::commit(TransferOffset at, std::size_t length) {
+  Slab* slab = open_slab_at(at.value);
+  if (slab == nullptr || at < lent_.begin || at + length > lent_.end) {
+    ++violations_.committed_elsewhere;
+    return;
+  }
+  accept(*slab, at, length);
+}
+
+bool MemorySink::store(TransferOffset at, std::span<const std::byte> bytes) {
+  PENSTOCK_CHECK(at.value + bytes.size() <= content_.size());  // authentic, so ours: beyond the end is a bug
+  Slab* slab = open_slab_at(at.value);
+  if (slab == nullptr) slab = try_open_slab(at.value);
+  if (slab == nullptr) {
+    ++stores_refused_;
+    return false;
+  }
+  PENSTOCK_CHECK(at.value + bytes.size() <= slab->base + slab->memory.size());  // DATA never crosses a slab
+  std::copy(bytes.begin(), bytes.end(), slab->memory.begin() + static_cast<std::ptrdiff_t>(at.value - slab->base));
+  accept(*slab, at, bytes.size());
+  return true;
+}
+
+std::uint64_t MemorySink::room() const { return (options_.slabs_max - slabs_.size()) * engine::slab_size; }
+
+void MemorySink::on_quiet() {
+  for (const auto& slab : slabs_) {
+    if (!slab->writing) write(*slab);
+  }
+}
+
+void MemorySink::preload(TransferRange range) {
+  std::copy(truth_.begin() + static_cast<std::ptrdiff_t>(range.begin.value),
+            truth_.begin() + static_cast<std::ptrdiff_t>(range.end.value),
+            content_.begin() + static_cast<std::ptrdiff_t>(range.begin.value));
+  PENSTOCK_CHECK(have_.insert({range.begin.value, range.end.value}).accepted);
+}
+
+void MemorySink::damage(TransferRange range) {
+  PENSTOCK_CHECK(is_written());
+  std::fill(content_.begin() + static_cast<std::ptrdiff_t>(range.begin.value),
+            content_.begin() + static_cast<std::ptrdiff_t>(range.end.value), std::byte{0xee});
+  PENSTOCK_CHECK(have_.erase({range.begin.value, range.end.value}).accepted);
+}
+
+MemorySink::Slab* MemorySink::open_slab_at(std::uint64_t at) {
+  for (const auto& slab : slabs_) {
+    if (!slab->writing && at >= slab->base && at < slab->base + slab->memory.size()) return slab.get();
+  }
+  return nullptr;
+}
+
+MemorySink::Slab* MemorySink::try_open_slab(std::uint64_t at) {
+  if (slabs_.size() >= options_.slabs_max) {
+    const bool any_writing = std::any_of(slabs_.begin(), slabs_.end(), [](const auto& slab) { return slab->writing; });
+    if (!any_writing) write(*slabs_.front());
+    return nullptr;
+  }
+  auto slab = std::make_unique<Slab>();
+  slab->base = at / engine::slab_size * engine::slab_size;
+  slab->memory.resize(std::min(engine::slab_size, content_.size() - slab->base));
+  slabs_.push_back(std::move(slab));
+  return slabs_.back().get();
+}
+
+void MemorySink::accept(Slab& slab, TransferOffset at, std::size_t length) {
+  const bytes::Interval range = interval(at, length);
+  if (have_.insert(range).count != length) ++violations_.accepted_twice;
+  slab.filled.insert(range);
+  bytes_accepted_ += length;
+  const auto expected = truth_.subspan(at.value, length);
+  if (!std::equal(expected.begin(), expected.end(),
+                  slab.memory.begin() + static_cast<std::ptrdiff_t>(at.value - slab.base))) {
+    ++violations_.wrong_bytes;
+  }
+  if (have_.contains({slab.base, slab.base + slab.memory.size()})) write(slab);
+}
+
+/// Later bytes of the same slab go to a new one: what is being written does not change any more.
+void MemorySink::write(Slab& slab) {
+  slab.writing = true;
+  events_.schedule(events_.now() + options_.latency, [this, id = &slab] { finish_writing(id); });
+}
+
+void MemorySink::finish_writing(const Slab* id) {
+  const auto place = std::find_if(slabs_.begin(), slabs_.end(), [id](const auto& slab) { return slab.get() == id; });
+  PENSTOCK_CHECK(place != slabs_.end());
+  const Slab& slab = **place;
+  for (const bytes::Interval& run : slab.filled.intervals()) {
+    std::copy_n(slab.memory.begin() + static_cast<std::ptrdiff_t>(run.begin - slab.base), run.size(),
+                content_.begin() + static_cast<std::ptrdiff_t>(run.begin));
+  }
+  slabs_.erase(place);
+  on_written_();
+}
+
+}  // namespace penstock::sim

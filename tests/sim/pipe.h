@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "netem/link_model.h"
+#include "tests/sim/datagram.h"
+#include "tests/sim/event_queue.h"
+
+namespace penstock::sim {
+
+/// A datagram about to enter the link.
+struct Sighting {
+  TimePoint at;
+  std::uint64_t index = 0;  // 0: the first one this way
+  ClearHeader header;
+  std::span<const std::byte> bytes;
+};
+
+/// One direction of the network: rules of the test first, then the link's own luck, then the far host.
+class Pipe {
+ public:
+  using Rule = std::function<bool(const Sighting&)>;
+  using Meddler = std::function<std::vector<Datagram>(const Sighting&)>;
+
+  /// `deliver` runs at the far end's time. Borrowed: `events`, for the pipe's life.
+  Pipe(EventQueue& events, const netem::LinkSettings& settings, std::uint64_t seed, std::uint8_t direction,
+       TraceHash& trace, std::function<void(Datagram)> deliver);
+
+  void send(std::span<const std::byte> datagram);
+
+  /// A datagram for which `rule` says true never enters the link. Rules see every datagram, in order.
+  void drop(Rule rule) { rules_.push_back(std::move(rule)); }
+  /// An attacker on the path: what it returns arrives as well, at once and before the original.
+  void meddle(Meddler meddler) { meddlers_.push_back(std::move(meddler)); }
+  /// The link's settings from `at` on.
+  void change_at(TimePoint at, const netem::LinkSettings& settings);
+
+  [[nodiscard]] const netem::LinkSettings& settings() const { return link_.settings(); }
+  [[nodiscard]] const netem::LinkCounters& counters() const { return link_.counters(); }
+  [[nodiscard]] std::uint64_t dropped_by_rule() const { return dropped_by_rule_; }
+
+ private:
+  EventQueue& events_;
+  netem::LinkModel link_;
+  std::uint8_t direction_;
+  TraceHash& trace_;
+  std::function<void(Datagram)> deliver_;
+  std::vector<Rule> rules_;
+  std::vector<Meddler> meddlers_;
+  std::uint64_t index_ = 0;
+  std::uint64_t dropped_by_rule_ = 0;
+};
+
+}  // namespace penstock::sim

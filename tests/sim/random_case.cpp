@@ -1,0 +1,200 @@
+#include "tests/sim/random_case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/random.h"
+#include "dataplane/engine/lane_config.h"
+
+namespace penstock::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using netem::Probability;
+
+/// Log-uniform in [1, 2^bits): a power of two first, then anywhere up to the next.
+std::uint64_t log_uniform(Rng& luck, std::uint64_t bits) {
+  const std::uint64_t base = std::uint64_t{1} << luck.below(bits);
+  return luck.between(base, 2 * base - 1);
+}
+
+Duration log_duration(Rng& luck, Duration low, Duration high) {
+  Duration value = low;
+  std::uint64_t doublings = 0;
+  for (Duration d = low; d < high; d *= 2) ++doublings;
+  value = low * (Duration::rep{1} << luck.below(doublings));
+  value += Duration{static_cast<Duration::rep>(luck.below(static_cast<std::uint64_t>(value.count())))};
+  return std::min(value, high);
+}
+
+Duration up_to(Rng& luck, Duration high) {
+  return Duration{static_cast<Duration::rep>(luck.below(static_cast<std::uint64_t>(high.count()) + 1))};
+}
+
+Probability ppm_up_to(Rng& luck, std::uint32_t ppm) {
+  return Probability::parts_per_million(static_cast<std::uint32_t>(luck.between(1, ppm)));
+}
+
+Probability random_loss(Rng& luck) {
+  switch (luck.below(10)) {
+    case 0:
+    case 1:
+      return ppm_up_to(luck, 1'000);
+    case 2:
+    case 3:
+      return ppm_up_to(luck, 20'000);
+    case 4:
+      return ppm_up_to(luck, 100'000);
+    case 5:
+      return ppm_up_to(luck, 200'000);
+    default:
+      return {};
+  }
+}
+
+std::uint64_t random_size(Rng& luck, std::size_t udp_payload) {
+  switch (luck.below(16)) {
+    case 0:
+      return 0;
+    case 1:  // around whole datagrams
+      return luck.between(1, 40) * (udp_payload - engine::data_header_size - crypto::aead_tag_size) +
+             luck.between(0, 2) - 1;
+    case 2:  // around whole slabs
+      return luck.between(1, 3) * engine::slab_size + luck.between(0, 2) - 1;
+    default:
+      return log_uniform(luck, 22);
+  }
+}
+
+/// Up to `count_max` disjoint ascending ranges of [0, bytes).
+std::vector<TransferRange> random_ranges(Rng& luck, std::uint64_t bytes, std::uint64_t count_max) {
+  std::vector<TransferRange> ranges;
+  if (bytes == 0) return ranges;
+  std::vector<std::uint64_t> cuts;
+  const std::uint64_t count = luck.between(1, count_max);
+  for (std::uint64_t i = 0; i < 2 * count; ++i) cuts.push_back(luck.between(0, bytes));
+  std::sort(cuts.begin(), cuts.end());
+  for (std::size_t i = 0; i + 1 < cuts.size(); i += 2) {
+    const bool touches = !ranges.empty() && ranges.back().end.value == cuts[i];
+    if (cuts[i] < cuts[i + 1] && !touches) ranges.push_back({{cuts[i]}, {cuts[i + 1]}});
+  }
+  return ranges;
+}
+
+LanePlan random_plan(Rng& luck, const Options& options) {
+  LanePlan plan{.bytes = random_size(luck, options.udp_payload_size)};
+  plan.pull = luck.chance(1, 3);
+  if (luck.chance(1, 3)) plan.start_after = up_to(luck, options.rtt * 2);
+  if (luck.chance(1, 3)) {
+    plan.offers = static_cast<std::uint32_t>(luck.between(2, 6));
+    plan.offer_gap = up_to(luck, options.rtt);
+  }
+  if (luck.chance(1, 4)) {
+    plan.held =
+        luck.chance(1, 10) ? std::vector<TransferRange>{{{}, {plan.bytes}}} : random_ranges(luck, plan.bytes, 6);
+    if (plan.bytes == 0) plan.held.clear();
+    plan.source_knows_held = luck.chance(1, 2);
+  }
+  if (luck.chance(1, 4)) {
+    const std::uint64_t rounds = luck.between(1, 3);
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+      if (auto ranges = random_ranges(luck, plan.bytes, 3); !ranges.empty()) plan.repairs.push_back(std::move(ranges));
+    }
+  }
+  if (luck.chance(1, 3)) {
+    plan.messages = static_cast<std::uint32_t>(luck.between(1, 20));
+    plan.message_gap = up_to(luck, options.rtt);
+  }
+  return plan;
+}
+
+}  // namespace
+
+RandomCase make_random_case(std::uint64_t seed) {
+  Rng luck{seed};
+  Options options;
+  options.seed = luck.next();
+  options.rtt = log_duration(luck, 100us, 300ms);
+  options.rate = DataRate::bits_per_second(std::min(log_uniform(luck, 11) * 1'000'000, std::uint64_t{2'000'000'000}));
+  constexpr std::size_t payloads[] = {1200, 1472, 1472, 8972};
+  options.udp_payload_size = luck.chance(1, 8) ? luck.between(1200, 9000) : payloads[luck.below(4)];
+
+  options.loss = random_loss(luck);
+  options.ack_loss = random_loss(luck);
+  if (luck.chance(1, 8)) {
+    options.burst = netem::BurstLoss{.to_bad = ppm_up_to(luck, 5'000),
+                                     .to_good = Probability::percent(static_cast<std::uint32_t>(luck.between(5, 50)))};
+  }
+  if (luck.chance(1, 3)) options.loss_placement = netem::LossPlacement::before_bottleneck;
+  if (luck.chance(1, 5)) options.jitter = up_to(luck, options.rtt / 8);
+  if (luck.chance(1, 4)) {
+    options.reorder = ppm_up_to(luck, 50'000);
+    options.reorder_delay = up_to(luck, options.rtt / 4);
+  }
+  if (luck.chance(1, 5)) options.duplicate = ppm_up_to(luck, 50'000);
+  if (luck.chance(1, 5)) options.corrupt = ppm_up_to(luck, 20'000);
+  const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
+  const std::uint64_t queue_min = std::max<std::uint64_t>(32 * options.udp_payload_size, options.rate.bytes_in(1ms));
+  if (luck.chance(1, 4)) options.queue_bytes = std::max(queue_min, luck.between(bdp / 8, bdp / 2));
+  if (luck.chance(1, 4)) options.queue_bytes = std::max(queue_min, luck.between(bdp, bdp * 4));
+
+  if (luck.chance(1, 3)) {
+    options.congestion = engine::Congestion::fixed;
+    options.paced = DataRate::bits_per_second(options.rate.bits_per_second() / 100 * luck.between(50, 95));
+  }
+  if (luck.chance(1, 6)) options.order = engine::ChunkOrder::shuffled;
+  if (luck.chance(1, 3)) options.initial_credit = luck.between(2 * 9000, 1 * MiB);
+  if (luck.chance(1, 2)) options.key_update_packets = luck.between(4, 500);
+  if (luck.chance(1, 4)) options.initial_rtt = std::max<Duration>(1us, up_to(luck, options.rtt * 4));
+  if (luck.chance(1, 3)) {
+    options.source = {.latency = up_to(luck, 5ms), .granules_max = luck.between(32, 128)};
+  }
+  if (luck.chance(1, 3)) options.sink = {.latency = up_to(luck, 20ms), .slabs_max = luck.between(1, 8)};
+  if (luck.chance(1, 4)) options.coalescing = up_to(luck, 200us);
+  const auto backends = crypto::aead_backends();
+  options.backend = backends[luck.below(backends.size())];
+
+  RandomCase random{.options = options, .plans = {}};
+  const std::uint64_t lanes = luck.chance(1, 4) ? luck.between(2, 3) : 1;
+  for (std::uint64_t i = 0; i < lanes; ++i) random.plans.push_back(random_plan(luck, options));
+  return random;
+}
+
+std::string describe(const RandomCase& random) {
+  const Options& o = random.options;
+  const auto percent = [](Probability p) { return static_cast<double>(p.parts_per_billion()) / 1e7; };
+  std::string text = fmt::format(
+      "rtt {} us, rate {} Mbit/s, queue {} B, payload {} B, loss {} %, ack loss {} %, burst {}, jitter {} us, reorder "
+      "{} % "
+      "by {} us, duplicate {} %, corrupt {} %, {} {} kbit/s{}, credit {} B, key update {}, initial rtt {} us, source "
+      "{} us x "
+      "{}, sink {} us x {}, coalescing {} us, {}",
+      o.rtt / 1us, o.rate.bits_per_second() / 1'000'000, o.queue_bytes.value_or(0), o.udp_payload_size, percent(o.loss),
+      percent(o.ack_loss),
+      o.burst ? fmt::format("{}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good)) : std::string{"none"},
+      o.jitter / 1us, percent(o.reorder), o.reorder_delay / 1us, percent(o.duplicate), percent(o.corrupt),
+      o.congestion == engine::Congestion::fixed ? "fixed" : "cubic", o.paced ? o.paced->bits_per_second() / 1000 : 0,
+      o.order == engine::ChunkOrder::shuffled ? ", shuffled" : "", o.initial_credit, o.key_update_packets,
+      o.initial_rtt / 1us, o.source.latency / 1us, o.source.granules_max, o.sink.latency / 1us, o.sink.slabs_max,
+      o.coalescing / 1us, o.backend->name());
+  for (const LanePlan& plan : random.plans) {
+    text += fmt::format(
+        "\n  {} {} B after {} us, {} offers every {} us, {} held{}, {} repair rounds, {} messages every {} us",
+        plan.pull ? "pull" : "push", plan.bytes, plan.start_after / 1us, plan.offers, plan.offer_gap / 1us,
+        plan.held.size(), plan.source_knows_held ? "" : " (told)", plan.repairs.size(), plan.messages,
+        plan.message_gap / 1us);
+  }
+  return text;
+}
+
+Duration completion_bound(const RandomCase& random, Duration ideal) {
+  const Options& o = random.options;
+  // A round trip with everything that may hold a datagram back, the queue in full.
+  const std::uint64_t queue = o.queue_bytes.value_or(std::max(o.rate.bytes_in(o.rtt), 64 * KiB));
+  const Duration round = o.rtt + 2 * o.jitter + 2 * o.coalescing + o.reorder_delay + o.rate.time_for(queue);
+  return 6 * ideal + 30 * round + 10s;
+}
+
+}  // namespace penstock::sim

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/sim/lane.h"
+#include "tests/sim/scenario.h"
+
+namespace penstock::sim {
+
+/// One random network with one to three random transfers on it.
+struct RandomCase {
+  Options options;
+  std::vector<LanePlan> plans;
+};
+
+/// Everything follows from the seed. Sizes, round trips and rates are log-uniform; each kind of trouble is off in most
+/// cases, so that every pair of them meets and none hides the others.
+[[nodiscard]] RandomCase make_random_case(std::uint64_t seed);
+/// All parameters, to be read beside a failure.
+[[nodiscard]] std::string describe(const RandomCase& random);
+
+/// Latest acceptable finish, counted from the start: README.md, "What is bounded".
+[[nodiscard]] Duration completion_bound(const RandomCase& random, Duration ideal);
+
+}  // namespace penstock::sim

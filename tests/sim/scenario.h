@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "netem/link_settings.h"
+#include "tests/sim/event_queue.h"
+#include "tests/sim/host.h"
+#include "tests/sim/lane.h"
+#include "tests/sim/pipe.h"
+
+namespace penstock::sim {
+
+/// A network of two hosts, and how the engines on them are set. Both directions have the same delay and, unless said
+/// otherwise, the same rate and luck; forward is where the first lane's DATA goes.
+struct Options {
+  Duration rtt = std::chrono::milliseconds{20};
+  DataRate rate = DataRate::megabits_per_second(100);
+  std::optional<std::uint64_t> queue_bytes = {};  // default: one bandwidth-delay product, at least 64 KiB
+  netem::Probability loss = {};                   // forward
+  netem::Probability ack_loss = {};               // backward
+  std::optional<netem::BurstLoss> burst = {};     // forward
+  netem::LossPlacement loss_placement = netem::LossPlacement::after_bottleneck;
+  Duration jitter{0};
+  netem::Probability reorder = {};
+  Duration reorder_delay = std::chrono::milliseconds{1};
+  netem::Probability duplicate = {};
+  netem::Probability corrupt = {};
+
+  engine::Congestion congestion = engine::Congestion::cubic;
+  std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
+  engine::ChunkOrder order = engine::ChunkOrder::sequential;
+  std::size_t udp_payload_size = 1472;
+  std::uint64_t initial_credit = 1 * MiB;
+  std::optional<std::uint64_t> sender_initial_credit = {};  // a sender that cheats
+  std::uint64_t key_update_packets = std::uint64_t{1} << 22;
+  Duration initial_rtt{0};  // 0: the path's own, as the control channel measured it
+  SourceOptions source = {};
+  SinkOptions sink = {};
+  Duration coalescing{0};                        // of datagrams at each host's socket
+  const crypto::AeadBackend* backend = nullptr;  // null: the best AES-256-GCM
+
+  Duration patience = std::chrono::hours{1};  // virtual; then the run is over, finished or not
+  std::uint64_t seed = 1;
+};
+
+/// Whole transfers by real engines in virtual time. One use: one call of transfer or transfer_all.
+class Scenario {
+ public:
+  explicit Scenario(const Options& options);
+
+  /// Towards the first lane's receiver, and back. For rules, attackers, changes and counters.
+  [[nodiscard]] Pipe& forward() { return *forward_; }
+  [[nodiscard]] Pipe& backward() { return *backward_; }
+  [[nodiscard]] Duration rtt() const { return options_.rtt; }
+  [[nodiscard]] std::uint64_t seed() const { return options_.seed; }
+  [[nodiscard]] TimePoint start() const { return start_; }
+  [[nodiscard]] const Options& options() const { return options_; }
+
+  LaneOutcome transfer(std::uint64_t bytes) { return transfer(LanePlan{.bytes = bytes}); }
+  LaneOutcome transfer(const LanePlan& plan);
+  /// Several engines on one worker an end, over one link.
+  std::vector<LaneOutcome> transfer_all(const std::vector<LanePlan>& plans);
+
+  /// When a sender that knew rate and loss beforehand would have written the last byte of all lanes: serialisation of
+  /// every needed byte with its headers, divided by what loss leaves, and half a round trip.
+  /// After transfer.
+  [[nodiscard]] TimePoint ideal_finish() const;
+  [[nodiscard]] std::uint64_t trace_hash() const { return trace_.value(); }
+  /// Datagrams that reached a host and no engine.
+  [[nodiscard]] std::uint64_t strangers() const { return client_.strangers() + daemon_.strangers(); }
+
+ private:
+  Options options_;
+  Rng luck_;
+  TimePoint start_;
+  EventQueue events_;
+  TraceHash trace_;
+  Host client_;
+  Host daemon_;
+  std::unique_ptr<Pipe> forward_;
+  std::unique_ptr<Pipe> backward_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+};
+
+}  // namespace penstock::sim
