@@ -3,11 +3,14 @@
 #include <asio/awaitable.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string_view>
 
 #include "common/result.h"
 #include "common/time.h"
 #include "control/gate/client_exchange.h"
 #include "control/gate/daemon_exchange.h"
+#include "control/gate/failure.h"
 #include "control/gate/rate_limiter.h"
 #include "control/gate/tls_channel.h"
 
@@ -28,6 +31,9 @@ struct GateCounters {
   std::uint64_t penstock_gate_admitted_total = 0;
   std::uint64_t penstock_gate_enrolled_total = 0;
 };
+
+/// The binding of a channel to the daemon key shown on it (the client: peer_pin(); the daemon: its own).
+ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon);
 
 /// What admits clients for one daemon. Everything borrowed outlives it. One owner: the control thread.
 struct Gatekeeper {
@@ -51,10 +57,5 @@ struct Admitted {
 };
 asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socket, const TlsContext& context,
                                                      Gatekeeper& gatekeeper, std::function<DaemonOffer()> make_offer);
-
-/// The Envelope that tells a peer of `error` (code, message, path), and back: unknown numbers become INTERNAL; side is
-/// remote; the message is cut to 1 KiB.
-proto::Envelope failure_envelope(const Error& error);
-Error error_of_failure(const proto::Failure& failure);
 
 }  // namespace penstock::control

@@ -42,6 +42,8 @@ struct Refusal {
   Error wire;              // told to the peer: unknown, wrong and revoked are all AUTH_FAILED with one text
   std::string log_detail;  // UUID, token id or cause; escaped already
 };
+/// The refusal with the sentence that the peer hears.
+Refusal make_refusal(AuthRefusal reason, std::string log_detail);
 template <class T>
 using Admission = Result<T, Refusal>;
 
@@ -82,6 +84,7 @@ class DaemonExchange {
     DaemonSession session;
   };
   /// Step 3 in. Verifies the proof, and only then acts: an enrolment becomes durable here, before step 4 exists.
+  /// (The record's `last_seen` is the caller's to update, at leisure: it costs a sync.)
   Admission<Accepted> handle_proof(const Frame& frame, Registry& registry, UnixSeconds now);
   /// Is the client asking to be registered? Known after handle_hello.
   [[nodiscard]] bool enrolling() const { return enrolment_.has_value(); }
@@ -94,9 +97,11 @@ class DaemonExchange {
     std::string client_name;
   };
   Refusal refuse(AuthRefusal reason, std::string log_detail);
-  Refusal refuse_store(const Error& error);
   std::optional<Refusal> agree(const proto::ClientHello& hello);
-  std::string encode_proof() const;
+  Admission<void> begin_enrolment(const proto::Enrol& enrol, Registry& registry, UnixSeconds now);
+  Admission<void> look_up(const Uuid& uuid, Registry& registry);
+  Admission<ClientRecord> activate(Registry& registry, UnixSeconds now);
+  [[nodiscard]] std::string encode_proof(const ClientRecord& client) const;
 
   State state_ = State::wait_hello;
   DaemonOffer offer_;
@@ -107,7 +112,6 @@ class DaemonExchange {
   Agreement agreement_;
   crypto::AeadAlgorithm suite_ = crypto::AeadAlgorithm::aes_256_gcm;
   std::optional<PendingEnrolment> enrolment_;
-  ClientRecord client_;                // found; or user and grants of the token
   std::vector<std::byte> wrap_to_;     // SPKI of the registered, presented or decoy key
   std::optional<AuthRefusal> doomed_;  // already known to fail; told to nobody before the proof
   std::optional<crypto::SessionSecrets> secrets_;

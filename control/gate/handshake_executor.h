@@ -12,7 +12,8 @@ namespace penstock::control {
 
 /// Where RSA signatures (2.5 ms each) are made: one thread of low priority (nice 10) behind a bounded queue, so that a
 /// crowd of strangers at the gate costs the sessions inside nothing but a share of one core.
-/// Threads: async_run may be called from any; the destructor from none of its jobs, after the callers have ended.
+/// Threads: async_run may be called from any. Lifetime: destroyed before the io_context of its callers, and when no
+/// thread runs that any more; callers still waiting are then destroyed with it.
 class HandshakeExecutor {
  public:
   /// Tuning: 64 waiting handshakes are 0.2 s of work; more would only outlive their clients' patience.

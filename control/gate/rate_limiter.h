@@ -22,11 +22,11 @@ AddressPrefix prefix_of_address(std::span<const std::byte> address);
 
 // Tuning: ours alone. A person mistyping a token needs a handful of tries; secrets have 256 bits, so the limit only
 // spares the daemon's CPU and log. Lower locks out people behind one NAT, higher fills logs.
-inline constexpr std::uint32_t failures_burst = 10;
-inline constexpr Duration failure_forgiven_after = std::chrono::seconds{30};  // one each
+inline constexpr std::uint32_t failures_burst = 20;
+inline constexpr Duration failure_forgiven_after = std::chrono::seconds{10};  // one each
 inline constexpr std::size_t addresses_remembered_max = 4096;
 
-/// Counts failed enrolments and proofs per address: after `failures_burst` of them an address must wait, and one is
+/// Counts failed enrolments per address: after `failures_burst` of them an address must wait, and one is
 /// forgiven every `failure_forgiven_after`.
 /// Bound: `addresses_remembered_max` entries; when full, the one whose failures are forgiven first is dropped.
 /// Time: passed in; never decreases. Threads: one owner.

@@ -36,6 +36,7 @@ Result<Grant> parse_grant(std::string_view text) {
   for (const auto mode : {GrantMode::read_write, GrantMode::read, GrantMode::drop_box}) {
     const auto prefix = prefix_of(mode);
     if (!text.starts_with(prefix)) continue;
+    if (text.size() > prefix.size() + grant_path_max) return Error{ErrorCode::USAGE, "the path of a grant is too long"};
     auto path = path::SafePath::parse_absolute(text.substr(prefix.size()));
     if (!path) return Error{ErrorCode::USAGE, "the path of a grant can not be used: " + path.error().message};
     return Grant{.mode = mode, .path = *std::move(path)};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -29,6 +30,10 @@ struct Grant {
 
   bool operator==(const Grant&) const = default;
 };
+
+// Together they keep a client's whole list within one control message.
+inline constexpr std::size_t grants_max = 128;       // of one client or token
+inline constexpr std::size_t grant_path_max = 4096;  // bytes, as PATH_MAX
 
 /// Reads "rw:/projects". USAGE, with the way out, when it is something else.
 Result<Grant> parse_grant(std::string_view text);

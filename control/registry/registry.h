@@ -55,7 +55,7 @@ class Registry {
   virtual ~Registry() = default;
 
   // Tokens.
-  /// Requires: a fresh id.
+  /// Requires: a fresh id. USAGE for more than grants_max grants, as in set_grants.
   virtual Status add_token(const TokenRecord& token) = 0;
   virtual Result<std::vector<TokenRecord>> tokens() = 0;
   /// A token already used stays used; its client is not touched.

@@ -1,0 +1,463 @@
+#include "control/gate/tls_channel.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <sys/socket.h>
+
+#include <asio/buffer.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/write.hpp>
+#include <utility>
+
+#include "common/bytes/view.h"
+#include "common/check.h"
+#include "common/escape.h"
+#include "control/gate/token.h"
+
+namespace penstock::control {
+namespace {
+
+using asio::ip::tcp;
+
+constexpr std::size_t read_size = std::size_t{16} * 1024 + 256;  // one TLS record of full size
+constexpr std::size_t drained_max = std::size_t{1024} * 1024;    // read and thrown away while closing
+// A TLS alert "internal error" (RFC 8446 section 6), in the clear: how a stranger hears that we are busy.
+constexpr std::array<unsigned char, 7> busy_alert{21, 3, 3, 0, 2, 2, SSL_AD_INTERNAL_ERROR};
+
+/// What OpenSSL works on. Alone in an object of its own, so that a handshake job can keep it without keeping a socket.
+struct TlsState {
+  SslHandle ssl;
+  BIO* in = nullptr;   // owned by ssl: bytes from the peer
+  BIO* out = nullptr;  // owned by ssl: bytes for the peer
+  DaemonJudge judge;
+
+  // The last handshake step.
+  int error = SSL_ERROR_NONE;
+  int reason = 0;
+  std::string reason_text;
+
+  void step() {
+    ERR_clear_error();
+    const int done = SSL_do_handshake(ssl.get());
+    error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl.get(), done);
+    const unsigned long code = ERR_peek_error();
+    reason = ERR_GET_REASON(code);
+    reason_text = take_openssl_error();
+  }
+
+  void take_output(std::string& to) {
+    const std::size_t pending = BIO_ctrl_pending(out);
+    if (pending == 0) return;
+    const std::size_t before = to.size();
+    to.resize(before + pending);
+    std::size_t got = 0;
+    BIO_read_ex(out, to.data() + before, pending, &got);
+    PENSTOCK_CHECK(got == pending);
+  }
+
+  void give_input(std::span<const std::byte> bytes) {
+    std::size_t written = 0;
+    BIO_write_ex(in, bytes.data(), bytes.size(), &written);
+    PENSTOCK_CHECK(written == bytes.size());  // a memory BIO only fails for want of memory
+  }
+};
+
+void tune_socket(tcp::socket& socket) {
+  const int fd = socket.native_handle();
+  const auto set = [fd](int level, int name, int value) { (void)::setsockopt(fd, level, name, &value, sizeof value); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  // PROTOCOL section 1: keep-alive at 15 s or less.
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);  // where the kernel has it
+}
+
+Error connection_lost(const std::error_code& cause) {
+  return {ErrorCode::PEER_LOST, "the connection was lost: " + cause.message()};
+}
+
+Error connection_ended() { return {ErrorCode::PEER_LOST, "the other end closed the connection"}; }
+
+Error not_penstock(const std::string& host, std::string_view why) {
+  return {ErrorCode::NOT_PENSTOCK, escape_for_display(host) + " does not speak penstock: " + std::string{why}};
+}
+
+// A client's failed handshake in words. Which of the many reasons it was only matters to the sentence.
+Error client_failure(const TlsState& tls) {
+  const std::string& host = tls.judge.trust.host;
+  if (tls.judge.verdict && !*tls.judge.verdict) return tls.judge.verdict->error();
+  switch (tls.reason) {
+    case SSL_R_TLSV1_ALERT_INTERNAL_ERROR:
+      return {ErrorCode::SERVER_BUSY,
+              escape_for_display(host) + " takes no more connections at the moment; try again",
+              {},
+              ErrorSide::remote};
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_HTTP_REQUEST:
+      return not_penstock(host, "it answers without TLS; check the port (7440 unless the operator says otherwise)");
+    case SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL:
+      return not_penstock(host, "it speaks TLS for something else; check the port");
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+      return not_penstock(host, "it speaks no TLS 1.3; check the port");
+    default:
+      return not_penstock(host, "its TLS handshake failed (" + tls.reason_text + "); check the port");
+  }
+}
+
+Error stranger(std::string_view why) { return {ErrorCode::NOT_PENSTOCK, std::string{why}, {}, ErrorSide::remote}; }
+
+// The same at the daemon, for its log.
+Error daemon_failure(const TlsState& tls) {
+  switch (tls.reason) {
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+      return stranger("an HTTP request without TLS");
+    case SSL_R_WRONG_VERSION_NUMBER:
+      return stranger("no TLS");
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+      return stranger("TLS older than 1.3");
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+      return stranger("TLS for another protocol (ALPN)");
+    default:
+      return stranger("TLS handshake failed: " + tls.reason_text);
+  }
+}
+
+}  // namespace
+
+enum class Side : std::uint8_t { client, daemon };
+
+struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
+  Core(tcp::socket connected, Side which, SSL_CTX* context)
+      : side(which),
+        socket(std::move(connected)),
+        tls(std::make_shared<TlsState>()),
+        deadline(socket.get_executor()),
+        wake_senders(socket.get_executor(), std::chrono::steady_clock::time_point::max()) {
+    std::error_code ignored;
+    remote = socket.remote_endpoint(ignored);
+    local = socket.local_endpoint(ignored);
+    tune_socket(socket);
+    tls->ssl.reset(SSL_new(context));
+    tls->in = BIO_new(BIO_s_mem());
+    tls->out = BIO_new(BIO_s_mem());
+    PENSTOCK_CHECK(tls->ssl && tls->in != nullptr && tls->out != nullptr);
+    SSL_set_bio(tls->ssl.get(), tls->in, tls->out);
+    if (side == Side::client) {
+      SSL_set_app_data(tls->ssl.get(), &tls->judge);
+      SSL_set_connect_state(tls->ssl.get());
+    } else {
+      SSL_set_accept_state(tls->ssl.get());
+    }
+  }
+
+  /// The first reason counts; pending operations are woken by the closed socket.
+  Error end(Error reason) {
+    if (!ended) {
+      ended = std::move(reason);
+      deadline.cancel();
+      wake_senders.cancel();
+      std::error_code ignored;
+      socket.close(ignored);
+    }
+    return *ended;
+  }
+
+  void expire_after(Duration timeout) {
+    const auto number = ++deadline_number;
+    deadline.expires_after(timeout);
+    deadline.async_wait([weak = weak_from_this(), number](std::error_code cancelled) {
+      // A wait that has run out can not be cancelled any more; its number tells that it was replaced.
+      const auto core = weak.lock();
+      if (cancelled || !core || core->deadline_number != number) return;
+      core->end({ErrorCode::TIMED_OUT, "the other end did not answer in time"});
+    });
+  }
+  void expire_never() {
+    ++deadline_number;
+    deadline.cancel();
+  }
+
+  [[nodiscard]] std::size_t queued() const { return outgoing.size() + in_flight; }
+
+  /// Moves what OpenSSL wants to say to the queue and sees that somebody writes it.
+  void flush() {
+    tls->take_output(outgoing);
+    if (outgoing.empty() || writing || ended) return;
+    writing = true;
+    asio::co_spawn(socket.get_executor(), write_queue(shared_from_this()), asio::detached);
+  }
+
+  static asio::awaitable<void> write_queue(std::shared_ptr<Core> core) {
+    while (!core->outgoing.empty() && !core->ended) {
+      const std::string batch = std::exchange(core->outgoing, {});
+      core->in_flight = batch.size();
+      std::error_code failed;
+      co_await asio::async_write(core->socket, asio::buffer(batch), asio::redirect_error(asio::use_awaitable, failed));
+      core->in_flight = 0;
+      if (failed) core->end(connection_lost(failed));
+      core->wake_senders.cancel();
+    }
+    core->writing = false;
+    core->wake_senders.cancel();
+  }
+
+  asio::awaitable<void> wait_for_writer() {
+    std::error_code woken;  // always "cancelled"
+    co_await wake_senders.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+  }
+
+  /// Bytes from the socket into OpenSSL's hands.
+  asio::awaitable<Status> read_more() {
+    if (ended) co_return *ended;
+    std::array<std::byte, read_size> buffer;
+    std::error_code failed;
+    const std::size_t got =
+        co_await socket.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, failed));
+    if (ended) co_return *ended;
+    if (failed == asio::error::eof) co_return end(connection_ended());
+    if (failed) co_return end(connection_lost(failed));
+    received += got;
+    // PROTOCOL section 1: 64 KiB in all before the client is proven. Reading happens only when no whole message is at
+    // hand, so what a client pipelines behind its proof is not counted.
+    if (side == Side::daemon && !proven && received > unproven_bytes_max)
+      co_return end(stranger("more than 64 KiB before its proof"));
+    tls->give_input(std::span{buffer}.first(got));
+    co_return Status{};
+  }
+
+  asio::awaitable<Status> handshake(HandshakeExecutor* signer);
+  asio::awaitable<Result<Frame>> receive();
+
+  const Side side;
+  tcp::socket socket;
+  std::shared_ptr<TlsState> tls;
+  asio::steady_timer deadline;
+  asio::steady_timer wake_senders;  // never runs out; cancelled to wake who waits for the queue
+  std::uint64_t deadline_number = 0;
+  tcp::endpoint remote;
+  tcp::endpoint local;
+  FrameDecoder decoder;
+  std::string outgoing;  // ciphertext not yet given to the socket
+  std::size_t in_flight = 0;
+  bool writing = false;
+  bool receiving = false;
+  bool proven = false;
+  bool clean_end = false;
+  std::uint64_t received = 0;
+  std::optional<Error> ended;
+};
+
+asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
+  for (;;) {
+    if (signer != nullptr) {
+      auto ran = co_await signer->async_run([state = tls] { state->step(); });
+      if (!ran) {
+        std::error_code ignored;
+        socket.write_some(asio::buffer(busy_alert), ignored);  // 7 bytes into an empty socket buffer
+        co_return end(ran.error());
+      }
+    } else {
+      tls->step();
+    }
+    if (ended) co_return *ended;
+
+    std::string out;
+    tls->take_output(out);
+    if (!out.empty()) {  // the alert of a failed handshake too: it helps those who speak TLS
+      std::error_code failed;
+      co_await asio::async_write(socket, asio::buffer(out), asio::redirect_error(asio::use_awaitable, failed));
+      if (ended) co_return *ended;
+      if (failed && tls->error != SSL_ERROR_SSL) co_return end(connection_lost(failed));
+    }
+    if (tls->error == SSL_ERROR_NONE) break;
+    if (tls->error != SSL_ERROR_WANT_READ)
+      co_return end(side == Side::client ? client_failure(*tls) : daemon_failure(*tls));
+
+    if (auto more = co_await read_more(); !more) {
+      if (more.error().code != ErrorCode::PEER_LOST || received != 0) co_return more.error();
+      // Who hangs up at our hello without a word is no daemon of ours (or one that is just being stopped).
+      ended = side == Side::client
+                  ? not_penstock(tls->judge.trust.host, "it hangs up without an answer; check the port")
+                  : stranger("nothing was said");
+      co_return *ended;
+    }
+  }
+
+  const unsigned char* name = nullptr;
+  unsigned int length = 0;
+  SSL_get0_alpn_selected(tls->ssl.get(), &name, &length);
+  if (std::string_view{reinterpret_cast<const char*>(name), length} != alpn_name) {
+    co_return end(side == Side::client
+                      ? not_penstock(tls->judge.trust.host, "it speaks TLS for something else; check the port")
+                      : stranger("TLS without ALPN"));
+  }
+  // Nothing to resume from is ever handed out; should a peer find a way, it does not get past this.
+  if (SSL_session_reused(tls->ssl.get()) != 0) co_return end(stranger("a resumed TLS session"));
+  co_return Status{};
+}
+
+asio::awaitable<Result<Frame>> TlsChannel::Core::receive() {
+  std::array<std::byte, read_size> plain;
+  for (;;) {
+    if (ended) co_return *ended;
+    auto frame = decoder.poll();
+    if (!frame) {
+      const ErrorCode code = proven ? ErrorCode::INTERNAL : ErrorCode::NOT_PENSTOCK;
+      co_return end({code, "the other end sent " + std::string{to_string(frame.error())}, {}, ErrorSide::remote});
+    }
+    if (*frame) co_return **std::move(frame);
+
+    ERR_clear_error();
+    std::size_t got = 0;
+    const int done = SSL_read_ex(tls->ssl.get(), plain.data(), plain.size(), &got);
+    const int error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl.get(), done);
+    flush();  // answers to key updates
+    if (error == SSL_ERROR_NONE) {
+      decoder.feed(std::span{plain}.first(got));
+    } else if (error == SSL_ERROR_ZERO_RETURN) {
+      clean_end = !decoder.mid_message();
+      co_return end(connection_ended());
+    } else if (error == SSL_ERROR_WANT_READ) {
+      // A peer that asks and asks without reading the answers is not read from either.
+      while (queued() > send_queue_max && !ended) co_await wait_for_writer();
+      if (auto more = co_await read_more(); !more) co_return more.error();
+    } else {
+      co_return end({ErrorCode::PEER_LOST, "the connection was damaged: " + take_openssl_error()});
+    }
+  }
+}
+
+TlsChannel::TlsChannel(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+TlsChannel::TlsChannel(TlsChannel&&) noexcept = default;
+TlsChannel& TlsChannel::operator=(TlsChannel&& other) noexcept {
+  if (this != &other) {
+    if (core_) abort();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+TlsChannel::~TlsChannel() {
+  if (core_) abort();
+}
+
+asio::awaitable<Result<TlsChannel>> TlsChannel::async_connect(tcp::socket socket, const TlsContext& context,
+                                                              TrustBasis trust, Duration timeout) {
+  auto core = std::make_shared<Core>(std::move(socket), Side::client, context.get());
+  core->tls->judge.trust = std::move(trust);
+  core->expire_after(timeout);
+  if (auto shaken = co_await core->handshake(nullptr); !shaken) co_return shaken.error();
+  core->expire_never();
+  co_return TlsChannel{std::move(core)};
+}
+
+asio::awaitable<Result<TlsChannel>> TlsChannel::async_accept(tcp::socket socket, const TlsContext& context,
+                                                             HandshakeExecutor& signer, Duration timeout) {
+  auto core = std::make_shared<Core>(std::move(socket), Side::daemon, context.get());
+  core->expire_after(timeout);
+  // Nothing of the signer's time for who says nothing: it gets the first bytes, not the connection.
+  if (auto more = co_await core->read_more(); !more) {
+    if (more.error().code == ErrorCode::PEER_LOST) co_return stranger("nothing was said");
+    co_return more.error();
+  }
+  if (auto shaken = co_await core->handshake(&signer); !shaken) co_return shaken.error();
+  co_return TlsChannel{std::move(core)};
+}
+
+asio::awaitable<Result<Frame>> TlsChannel::async_receive() {
+  const auto core = core_;
+  PENSTOCK_CHECK(!core->receiving);
+  core->receiving = true;
+  auto frame = co_await core->receive();
+  core->receiving = false;
+  co_return frame;
+}
+
+asio::awaitable<Status> TlsChannel::async_send(const proto::Envelope& envelope) {
+  // Encoded before the first suspension: the caller's envelope need not live longer than the call itself.
+  return async_send_frame(encode_frame(envelope));
+}
+
+asio::awaitable<Status> TlsChannel::async_send_frame(std::string frame) {
+  const auto core = core_;
+  if (core->ended) co_return *core->ended;
+  ERR_clear_error();
+  std::size_t written = 0;
+  const int done = SSL_write_ex(core->tls->ssl.get(), frame.data(), frame.size(), &written);
+  if (!core->proven) wipe_text(frame);  // a hello may hold a token
+  if (done != 1) co_return core->end({ErrorCode::PEER_LOST, "the connection was damaged: " + take_openssl_error()});
+  core->flush();
+  while (core->queued() > send_queue_max && !core->ended) co_await core->wait_for_writer();
+  if (core->ended) co_return *core->ended;
+  co_return Status{};
+}
+
+std::size_t TlsChannel::send_queue_bytes() const { return core_->queued(); }
+
+void TlsChannel::set_proven() {
+  core_->proven = true;
+  core_->decoder.set_proven();
+}
+void TlsChannel::expire_after(Duration timeout) {
+  if (!core_->ended) core_->expire_after(timeout);
+}
+void TlsChannel::expire_never() { core_->expire_never(); }
+
+std::array<std::byte, 32> TlsChannel::exporter(std::string_view label) const {
+  std::array<std::byte, 32> out{};
+  PENSTOCK_CHECK(SSL_export_keying_material(core_->tls->ssl.get(), reinterpret_cast<unsigned char*>(out.data()),
+                                            out.size(), label.data(), label.size(), nullptr, 0, 0) == 1);
+  return out;
+}
+
+std::span<const std::byte> TlsChannel::peer_spki() const { return core_->tls->judge.spki; }
+const Pin& TlsChannel::peer_pin() const { return core_->tls->judge.pin; }
+const tcp::endpoint& TlsChannel::remote() const { return core_->remote; }
+const tcp::endpoint& TlsChannel::local() const { return core_->local; }
+asio::any_io_executor TlsChannel::executor() const { return core_->socket.get_executor(); }
+bool TlsChannel::ended_cleanly() const { return core_->clean_end; }
+
+std::optional<Duration> TlsChannel::smoothed_rtt() const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (core_->ended || ::getsockopt(core_->socket.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+      info.tcpi_rtt == 0)
+    return std::nullopt;
+  return std::chrono::microseconds{info.tcpi_rtt};
+}
+
+asio::awaitable<void> TlsChannel::async_close(Duration linger) {
+  const auto core = core_;
+  if (core->ended) co_return;
+  core->expire_after(linger);
+  ERR_clear_error();
+  SSL_shutdown(core->tls->ssl.get());
+  core->flush();
+  while (core->queued() > 0 && !core->ended) co_await core->wait_for_writer();
+  std::error_code failed;
+  if (!core->ended) core->socket.shutdown(tcp::socket::shutdown_send, failed);
+  // Unread bytes at close would make the kernel reset the connection, and what we just said might never be read: so the
+  // peer's end is waited for, here or by the coroutine that is still in async_receive.
+  while (!core->ended && !failed && core->receiving) co_await core->wait_for_writer();
+  std::array<std::byte, read_size> thrown_away;
+  std::size_t drained = 0;
+  while (!core->ended && !failed && drained < drained_max) {
+    drained += co_await core->socket.async_read_some(asio::buffer(thrown_away),
+                                                     asio::redirect_error(asio::use_awaitable, failed));
+  }
+  core->end({ErrorCode::CANCELLED, "the connection was closed at this end"});
+}
+
+void TlsChannel::abort(Error reason) { core_->end(std::move(reason)); }
+
+}  // namespace penstock::control
