@@ -104,11 +104,15 @@ Status rename_at(Place from, Place to, Replace replace) {
     return status_of(::renameat(from.dir_fd, source, to.dir_fd, target), "rename to", to.name);
 
   if (::syscall(SYS_renameat2, from.dir_fd, source, to.dir_fd, target, RENAME_NOREPLACE) == 0) return {};
-  // EINVAL: this file system can not; ENOSYS: this kernel can not. linkat refuses an existing target just as
-  // atomically.
+  // EINVAL: this file system can not; ENOSYS: this kernel can not.
   if (errno != EINVAL && errno != ENOSYS) return at_error(errno, "rename to", to.name);
-  if (::linkat(from.dir_fd, source, to.dir_fd, target, 0) != 0) return at_error(errno, "rename to", to.name);
-  return status_of(::unlinkat(from.dir_fd, source, 0), "remove", from.name);
+  return rename_by_link_at(from, to);
+}
+
+Status rename_by_link_at(Place from, Place to) {
+  if (::linkat(from.dir_fd, from.name.c_str(), to.dir_fd, to.name.c_str(), 0) != 0)
+    return at_error(errno, "rename to", to.name);
+  return status_of(::unlinkat(from.dir_fd, from.name.c_str(), 0), "remove", from.name);
 }
 
 }  // namespace penstock::path

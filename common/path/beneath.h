@@ -73,5 +73,8 @@ struct Place {
   const Component& name;
 };
 [[nodiscard]] Status rename_at(Place from, Place to, Replace replace);
+/// What rename_at does for Replace::no where renameat2 can not: a file or link gets its second name, which fails on any
+/// existing target, then loses the first. A crash between the two leaves both names on the one file.
+[[nodiscard]] Status rename_by_link_at(Place from, Place to);
 
 }  // namespace penstock::path
