@@ -1,0 +1,110 @@
+#include "tools/run/serve.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "common/escape.h"
+#include "tools/run/serving_pin.h"
+#include "tools/run/signals.h"
+
+namespace penstock::tools {
+namespace {
+
+inline constexpr int exit_cannot_bind = 3;
+
+void write_message(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t wrote = ::write(2, text.data(), text.size());
+    if (wrote <= 0) return;  // nobody is left to tell
+    text.remove_prefix(static_cast<std::size_t>(wrote));
+  }
+}
+
+class LoggingObserver final : public control::ServerObserver {
+ public:
+  explicit LoggingObserver(LogFormat format) : format_(format) {}
+
+  // Plain text whatever the log format: scripts wait for it (CLI.md section 1).
+  void on_listening(const std::string& address, const std::string& fingerprint) override {
+    write_message(fmt::format("listening on {} fingerprint {}\n", address, fingerprint));
+  }
+  void on_log(control::LogLevel level, std::string_view event, std::string_view message,
+              control::LogFields fields) override {
+    write_message(log_line(format_, rfc3339(std::chrono::system_clock::now()), level, event, message, fields));
+  }
+
+ private:
+  const LogFormat format_;
+};
+
+/// The server that runs, if any, as the signal thread sees it.
+class RunningServer {
+ public:
+  void set(control::Server* server) {
+    const std::lock_guard lock{mutex_};
+    server_ = server;
+    for (unsigned i = 0; server_ && i < stops_; ++i) server_->request_stop();
+  }
+  void stop() {
+    const std::lock_guard lock{mutex_};
+    ++stops_;
+    if (server_) server_->request_stop();
+  }
+  [[nodiscard]] bool stopped() const {
+    const std::lock_guard lock{mutex_};
+    return stops_ > 0;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  control::Server* server_ = nullptr;
+  unsigned stops_ = 0;
+};
+
+}  // namespace
+
+std::string log_line(LogFormat format, std::string_view time, control::LogLevel level, std::string_view event,
+                     std::string_view message, control::LogFields fields) {
+  if (format == LogFormat::json) {
+    JsonLine line{event, time};
+    line.text("level", control::to_string(level)).text("message", message);
+    for (const auto& [key, value] : fields) line.text(key, value);
+    return line.take();
+  }
+  std::string out = fmt::format("{} {} {}: {}", time, control::to_string(level), event, message);
+  for (const auto& [key, value] : fields) out += fmt::format(" {}={}", key, value);
+  return out + "\n";
+}
+
+int run_serve(const ServeCommand& command, Output& out) {
+  RunningServer running;
+  const SignalWatch signals{{
+      .on_stop =
+          [&running](int signal, unsigned count) {
+            if (count > 2) ::_exit(128 + signal);
+            running.stop();
+          },
+      .on_grace_over = {},
+      .grace = {},
+      .on_usr1 = {},
+  }};
+  LoggingObserver observer{command.log_format};
+  auto created = control::Server::create(command.server, observer);
+  if (!created)
+    return out.error(created.error(),
+                     created.error().code == ErrorCode::IO_ERROR ? std::optional{exit_cannot_bind} : std::nullopt);
+  control::Server& server = **created;
+  if (const auto noted = note_serving_pin(command.server.state.native(), server.fingerprint()); !noted)
+    return out.error(noted.error());
+  running.set(&server);
+  const Status served = server.run();
+  running.set(nullptr);
+  if (!served) return out.error(served.error());
+  return 0;
+}
+
+}  // namespace penstock::tools
