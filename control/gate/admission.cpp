@@ -1,5 +1,7 @@
 #include "control/gate/admission.h"
 
+#include <fmt/format.h>
+
 #include <memory>
 #include <utility>
 
@@ -11,11 +13,11 @@ namespace {
 
 std::string address_of(const asio::ip::tcp::endpoint& peer) {
   const auto address = peer.address();
-  const std::string port = ":" + std::to_string(peer.port());
-  if (!address.is_v6()) return address.to_string() + port;
+  if (address.is_v4()) return fmt::format("{}:{}", address.to_string(), peer.port());
   const auto v6 = address.to_v6();
-  if (v6.is_v4_mapped()) return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string() + port;
-  return "[" + address.to_string() + "]" + port;
+  if (v6.is_v4_mapped())  // a dual-stack socket's IPv4 peer
+    return fmt::format("{}:{}", asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string(), peer.port());
+  return fmt::format("[{}]:{}", address.to_string(), peer.port());
 }
 
 AddressPrefix prefix_of(const asio::ip::tcp::endpoint& peer) {

@@ -130,6 +130,8 @@ Result<std::vector<Grant>> SqliteRegistry::read_grants(SqliteQuery query) {
 }
 
 Status SqliteRegistry::insert_grants(const char* sql, std::span<const std::byte> owner, std::span<const Grant> grants) {
+  if (grants.size() > grants_max)
+    return Error{ErrorCode::USAGE, "more than " + std::to_string(grants_max) + " grants; grant a directory above them"};
   std::int64_t position = 0;
   for (const auto& grant : grants) {
     if (auto done = database_->query(sql).blob(owner).integer(position++).blob(to_string(grant)).run(); !done)
