@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/ack/rtt_estimator.h"
+
+namespace penstock::engine {
+
+/// What one ACK told, in bytes of UDP payload.
+struct AckedSample {
+  TimePoint now;
+  PacketNumber largest;  // newly acknowledged
+  TimePoint largest_sent_at;
+  std::uint64_t bytes = 0;  // newly acknowledged
+  std::uint64_t in_flight_before = 0;
+  bool app_limited = false;  // the largest was sent when there was nothing more to send
+};
+
+struct LostSample {
+  TimePoint now;
+  TimePoint newest_sent_at;  // of the packets lost
+  PacketNumber next;         // the number that is sent next
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Decides how much may be in flight, and how fast it leaves. Called once a batch, never once a packet; integers only,
+/// so one seed gives one result anywhere. News comes in the order in which it happened.
+/// Source: the interface of RFC 9002 appendix B. Threads: one owner.
+class CongestionController {
+ public:
+  virtual ~CongestionController() = default;
+
+  virtual void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) = 0;
+  /// Losses that the same ACK revealed are reported before it, spurious ones first of all.
+  virtual void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) = 0;
+  virtual void on_packets_lost(const LostSample& sample) = 0;
+  /// A packet sent at `sent_at` and declared lost was acknowledged after all.
+  virtual void on_spurious_loss(TimePoint sent_at) = 0;
+  /// Datagrams changed their size.
+  virtual void on_datagram_size(std::uint64_t bytes) = 0;
+
+  /// Bytes that may be in flight.
+  [[nodiscard]] virtual std::uint64_t cwnd() const = 0;
+  /// UDP payload bytes and their IP overhead alike are paced: the pacer adds the latter.
+  [[nodiscard]] virtual DataRate pacing_rate(const RttEstimator& rtt) const = 0;
+};
+
+}  // namespace penstock::engine

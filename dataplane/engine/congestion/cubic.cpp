@@ -1,0 +1,130 @@
+#include "dataplane/engine/congestion/cubic.h"
+
+#include <algorithm>
+
+namespace penstock::engine {
+namespace {
+
+__extension__ using Wide = unsigned __int128;
+using Milliseconds = std::chrono::duration<std::int64_t, std::milli>;
+
+constexpr std::uint64_t window_max = 4 * GiB;                     // beyond any path; keeps every product in range
+constexpr std::int64_t curve_ms_max = 10'000'000;                 // the cube of it is below 2^70
+constexpr Duration rate_rtt_min = std::chrono::microseconds{10};  // shorter round trips are not paced
+
+/// Largest r with r^3 <= n.
+std::uint64_t cube_root(std::uint64_t n) {
+  std::uint64_t root = 0;
+  for (int bit = 21; bit >= 0; --bit) {
+    const std::uint64_t next = root | std::uint64_t{1} << bit;
+    if (Wide{next} * next * next <= n) root = next;
+  }
+  return root;
+}
+
+}  // namespace
+
+Cubic::Cubic(std::uint64_t datagram_bytes, Duration initial_rtt)
+    : datagram_(datagram_bytes), initial_rtt_(initial_rtt), cwnd_(initial_window_packets * datagram_bytes) {}
+
+void Cubic::on_packets_sent(TimePoint, PacketNumber last, std::uint64_t, std::uint64_t in_flight) {
+  next_ = {last.value + 1};
+  in_flight_ = in_flight;
+}
+
+void Cubic::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
+  // What was sent before the reduction says nothing about the new window.
+  if (recovery_start_ && sample.largest_sent_at <= *recovery_start_) return;
+  // Bursts and lumps of ACKs keep the flight below the window for moments: half of it in use is use enough, unless
+  // there was nothing more to send. RFC 9438 section 5.8.
+  if (sample.app_limited && 2 * sample.in_flight_before < cwnd_) return;
+  if (in_slow_start())
+    grow_slow_start(sample, rtt);
+  else
+    grow_avoidance(sample, rtt);
+}
+
+void Cubic::grow_slow_start(const AckedSample& sample, const RttEstimator& rtt) {
+  hystart_.on_sample(sample.largest, next_, rtt.latest());
+  const bool careful = hystart_.phase() != HyStart::Phase::slow_start;
+  cwnd_ = std::min(window_max, cwnd_ + (careful ? sample.bytes / 4 : sample.bytes));  // RFC 9406: CSS_GROWTH_DIVISOR
+  if (ssthresh_) cwnd_ = std::min(cwnd_, std::max(*ssthresh_, window_min()));
+  if (hystart_.phase() == HyStart::Phase::done) ssthresh_ = cwnd_;
+}
+
+void Cubic::grow_avoidance(const AckedSample& sample, const RttEstimator& rtt) {
+  if (!curve_.start) begin_epoch(sample.now);
+  // W_est grows by alpha = 3 (1 - beta) / (1 + beta) = 9 / 17 of a datagram a window; by a whole one beyond the last
+  // maximum (RFC 9438 section 4.3).
+  const Wide gain = Wide{datagram_} * sample.bytes / std::max<std::uint64_t>(1, cwnd_);
+  curve_.w_est += static_cast<std::uint64_t>(curve_.w_est < curve_.w_max ? gain * 9 / 17 : gain);
+  curve_.w_est = std::min(curve_.w_est, window_max);
+
+  // Where the curve will be one RTT from now, at most half as much again as we have (section 4.4 and 4.5).
+  const std::uint64_t target =
+      std::clamp(window_at(sample.now - *curve_.start + rtt.smoothed()), cwnd_, cwnd_ + cwnd_ / 2);
+  const Wide step = Wide{target - cwnd_} * sample.bytes / std::max<std::uint64_t>(1, cwnd_);
+  cwnd_ = std::min(window_max, std::max(cwnd_ + static_cast<std::uint64_t>(step), curve_.w_est));
+}
+
+void Cubic::begin_epoch(TimePoint now) {
+  curve_.start = now;
+  curve_.w_est = cwnd_;
+  if (curve_.w_max <= cwnd_) {
+    curve_.w_max = cwnd_;
+    curve_.k = {};
+    return;
+  }
+  // K = cbrt((W_max - cwnd) / C), C = 0.4 datagrams a cubic second; in ms: (difference / datagram) * 10^9 * 10 / 4.
+  const Wide cubed = Wide{curve_.w_max - cwnd_} * 2'500'000'000 / datagram_;
+  curve_.k = Milliseconds{static_cast<std::int64_t>(cube_root(static_cast<std::uint64_t>(cubed)))};
+}
+
+std::uint64_t Cubic::window_at(Duration since_start) const {
+  const std::int64_t since = std::chrono::duration_cast<Milliseconds>(since_start - curve_.k).count();
+  const std::uint64_t t = static_cast<std::uint64_t>(std::min(since < 0 ? -since : since, curve_ms_max));
+  // C t^3 in bytes: 0.4 * datagram * t^3 / 10^9.
+  const Wide offset = std::min<Wide>(Wide{t} * t * t / 1'000 * datagram_ * 4 / 10'000'000, window_max);
+  const auto bytes = static_cast<std::uint64_t>(offset);
+  if (since < 0) return curve_.w_max > bytes ? curve_.w_max - bytes : 0;
+  return std::min(window_max, curve_.w_max + bytes);
+}
+
+void Cubic::on_packets_lost(const LostSample& sample) {
+  if (recovery_start_ && sample.newest_sent_at <= *recovery_start_) {
+    if (undo_) undo_->losses += sample.packets;
+    return;
+  }
+  undo_ = Undo{.cwnd = cwnd_, .ssthresh = ssthresh_, .curve = curve_, .losses = sample.packets};
+  recovery_start_ = sample.now;
+  next_ = sample.next;
+  // Fast convergence (RFC 9438 section 4.7): a flow that lost before it was back at its maximum makes room for others.
+  curve_.w_max = curve_.start && cwnd_ < curve_.w_max ? cwnd_ * 17 / 20 : cwnd_;
+  curve_.start.reset();
+  cwnd_ = std::max(window_min(), cwnd_ * 7 / 10);  // beta, section 4.6
+  ssthresh_ = cwnd_;
+}
+
+void Cubic::on_spurious_loss(TimePoint sent_at) {
+  if (!undo_ || !recovery_start_ || sent_at > *recovery_start_) return;
+  if (undo_->losses > 0) --undo_->losses;
+  if (undo_->losses > 0) return;
+  if (cwnd_ < undo_->cwnd) {
+    cwnd_ = undo_->cwnd;
+    ssthresh_ = undo_->ssthresh;
+    curve_ = undo_->curve;
+  }
+  recovery_start_.reset();
+  undo_.reset();
+}
+
+DataRate Cubic::pacing_rate(const RttEstimator& rtt) const {
+  const bool sampled = rtt.has_sample();
+  const Duration round = std::max(sampled ? rtt.smoothed() : initial_rtt_, rate_rtt_min);
+  // The first window takes a whole round trip; then slow start doubles, and avoidance stays a quarter ahead.
+  const std::uint64_t quarters = !sampled ? 4 : in_slow_start() ? 8 : 5;
+  const Wide bits = Wide{cwnd_} * quarters * 2 * 1'000'000'000 / static_cast<std::uint64_t>(round.count());
+  return DataRate::bits_per_second(static_cast<std::uint64_t>(std::clamp<Wide>(bits, 8'000, 1'000'000'000'000)));
+}
+
+}  // namespace penstock::engine

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "dataplane/engine/congestion/congestion_controller.h"
+#include "dataplane/engine/congestion/hystart.h"
+
+namespace penstock::engine {
+
+/// CUBIC with HyStart++, in integers. Source: RFC 9438, RFC 9406. One reduction for each round trip with losses; no
+/// collapse after an outage (PROTOCOL section 4: no persistent congestion); a reduction whose losses all turn out to
+/// have been spurious is taken back. Threads: one owner.
+class Cubic final : public CongestionController {
+ public:
+  Cubic(std::uint64_t datagram_bytes, Duration initial_rtt);
+
+  void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) override;
+  void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
+  void on_packets_lost(const LostSample& sample) override;
+  void on_spurious_loss(TimePoint sent_at) override;
+  void on_datagram_size(std::uint64_t bytes) override { datagram_ = bytes; }
+
+  [[nodiscard]] std::uint64_t cwnd() const override { return cwnd_; }
+  [[nodiscard]] DataRate pacing_rate(const RttEstimator& rtt) const override;
+
+  [[nodiscard]] bool in_slow_start() const { return !ssthresh_ || cwnd_ < *ssthresh_; }
+
+ private:
+  struct Curve {                     // one epoch of congestion avoidance; RFC 9438 section 4.2
+    std::optional<TimePoint> start;  // of the epoch
+    std::uint64_t w_max = 0;         // window before the last reduction
+    std::uint64_t w_est = 0;         // what Reno would have (section 4.3)
+    Duration k{};                    // from the start until w_max is reached again
+  };
+  struct Undo {  // what the last reduction replaced
+    std::uint64_t cwnd;
+    std::optional<std::uint64_t> ssthresh;
+    Curve curve;
+    std::uint64_t losses;  // that are not known to be spurious
+  };
+  void grow_slow_start(const AckedSample& sample, const RttEstimator& rtt);
+  void grow_avoidance(const AckedSample& sample, const RttEstimator& rtt);
+  void begin_epoch(TimePoint now);
+  [[nodiscard]] std::uint64_t window_at(Duration since_start) const;
+  [[nodiscard]] std::uint64_t window_min() const { return 2 * datagram_; }
+
+  std::uint64_t datagram_;
+  Duration initial_rtt_;
+  std::uint64_t cwnd_;
+  std::optional<std::uint64_t> ssthresh_;
+  std::optional<TimePoint> recovery_start_;
+  Curve curve_;
+  std::optional<Undo> undo_;
+  HyStart hystart_;
+  PacketNumber next_;            // one past the last sent
+  std::uint64_t in_flight_ = 0;  // after the last batch
+};
+
+inline constexpr std::uint64_t initial_window_packets = 64;  // PROTOCOL section 4
+
+}  // namespace penstock::engine

@@ -1,0 +1,45 @@
+#include "dataplane/engine/congestion/hystart.h"
+
+#include <algorithm>
+
+namespace penstock::engine {
+namespace {
+// RFC 9406 section 4.3. Its N_RTT_SAMPLE is 8 of one ACK per packet or two; ours come eight to a round trip in all.
+constexpr std::uint32_t samples_min = 4;
+constexpr Duration growth_min = std::chrono::milliseconds{4};
+constexpr Duration growth_max = std::chrono::milliseconds{16};
+constexpr std::uint32_t careful_rounds_max = 5;
+}  // namespace
+
+void HyStart::on_sample(PacketNumber largest, PacketNumber next, Duration rtt) {
+  if (phase_ == Phase::done) return;
+  if (!round_end_) round_end_ = next;
+  if (largest >= *round_end_) {
+    if (phase_ == Phase::conservative && ++careful_rounds_ >= careful_rounds_max) {
+      phase_ = Phase::done;
+      return;
+    }
+    begin_round(next);
+  }
+  this_round_rtt_ = std::min(this_round_rtt_.value_or(rtt), rtt);
+  if (++samples_ < samples_min || !last_round_rtt_) return;
+  if (phase_ == Phase::slow_start) {
+    const Duration growth = std::clamp(*last_round_rtt_ / 8, growth_min, growth_max);
+    if (*this_round_rtt_ >= *last_round_rtt_ + growth) {
+      baseline_rtt_ = *this_round_rtt_;
+      phase_ = Phase::conservative;
+      careful_rounds_ = 0;
+    }
+  } else if (*this_round_rtt_ < baseline_rtt_) {
+    phase_ = Phase::slow_start;  // the growth was a passing one
+  }
+}
+
+void HyStart::begin_round(PacketNumber next) {
+  last_round_rtt_ = this_round_rtt_;
+  this_round_rtt_.reset();
+  samples_ = 0;
+  round_end_ = next;
+}
+
+}  // namespace penstock::engine

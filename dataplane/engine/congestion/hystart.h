@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "common/time.h"
+#include "common/units.h"
+
+namespace penstock::engine {
+
+/// HyStart++: says when slow start has filled the path, by the growth of the RTT from round to round, before loss does.
+/// Source: RFC 9406, with L unbounded since we pace (section 4.3). Threads: one owner.
+class HyStart {
+ public:
+  enum class Phase : std::uint8_t { slow_start, conservative, done };
+
+  /// One RTT sample, from the ACK of `largest`; `next` is the number that is sent next.
+  void on_sample(PacketNumber largest, PacketNumber next, Duration rtt);
+  void restart() { *this = {}; }
+  [[nodiscard]] Phase phase() const { return phase_; }
+
+ private:
+  void begin_round(PacketNumber next);
+
+  Phase phase_ = Phase::slow_start;
+  std::optional<PacketNumber> round_end_;
+  std::optional<Duration> last_round_rtt_;
+  std::optional<Duration> this_round_rtt_;
+  Duration baseline_rtt_{};  // of the round that made us careful
+  std::uint32_t samples_ = 0;
+  std::uint32_t careful_rounds_ = 0;
+};
+
+}  // namespace penstock::engine

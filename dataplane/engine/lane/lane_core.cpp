@@ -1,0 +1,376 @@
+#include "dataplane/engine/lane/lane_core.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/check.h"
+
+namespace penstock::engine {
+namespace {
+
+constexpr std::uint32_t close_repeats_max = 3;
+// OLDEST_NEEDED once a round trip, but not for ever again on a path of microseconds.
+constexpr Duration oldest_needed_interval_min = std::chrono::milliseconds{4};
+constexpr std::uint32_t epochs_kept_probe_timeouts = 3;  // PROTOCOL section 2
+
+bool is_ack_eliciting(FrameType type) { return type == FrameType::ping || type == FrameType::control; }
+
+}  // namespace
+
+LaneCore::LaneCore(const LaneCoreConfig& config, LaneKeys keys, Rng rng)
+    : sends_bulk_(config.sends_bulk),
+      datagram_size_(std::clamp(config.recovery.datagram_size, udp_payload_min, udp_payload_limit)),
+      peer_id_(keys.peer_id),
+      own_id_(keys.own_id),
+      seal_keys_(*keys.backend, std::move(keys.send_secret), config.key_update_packets),
+      open_keys_(*keys.backend, std::move(keys.receive_secret)),
+      recovery_(config.recovery, std::move(rng)),
+      scratch_(datagram_size_) {}
+
+void LaneCore::open_path(TimePoint) {
+  if (state_ == State::waiting) state_ = State::open;
+}
+
+void LaneCore::close(TransportError reason, bool by_peer) {
+  if (is_over()) return;
+  close_owed_ = !by_peer && state_ == State::open;
+  state_ = close_owed_ ? State::closing : State::closed;
+  close_reason_ = reason;
+  events_.emplace_back(Closed{reason, by_peer});
+}
+
+// --- in -------------------------------------------------------------------------------------------------------------
+
+std::optional<LaneCore::Admitted> LaneCore::admit(std::span<std::byte> datagram) {
+  const auto header = decode_packet_header(datagram);
+  if (!header || header->connection != own_id_) {
+    ++stats_.packets_malformed;
+    return std::nullopt;
+  }
+  const auto largest = replay_.largest();
+  const PacketNumber number =
+      largest ? reconstruct_packet_number(header->number_low, *largest) : PacketNumber{header->number_low};
+  if (replay_.is_seen(number)) {
+    ++stats_.packets_duplicate;
+    return std::nullopt;
+  }
+  const std::size_t size = header_size(header->type);
+  return Admitted{*header, number, datagram.first(size), datagram.subspan(size)};
+}
+
+bool LaneCore::open(TimePoint now, const Admitted& packet, std::byte* out) {
+  const auto outcome = open_keys_.open(now, epochs_kept_probe_timeouts * recovery_.rtt().probe_timeout(),
+                                       packet.header.epoch_bits, packet.number, packet.aad, packet.sealed, out);
+  if (outcome == OpenKeys::Outcome::opened) return true;
+  ++stats_.packets_unauthentic;
+  if (open_keys_.worn_out()) close(TransportError::open_failures);
+  return false;
+}
+
+void LaneCore::accept(TimePoint now, const Admitted& packet, bool ack_eliciting, BatchOutcome& outcome) {
+  const auto largest = replay_.largest();
+  if (!largest || packet.number > *largest) outcome.newest_authentic = true;
+  replay_.mark_seen(packet.number);
+  tracker_.on_packet_received(now, packet.number, ack_eliciting);
+  ++outcome.authentic;
+  ++stats_.packets_received;
+  stats_.bytes_received += packet.aad.size() + packet.sealed.size();
+  if (!stats_.last_heard) events_.emplace_back(PeerHeard{});
+  stats_.last_heard = now;
+  // Each power of two: a peer that goes on talking hears the goodbye again, ever more seldom.
+  if (state_ == State::closing && std::has_single_bit(++close_answers_)) close_owed_ = true;
+}
+
+void LaneCore::handle_frames(TimePoint now, const Admitted& packet, BatchOutcome& outcome, DeliveryNews& news) {
+  if (!open(now, packet, packet.sealed.data())) return;
+  const auto frames = packet.sealed.first(packet.sealed.size() - crypto::aead_tag_size);
+  bool ack_eliciting = false;
+  bool malformed = false;
+  FrameReader reader(frames);
+  while (const auto frame = reader.next()) {
+    if (!*frame) {
+      malformed = true;
+      break;
+    }
+    ack_eliciting = ack_eliciting || is_ack_eliciting((*frame)->type);
+  }
+  accept(now, packet, ack_eliciting, outcome);
+  if (state_ == State::closed) return;
+  if (malformed) return close(TransportError::protocol_violation);
+  FrameReader again(frames);
+  while (const auto frame = again.next()) {
+    handle_frame(now, **frame, news);
+    if (state_ == State::closed) return;
+  }
+}
+
+void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& news) {
+  if (frame.type == FrameType::close) {
+    const auto reason = decode_close(frame.body);
+    // The peer is gone whatever it meant to say.
+    if (state_ == State::closing) state_ = State::closed;
+    return close(reason ? *reason : TransportError::protocol_violation, true);
+  }
+  if (is_over()) return;
+  bool well_formed = true;
+  switch (frame.type) {
+    case FrameType::ack:
+      return handle_ack(now, frame.body, news);
+    case FrameType::credit: {
+      const auto credit = decode_credit(frame.body);
+      well_formed = credit.ok();
+      if (!credit) break;
+      peer_credit_.credit = std::max(peer_credit_.credit, credit->credit);
+      peer_credit_.offset_limit = std::max(peer_credit_.offset_limit, credit->offset_limit);
+      break;
+    }
+    case FrameType::control: {
+      const auto control = decode_control(frame.body);
+      well_formed = control.ok();
+      if (!control) break;
+      messages_.clear();
+      const TransportError fault = control_in_.on_data(control->stream_offset, control->data, messages_);
+      for (auto& message : messages_) events_.emplace_back(ControlReceived{std::move(message)});
+      if (fault != TransportError::none) return close(fault);
+      break;
+    }
+    case FrameType::oldest_needed: {
+      const auto number = decode_oldest_needed(frame.body);
+      well_formed = number.ok();
+      if (number) tracker_.on_oldest_needed(*number);
+      break;
+    }
+    case FrameType::ping:
+      well_formed = decode_ping(frame.body).ok();
+      break;
+    case FrameType::key_update:
+      well_formed = decode_key_update(frame.body).ok();
+      break;
+    case FrameType::skip:
+      well_formed = decode_skip(frame.body).ok();
+      break;
+    case FrameType::final_offset:
+      well_formed = decode_final_offset(frame.body).ok();
+      break;
+    case FrameType::padding:
+    case FrameType::close:
+    case FrameType::repair:          // optional frames of later versions: nothing to do yet
+    case FrameType::path_challenge:  // no address is ever changed in this version
+    case FrameType::path_response:
+      break;
+  }
+  if (!well_formed) close(TransportError::protocol_violation);
+}
+
+void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news) {
+  const auto ack = decode_ack(body, ack_ranges_);
+  if (!ack) return close(TransportError::protocol_violation);
+  if (!recovery_.on_ack(now, *ack, news)) return close(TransportError::acknowledged_unsent);
+  if (const auto largest = recovery_.largest_acked()) seal_keys_.on_acked(*largest);
+  peer_credit_.credit = std::max(peer_credit_.credit, ack->fields.credit.credit);
+  peer_credit_.offset_limit = std::max(peer_credit_.offset_limit, ack->fields.credit.offset_limit);
+  stats_.peer_socket_drops = std::max(stats_.peer_socket_drops, ack->fields.socket_drops);
+  for (const auto& range : news.control_acked) control_out_.on_acked(range);
+  for (const auto& range : news.control_lost) control_out_.on_lost(range);
+  news.control_acked.clear();
+  news.control_lost.clear();
+}
+
+// --- time -----------------------------------------------------------------------------------------------------------
+
+TimerTable LaneCore::timers() const {
+  TimerTable table;
+  if (state_ == State::closing) {
+    table[Timer::close_repeat] = close_repeat_at_;
+    return table;
+  }
+  if (state_ != State::open) return table;
+  table[Timer::ack] = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
+  table[Timer::loss] = recovery_.loss_deadline();
+  table[Timer::probe] = recovery_.probe_deadline();
+  table[Timer::key_discard] = open_keys_.discard_at();
+  return table;
+}
+
+void LaneCore::handle_timeout(TimePoint now, DeliveryNews& news) {
+  TimerTable table = timers();
+  if (table.take_if_due(Timer::key_discard, now)) open_keys_.discard_if_due(now);
+  if (table.take_if_due(Timer::close_repeat, now)) {
+    close_repeat_at_.reset();
+    close_owed_ = true;
+  }
+  if (table.take_if_due(Timer::loss, now)) {
+    recovery_.on_loss_deadline(now, news);
+    for (const auto& range : news.control_lost) control_out_.on_lost(range);
+    news.control_lost.clear();
+  }
+  if (table.take_if_due(Timer::probe, now)) {
+    recovery_.on_probe_deadline(now);
+    if (!control_out_.resend_oldest() && !recovery_.oldest_data_in_flight()) ping_owed_ = true;
+  }
+}
+
+// --- out ------------------------------------------------------------------------------------------------------------
+
+std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields) {
+  told_credit_ = false;
+  if (buffer.size() < datagram_size_) return std::nullopt;
+  if (state_ == State::closing) return seal_close(now, buffer);
+  if (state_ != State::open || !recovery_.can_send()) return std::nullopt;
+  const bool probe = recovery_.probes_owed() > 0;
+  // An epoch that is used up and unconfirmed lets probes out, whose ACK then confirms it.
+  if (seal_keys_.exhausted() && !probe && !ping_owed_) return std::nullopt;
+  const bool ack = ack_due(now);
+  const bool oldest = oldest_needed_due(now);
+  const bool control = control_out_.has_something() && (probe || recovery_.allowance() >= datagram_size_);
+  if (!ack && !control && !ping_owed_ && !(oldest && sends_bulk_)) return std::nullopt;
+
+  bytes::WireWriter out(std::span<std::byte>(scratch_).first(datagram_size_ - frames_header_size - crypto::aead_tag_size));
+  SentPacket sent{.sent_at = now};
+  if (oldest) {
+    oldest_told_at_ = now;
+    oldest_told_for_ = recovery_.largest_acked();
+    encode_oldest_needed(out, recovery_.oldest_needed());
+  }
+  if (control) {
+    // Control first: an ACK takes what room is left, and goes on in another datagram if need be.
+    const std::size_t reserved = control_frame_overhead + ack_frame_size_min + 2 * frame_header_size;
+    if (const auto chunk = control_out_.next(out.remaining() - reserved)) {
+      encode_control(out, {chunk->offset, chunk->data});
+      sent = {.sent_at = now,
+              .offset = chunk->offset,
+              .length = static_cast<std::uint32_t>(chunk->data.size()),
+              .kind = SentKind::control};
+      control_out_.on_sent(*chunk);
+    }
+  } else if (ping_owed_ || ping_with_ack_ || seal_keys_.wants_confirmation()) {
+    encode_ping(out);
+    sent.kind = SentKind::ping;
+  }
+  if (ack || ((control || ping_owed_) && tracker_.has_news())) write_ack(now, out, fields);
+  if (sent.kind != SentKind::none) {
+    ping_owed_ = false;
+    ping_with_ack_ = false;
+    recovery_.on_probe_sent();
+  }
+  PENSTOCK_CHECK(out.ok());
+  return seal_frames(now, out.written(), sent, buffer);
+}
+
+std::optional<Transmit> LaneCore::seal_close(TimePoint now, std::span<std::byte> buffer) {
+  if (!close_owed_ || !recovery_.can_send()) return std::nullopt;
+  close_owed_ = false;
+  if (close_repeats_ < close_repeats_max && !close_repeat_at_) {
+    ++close_repeats_;
+    close_repeat_at_ = now + recovery_.rtt().probe_timeout();
+  }
+  bytes::WireWriter out(scratch_);
+  encode_close(out, close_reason_);
+  return seal_frames(now, out.written(), SentPacket{.sent_at = now}, buffer);
+}
+
+bool LaneCore::ack_due(TimePoint now) const {
+  if (ack_rest_below_) return true;
+  const auto deadline = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
+  return deadline && *deadline <= now;
+}
+
+void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields) {
+  auto received = tracker_.received();
+  if (ack_rest_below_) {
+    const auto covered = std::lower_bound(received.begin(), received.end(), *ack_rest_below_,
+                                          [](const bytes::Interval& i, std::uint64_t n) { return i.begin < n; });
+    received = received.first(static_cast<std::size_t>(covered - received.begin()));
+  } else {
+    ack_floor_ = tracker_.floor(now, recovery_.rtt().smoothed());
+  }
+  ack_rest_below_.reset();
+  if (received.empty()) return tracker_.on_ack_sent(now);
+  fields.delay = tracker_.delay_of_largest(now);
+  told_credit_ = true;
+  const std::size_t covered = encode_ack(out, out.remaining(), fields, received, ack_floor_);
+  if (covered < received.size() && received[received.size() - covered - 1].end > ack_floor_.value)
+    ack_rest_below_ = received[received.size() - covered].begin;
+  else
+    tracker_.on_ack_sent(now);
+}
+
+bool LaneCore::oldest_needed_due(TimePoint now) const {
+  if (recovery_.largest_acked() == oldest_told_for_) return false;  // nothing was acknowledged since
+  return !oldest_told_at_ || now - *oldest_told_at_ >= std::max(recovery_.rtt().smoothed(), oldest_needed_interval_min);
+}
+
+PacketHeader LaneCore::header_for(PacketType type, PacketNumber number) const {
+  return {.type = type,
+          .epoch_bits = static_cast<std::uint8_t>(seal_keys_.epoch().value & 3),
+          .connection = peer_id_,
+          .number_low = static_cast<std::uint32_t>(number.value),
+          .offset = {}};
+}
+
+Transmit LaneCore::seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
+                               std::span<std::byte> buffer) {
+  const PacketNumber number = recovery_.take_number();
+  seal_keys_.update_if_due(number);
+  const std::size_t size = frames_header_size + frames.size() + crypto::aead_tag_size;
+  encode_packet_header(header_for(PacketType::frames, number), buffer);
+  seal_keys_.seal(number, buffer.first(frames_header_size), frames, buffer.data() + frames_header_size);
+  if (sent.kind == SentKind::none) {
+    recovery_.on_unacknowledged_sent();
+  } else {
+    SentPacket recorded = sent;
+    recorded.size = static_cast<std::uint16_t>(size);
+    recovery_.on_packet_sent(recorded);
+    recovery_.on_batch_sent(now, 1, size);
+  }
+  ++stats_.packets_sent;
+  stats_.bytes_sent += size;
+  return {size, size};
+}
+
+void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload,
+                         std::span<std::byte> out) {
+  const PacketNumber number = recovery_.take_number();
+  seal_keys_.update_if_due(number);
+  PacketHeader header = header_for(PacketType::data, number);
+  header.offset = at;
+  encode_packet_header(header, out);
+  seal_keys_.seal(number, out.first(data_header_size), payload, out.data() + data_header_size);
+  recovery_.on_packet_sent(
+      {.sent_at = now,
+       .offset = at.value,
+       .length = static_cast<std::uint32_t>(payload.size()),
+       .size = static_cast<std::uint16_t>(data_header_size + payload.size() + crypto::aead_tag_size),
+       .kind = SentKind::data});
+}
+
+void LaneCore::on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes) {
+  recovery_.on_batch_sent(now, packets, bytes);
+  stats_.packets_sent += packets;
+  stats_.bytes_sent += bytes;
+}
+
+bool LaneCore::queue_control(std::span<const std::byte> message) { return !is_over() && control_out_.queue(message); }
+
+std::optional<LaneCore::Event> LaneCore::poll_event() {
+  if (events_.empty()) return std::nullopt;
+  Event event = std::move(events_.front());
+  events_.pop_front();
+  return event;
+}
+
+LaneStats& LaneCore::stats() {
+  stats_.packets_lost = recovery_.packets_lost();
+  stats_.spurious_losses = recovery_.spurious_losses();
+  stats_.pto_count = recovery_.probe_timeouts();
+  stats_.key_updates = seal_keys_.epoch().value;
+  stats_.rtt_smoothed = recovery_.rtt().smoothed();
+  stats_.rtt_min = recovery_.rtt().minimum();
+  stats_.cwnd = recovery_.cwnd();
+  stats_.bytes_in_flight = recovery_.bytes_in_flight();
+  stats_.pacing_rate = recovery_.pacer().rate();
+  return stats_;
+}
+
+}  // namespace penstock::engine

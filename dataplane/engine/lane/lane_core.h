@@ -1,0 +1,153 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/ack/ack_tracker.h"
+#include "dataplane/engine/events.h"
+#include "dataplane/engine/keys/open_keys.h"
+#include "dataplane/engine/keys/seal_keys.h"
+#include "dataplane/engine/lane/control_stream.h"
+#include "dataplane/engine/lane/recovery.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/ranges/replay_window.h"
+#include "dataplane/engine/timers.h"
+#include "dataplane/engine/wire/packet_header.h"
+
+namespace penstock::engine {
+
+struct LaneCoreConfig {
+  RecoveryConfig recovery;
+  std::uint64_t key_update_packets = 0;
+  /// This end sends bulk: it tells the peer once a round trip which acknowledgements it still needs, in a datagram of
+  /// its own if nothing else is due.
+  bool sends_bulk = false;
+};
+
+/// What both halves of a lane have in common: keys, packet numbers, acknowledgements in both directions, the reliable
+/// control stream, and the end. The halves add DATA. Threads: one owner. Time: passed in, never read.
+///
+/// waiting --open_path--> open --close, a fault--> closing --the peer's CLOSE, or repeats used up--> closed
+///                          `------the peer's CLOSE------------------------------------------------^
+class LaneCore {
+ public:
+  LaneCore(const LaneCoreConfig& config, LaneKeys keys, Rng rng);
+
+  void open_path(TimePoint now);
+  /// Bulk and acknowledgements may leave.
+  [[nodiscard]] bool is_open() const { return state_ == State::open; }
+  /// No more input changes anything but the goodbye.
+  [[nodiscard]] bool is_over() const { return state_ == State::closing || state_ == State::closed; }
+  /// Says goodbye; the Closed event follows. Harmless when the lane is over already.
+  void close(TransportError reason, bool by_peer = false);
+
+  // --- in ---
+  /// A datagram that looks like ours and was not seen before: worth opening.
+  struct Admitted {
+    PacketHeader header;
+    PacketNumber number;
+    std::span<const std::byte> aad;
+    std::span<std::byte> sealed;
+  };
+  [[nodiscard]] std::optional<Admitted> admit(std::span<std::byte> datagram);
+  /// Opens into `out`: sealed.size() - aead_tag_size bytes. False: counted and to be dropped.
+  [[nodiscard]] bool open(TimePoint now, const Admitted& packet, std::byte* out);
+  /// The opened packet counts as received: acknowledged, and never accepted again.
+  void accept(TimePoint now, const Admitted& packet, bool ack_eliciting, BatchOutcome& outcome);
+  /// Opens a FRAMES packet in place and acts on it; what it says about our data goes to `news`.
+  void handle_frames(TimePoint now, const Admitted& packet, BatchOutcome& outcome, DeliveryNews& news);
+  /// What the peer's ACK and CREDIT frames granted so far.
+  [[nodiscard]] const CreditFrame& peer_credit() const { return peer_credit_; }
+  [[nodiscard]] AckTracker& ack_tracker() { return tracker_; }
+
+  // --- time ---
+  /// ack, loss, probe, key discard, close; the halves add theirs.
+  [[nodiscard]] TimerTable timers() const;
+  void handle_timeout(TimePoint now, DeliveryNews& news);
+
+  // --- out ---
+  /// A datagram of frames, when one is owed: goodbye, acknowledgement, control, probe. `fields` is what an ACK says
+  /// beside its ranges.
+  [[nodiscard]] std::optional<Transmit> poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields);
+  /// An ack-eliciting packet is wanted: a hello, a probe, a question for credit.
+  void ask_for_ack() { ping_owed_ = true; }
+  /// The same, riding on the next acknowledgement, for an RTT sample that costs no datagram of its own.
+  void ask_for_ack_with_next_ack() { ping_with_ack_ = true; }
+  /// The datagram that poll_frames gave last told the peer our credit.
+  [[nodiscard]] bool told_credit() const { return told_credit_; }
+  /// Bulk may be sealed: the lane is open, the epoch's packets are not used up, the ledger has room.
+  [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send() && !seal_keys_.exhausted(); }
+  /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
+  /// can_send of recovery(), and that much room.
+  void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out);
+  /// The DATA packets sealed since the last call left as one batch.
+  void on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes);
+
+  [[nodiscard]] bool queue_control(std::span<const std::byte> message);
+  using Event = std::variant<ControlReceived, PeerHeard, Closed>;
+  [[nodiscard]] std::optional<Event> poll_event();
+
+  [[nodiscard]] Recovery& recovery() { return recovery_; }
+  [[nodiscard]] const Recovery& recovery() const { return recovery_; }
+  [[nodiscard]] std::size_t datagram_size() const { return datagram_size_; }
+  [[nodiscard]] bool heard() const { return stats_.last_heard.has_value(); }
+  /// Counters; the parts' own are copied in on the way.
+  [[nodiscard]] LaneStats& stats();
+
+ private:
+  enum class State : std::uint8_t { waiting, open, closing, closed };
+
+  void handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& news);
+  void handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news);
+  [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);
+  [[nodiscard]] bool ack_due(TimePoint now) const;
+  void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields);
+  [[nodiscard]] bool oldest_needed_due(TimePoint now) const;
+  [[nodiscard]] Transmit seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
+                                     std::span<std::byte> buffer);
+  PacketHeader header_for(PacketType type, PacketNumber number) const;
+
+  State state_ = State::waiting;
+  bool sends_bulk_;
+  std::size_t datagram_size_;
+  ConnectionId peer_id_;
+  ConnectionId own_id_;
+  SealKeys seal_keys_;
+  OpenKeys open_keys_;
+  ReplayWindow replay_;
+  AckTracker tracker_;
+  Recovery recovery_;
+  ControlSender control_out_;
+  ControlReceiver control_in_;
+  CreditFrame peer_credit_;
+
+  bool ping_owed_ = false;
+  bool ping_with_ack_ = false;
+  bool told_credit_ = false;
+  std::optional<std::uint64_t> ack_rest_below_;  // an ACK that needed several datagrams goes on below this number
+  PacketNumber ack_floor_;                       // of that ACK
+  std::optional<TimePoint> oldest_told_at_;
+  std::optional<PacketNumber> oldest_told_for_;  // the largest acknowledged at that time
+
+  TransportError close_reason_ = TransportError::none;
+  bool close_owed_ = false;
+  std::uint32_t close_repeats_ = 0;
+  std::uint64_t close_answers_ = 0;  // authentic datagrams that came after our goodbye
+  std::optional<TimePoint> close_repeat_at_;
+
+  std::deque<Event> events_;
+  std::vector<std::byte> scratch_;    // frames before sealing
+  std::vector<AckRange> ack_ranges_;  // of the ACK in hand
+  std::vector<std::vector<std::byte>> messages_;
+  LaneStats stats_;
+};
+
+}  // namespace penstock::engine

@@ -1,0 +1,302 @@
+#include "dataplane/engine/lane/recovery.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "dataplane/engine/congestion/cubic.h"
+#include "dataplane/engine/congestion/fixed.h"
+
+namespace penstock::engine {
+namespace {
+
+using bytes::Interval;
+
+constexpr Duration probe_interval_max = std::chrono::seconds{1};  // PROTOCOL section 4: also in an outage
+constexpr std::uint32_t probe_backoff_max = 16;
+constexpr std::uint32_t probes_per_timeout = 2;  // RFC 9002 section 6.2.4
+// Numbers between two skipped ones. Rarer: a blind peer runs longer; more often: ACKs carry more ranges.
+constexpr std::uint64_t skip_distance_min = 256;
+constexpr std::uint64_t skip_distance_max = 4096;
+// A round trip longer than this is paced and acknowledged finely enough that no budget is needed.
+constexpr Duration offload_rtt_max = std::chrono::milliseconds{4};
+constexpr std::uint64_t offload_budget_max = 512 * KiB;  // eight GSO batches; more overruns receive buffers
+
+std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config) {
+  if (config.congestion == Congestion::fixed && config.rate)
+    return std::make_unique<Fixed>(*config.rate, config.initial_rtt);
+  return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt);
+}
+
+void append(std::vector<TransferRange>& ranges, std::uint64_t begin, std::uint64_t length) {
+  const TransferRange added{{begin}, {begin + length}};
+  if (!ranges.empty() && ranges.back().end == added.begin)
+    ranges.back().end = added.end;
+  else
+    ranges.push_back(added);
+}
+void append(std::vector<Interval>& ranges, std::uint64_t begin, std::uint64_t length) {
+  if (!ranges.empty() && ranges.back().end == begin)
+    ranges.back().end = begin + length;
+  else
+    ranges.push_back({begin, begin + length});
+}
+
+}  // namespace
+
+void DeliveryNews::clear() {
+  data_acked.clear();
+  data_lost.clear();
+  control_acked.clear();
+  control_lost.clear();
+}
+
+struct Recovery::AckTally {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+  std::optional<std::uint64_t> largest;
+};
+
+Recovery::Recovery(const RecoveryConfig& config, Rng rng)
+    : rtt_(config.initial_rtt),
+      controller_(make_controller(config)),
+      rate_cap_(config.rate),
+      ip_overhead_(config.ip_overhead),
+      pacer_(config.datagram_size + config.ip_overhead),
+      rng_(std::move(rng)) {
+  draw_skip();
+  update_pacing(TimePoint{});
+}
+
+PacketNumber Recovery::take_number() {
+  PENSTOCK_CHECK(can_send());
+  if (skip_in_ == 0) {
+    ledger_.push({.kind = SentKind::skipped});
+    draw_skip();
+  }
+  --skip_in_;
+  return {ledger_.end()};
+}
+
+void Recovery::on_packet_sent(const SentPacket& packet) {
+  ledger_.push(packet);
+  in_flight_ += packet.size;
+  ++packets_in_flight_;
+  probe_base_ = packet.sent_at;
+}
+
+void Recovery::on_unacknowledged_sent() {
+  const std::uint64_t number = ledger_.end();
+  ledger_.push({});
+  (void)resolved_.insert({number, number + 1});
+}
+
+void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes) {
+  pacer_.on_sent(now, bytes + packets * ip_overhead_);
+  controller_->on_packets_sent(now, {ledger_.end() - 1}, bytes, in_flight_);
+}
+
+bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
+  if (ack.largest.value >= ledger_.end()) return false;
+  const std::uint64_t in_flight_before = in_flight_;
+  AckTally tally;
+  for (const AckRange& range : ack.ranges) {
+    if (range.largest.value < ledger_.first()) break;  // newest first: the rest was resolved long ago
+    const Interval numbers{std::max(range.smallest.value, ledger_.first()), range.largest.value + 1};
+    if (!lost_.empty() && !take_spurious(now, numbers, news)) return false;
+    if (!take_acked(numbers, tally, news)) return false;
+  }
+  if (tally.largest) {
+    const SentPacket& newest = ledger_[*tally.largest];
+    const bool newest_ever = !largest_acked_ || *tally.largest > largest_acked_->value;
+    if (newest_ever) {
+      largest_acked_ = PacketNumber{*tally.largest};
+      if (*tally.largest == ack.largest.value) rtt_.on_sample(now - newest.sent_at, ack.fields.delay);
+    }
+    probe_backoff_ = 0;
+    probes_owed_ = 0;
+    const AckedSample sample{.now = now,
+                             .largest = {*tally.largest},
+                             .largest_sent_at = newest.sent_at,
+                             .bytes = tally.bytes,
+                             .in_flight_before = in_flight_before,
+                             .app_limited = *tally.largest < app_limited_until_};
+    detect_losses(now, news);
+    controller_->on_packets_acked(sample, rtt_);
+  }
+  forget_resolved(now);
+  update_pacing(now);
+  return true;
+}
+
+bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) {
+  while (const auto found = lost_.first_overlap(range)) {
+    for (std::uint64_t n = found->begin; n != found->end; ++n) {
+      const SentPacket& packet = ledger_[n];
+      if (packet.kind == SentKind::skipped) return false;
+      if (packet.kind == SentKind::data) append(news.data_acked, packet.offset, packet.length);
+      if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
+      controller_->on_spurious_loss(packet.sent_at);
+      detector_.on_spurious_loss(now, rtt_);
+      ++spurious_losses_;
+      --packets_lost_;
+    }
+    (void)lost_.erase(*found);
+    range.begin = found->end;
+  }
+  return true;
+}
+
+bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
+  while (const auto found = resolved_.first_gap(range)) {
+    for (std::uint64_t n = found->begin; n != found->end; ++n) {
+      const SentPacket& packet = ledger_[n];
+      if (packet.kind == SentKind::skipped) return false;
+      if (packet.kind == SentKind::data) append(news.data_acked, packet.offset, packet.length);
+      if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
+      in_flight_ -= packet.size;
+      tally.bytes += packet.size;
+    }
+    if (largest_acked_ && found->begin < largest_acked_->value)
+      detector_.on_reordering(largest_acked_->value - found->begin);
+    const std::uint64_t count = found->size();
+    packets_in_flight_ -= count;
+    tally.packets += count;
+    tally.largest = std::max(tally.largest.value_or(0), found->end - 1);
+    (void)resolved_.insert(*found);
+    range.begin = found->end;
+  }
+  return true;
+}
+
+void Recovery::on_loss_deadline(TimePoint now, DeliveryNews& news) {
+  detect_losses(now, news);
+  forget_resolved(now);
+  update_pacing(now);
+}
+
+void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
+  loss_deadline_.reset();
+  if (!largest_acked_) return;
+  const Duration delay = detector_.loss_delay(rtt_);
+  const auto threshold = detector_.packet_threshold();
+  LostSample lost{.now = now, .newest_sent_at = {}, .next = {ledger_.end()}};
+  // Older packets were sent earlier, so the first that is not lost ends the search.
+  while (!loss_deadline_) {
+    const auto gap = resolved_.first_gap({ledger_.first(), largest_acked_->value + 1});
+    if (!gap) break;
+    std::uint64_t end = gap->begin;
+    for (; end != gap->end; ++end) {
+      const SentPacket& packet = ledger_[end];
+      if (packet.kind == SentKind::skipped) continue;
+      if (packet.sent_at + delay > now && (!threshold || end + *threshold > largest_acked_->value)) {
+        loss_deadline_ = packet.sent_at + delay;
+        break;
+      }
+      if (packet.kind == SentKind::data) append(news.data_lost, packet.offset, packet.length);
+      if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
+      lost.newest_sent_at = packet.sent_at;
+      lost.bytes += packet.size;
+      ++lost.packets;
+    }
+    (void)resolved_.insert({gap->begin, end});
+    (void)lost_.insert({gap->begin, end});
+  }
+  if (lost.packets == 0) return;
+  in_flight_ -= lost.bytes;
+  packets_in_flight_ -= lost.packets;
+  packets_lost_ += lost.packets;
+  const bool new_recovery = !recovery_start_ || lost.newest_sent_at > *recovery_start_;
+  if (new_recovery) recovery_start_ = now;
+  detector_.on_loss(new_recovery);
+  controller_->on_packets_lost(lost);
+}
+
+void Recovery::forget_resolved(TimePoint now) {
+  const std::uint64_t oldest = oldest_needed().value;
+  std::uint64_t bound = oldest;
+  if (!lost_.empty()) {
+    // A late ACK within three PTO takes a loss back; under pressure for room the oldest losses stand.
+    const TimePoint expired = now - 3 * rtt_.probe_timeout();
+    bound = std::max(ledger_.first(), ledger_.end() - std::min(ledger_.end(), sent_packets_max / 2));
+    bound = std::min(bound, oldest);
+    while (bound != oldest && ledger_[bound].sent_at < expired) ++bound;
+    lost_.erase_below(bound);
+  }
+  ledger_.forget_below(bound);
+}
+
+void Recovery::on_probe_deadline(TimePoint now) {
+  ++probe_timeouts_;
+  probe_backoff_ = std::min(probe_backoff_ + 1, probe_backoff_max);
+  probes_owed_ = probes_per_timeout;
+  probe_base_ = now;
+}
+
+Duration Recovery::probe_interval() const {
+  const Duration timeout = rtt_.probe_timeout();
+  const Duration longest = std::max(timeout, probe_interval_max);
+  return Duration{std::min(longest.count(), timeout.count() << probe_backoff_)};
+}
+
+std::optional<TimePoint> Recovery::probe_deadline() const {
+  if (packets_in_flight_ == 0) return std::nullopt;
+  return probe_base_ + probe_interval();
+}
+
+std::uint64_t Recovery::allowance() const {
+  const std::uint64_t window = controller_->cwnd() + offload_budget();
+  return window > in_flight_ ? window - in_flight_ : 0;
+}
+
+std::uint64_t Recovery::offload_budget() const {
+  if (!rtt_.has_sample() || rtt_.smoothed() >= offload_rtt_max) return 0;
+  // On a short path ACKs come every 0.5 ms however short the round trip is: what the window makes in that time has to
+  // be in flight as well, or the path starves between two ACKs.
+  const Duration lag = ack_interval(rtt_.smoothed()) - rtt_.smoothed() / 8;
+  return std::min(offload_budget_max, pacer_.rate().bytes_in(lag));
+}
+
+void Recovery::update_pacing(TimePoint now) {
+  DataRate rate = controller_->pacing_rate(rtt_);
+  if (rate_cap_) rate = std::min(rate, *rate_cap_);
+  pacer_.set_rate(now, std::max(rate, DataRate::bits_per_second(8'000)));
+}
+
+PacketNumber Recovery::oldest_needed() const {
+  return {std::min(resolved_.first_missing(0).value_or(0), ledger_.end())};
+}
+
+std::optional<TransferRange> Recovery::oldest_data_in_flight() const {
+  Interval within{ledger_.first(), ledger_.end()};
+  while (const auto gap = resolved_.first_gap(within)) {
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n)
+      if (const SentPacket& packet = ledger_[n]; packet.kind == SentKind::data)
+        return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+    within.begin = gap->end;
+  }
+  return std::nullopt;
+}
+
+std::optional<TransferRange> Recovery::newest_data_in_flight() const {
+  for (std::uint64_t n = ledger_.end(); n-- > ledger_.first();) {
+    const SentPacket& packet = ledger_[n];
+    if (packet.kind != SentKind::data) continue;
+    if (resolved_.contains(n)) return std::nullopt;  // all older ones are being handled by loss detection
+    return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+  }
+  return std::nullopt;
+}
+
+void Recovery::disown_data(TransferRange range) {
+  for (std::uint64_t n = ledger_.first(); n != ledger_.end(); ++n) {
+    const SentPacket& packet = ledger_[n];
+    if (packet.kind == SentKind::data && packet.offset < range.end.value &&
+        packet.offset + packet.length > range.begin.value)
+      ledger_.disown(n);
+  }
+}
+
+void Recovery::draw_skip() { skip_in_ = rng_.between(skip_distance_min, skip_distance_max); }
+
+}  // namespace penstock::engine

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/bytes/interval_set.h"
+#include "common/random.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "dataplane/engine/ack/loss_detector.h"
+#include "dataplane/engine/ack/rtt_estimator.h"
+#include "dataplane/engine/ack/sent_packets.h"
+#include "dataplane/engine/congestion/congestion_controller.h"
+#include "dataplane/engine/congestion/pacer.h"
+#include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/wire/ack_frame.h"
+
+namespace penstock::engine {
+
+/// What acknowledgements and time revealed about what we sent; neighbours are joined. Vectors keep their memory.
+struct DeliveryNews {
+  std::vector<TransferRange> data_acked;
+  std::vector<TransferRange> data_lost;
+  std::vector<bytes::Interval> control_acked;
+  std::vector<bytes::Interval> control_lost;
+  void clear();
+};
+
+struct RecoveryConfig {
+  std::size_t datagram_size = udp_payload_min;
+  std::size_t ip_overhead = 28;
+  Duration initial_rtt{};
+  Congestion congestion = Congestion::cubic;
+  std::optional<DataRate> rate;
+};
+
+/// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how
+/// much may be in flight, how fast it leaves, when silence asks for a probe.
+/// Numbers are handed out here, in order, and now and then one is skipped on purpose: a peer that acknowledges it
+/// acknowledges blindly (RFC 9000 section 21.4). Source: RFC 9002 without persistent congestion (PROTOCOL section 4).
+/// Cost: an ACK costs a binary search a range, and constant time for each packet newly acknowledged or lost.
+/// Threads: one owner.
+class Recovery {
+ public:
+  Recovery(const RecoveryConfig& config, Rng rng);
+
+  /// The number of the next packet. Requires: can_send(); the packet is then sent by one of the next two calls.
+  [[nodiscard]] PacketNumber take_number();
+  /// The ledger has room for another packet.
+  [[nodiscard]] bool can_send() const { return ledger_.end() - ledger_.first() + 2 <= sent_packets_max; }
+  /// The packet with the number just taken, ack-eliciting.
+  void on_packet_sent(const SentPacket& packet);
+  /// The same for a packet that is not ack-eliciting: nobody waits for its ACK, and it takes no window.
+  void on_unacknowledged_sent();
+  /// A batch is complete: `packets` datagrams of `bytes` in all, ack-eliciting ones.
+  void on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes);
+
+  /// False: the peer acknowledged what was never sent.
+  [[nodiscard]] bool on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news);
+  /// The loss deadline has passed.
+  void on_loss_deadline(TimePoint now, DeliveryNews& news);
+  /// The probe deadline has passed: the caller sends probes_owed() packets that nothing holds back.
+  void on_probe_deadline(TimePoint now);
+  [[nodiscard]] std::uint32_t probes_owed() const { return probes_owed_; }
+  void on_probe_sent() { probes_owed_ -= probes_owed_ > 0 ? 1U : 0U; }
+
+  [[nodiscard]] std::optional<TimePoint> loss_deadline() const { return loss_deadline_; }
+  [[nodiscard]] std::optional<TimePoint> probe_deadline() const;
+  /// PTO with its back-off: at most a second, or a PTO where that is longer.
+  [[nodiscard]] Duration probe_interval() const;
+
+  /// Bytes that congestion control lets out now, beyond what is in flight.
+  [[nodiscard]] std::uint64_t allowance() const;
+  [[nodiscard]] const Pacer& pacer() const { return pacer_; }
+  /// There was nothing more to send, although the window had room.
+  void on_app_limited() { app_limited_until_ = ledger_.end(); }
+
+  [[nodiscard]] const RttEstimator& rtt() const { return rtt_; }
+  [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
+  [[nodiscard]] std::uint64_t cwnd() const { return controller_->cwnd(); }
+  /// The next number that would be sent: all below were.
+  [[nodiscard]] PacketNumber next_number() const { return {ledger_.end()}; }
+  /// No acknowledgement below it is of interest any more.
+  [[nodiscard]] PacketNumber oldest_needed() const;
+  [[nodiscard]] std::optional<PacketNumber> largest_acked() const { return largest_acked_; }
+  /// What the oldest, or the newest, packet that still waits for its ACK carried; data alone.
+  [[nodiscard]] std::optional<TransferRange> oldest_data_in_flight() const;
+  [[nodiscard]] std::optional<TransferRange> newest_data_in_flight() const;
+
+  /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew.
+  void disown_data(TransferRange range);
+
+  [[nodiscard]] std::uint64_t packets_lost() const { return packets_lost_; }
+  [[nodiscard]] std::uint64_t spurious_losses() const { return spurious_losses_; }
+  [[nodiscard]] std::uint64_t probe_timeouts() const { return probe_timeouts_; }
+
+ private:
+  struct AckTally;
+  [[nodiscard]] bool take_spurious(TimePoint now, bytes::Interval range, DeliveryNews& news);
+  [[nodiscard]] bool take_acked(bytes::Interval range, AckTally& tally, DeliveryNews& news);
+  void detect_losses(TimePoint now, DeliveryNews& news);
+  void forget_resolved(TimePoint now);
+  void update_pacing(TimePoint now);
+  [[nodiscard]] std::uint64_t offload_budget() const;
+  void draw_skip();
+
+  RttEstimator rtt_;
+  LossDetector detector_;
+  SentPackets ledger_;
+  bytes::IntervalSet resolved_;  // numbers acknowledged or lost, or that nobody waits for; from 0 on
+  bytes::IntervalSet lost_;      // declared lost, still in the ledger: a late ACK shows that it was not
+  std::unique_ptr<CongestionController> controller_;
+  std::optional<DataRate> rate_cap_;
+  std::size_t ip_overhead_;
+  Pacer pacer_;
+  Rng rng_;
+  std::uint64_t skip_in_ = 0;  // packets until the next skipped number
+
+  std::uint64_t in_flight_ = 0;
+  std::uint64_t packets_in_flight_ = 0;
+  std::uint64_t app_limited_until_ = 0;
+  std::optional<PacketNumber> largest_acked_;
+  std::optional<TimePoint> loss_deadline_;
+  std::optional<TimePoint> recovery_start_;
+  TimePoint probe_base_{};  // the last ack-eliciting packet, or the last probe time-out
+  std::uint32_t probe_backoff_ = 0;
+  std::uint32_t probes_owed_ = 0;
+  std::uint64_t packets_lost_ = 0;
+  std::uint64_t spurious_losses_ = 0;
+  std::uint64_t probe_timeouts_ = 0;
+};
+
+}  // namespace penstock::engine

@@ -1,0 +1,181 @@
+#include "dataplane/engine/ranges/range_scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace penstock::engine {
+namespace {
+
+using bytes::Interval;
+
+constexpr std::uint64_t slab_end_of(std::uint64_t at) { return (at / slab_size + 1) * slab_size; }
+Interval interval_of(TransferRange range) { return {range.begin.value, range.end.value}; }
+
+}  // namespace
+
+RangeScheduler::RangeScheduler(ChunkOrder order, std::uint64_t initial_credit, Rng rng)
+    : order_(order), rng_(std::move(rng)), credit_{initial_credit, {initial_credit}} {}
+
+void RangeScheduler::offer(TransferOffset end) {
+  PENSTOCK_CHECK(end.value >= offered_ && end.value <= transfer_space_max);
+  offered_ = end.value;
+  run_ = {};
+}
+
+void RangeScheduler::withhold(TransferRange range) {
+  const Interval part = interval_of(range);
+  (void)settled_.insert(part);
+  (void)lost_.erase(part);
+  (void)waiting_.erase(part);
+  run_ = {};
+}
+
+void RangeScheduler::resend(TransferRange range) {
+  Interval part = interval_of(range);
+  part.end = std::min(part.end, frontier_);
+  if (part.begin >= part.end) return;
+  (void)settled_.erase(part);
+  (void)lost_.insert(part);
+  for (const auto* staged : {&staged_, &staged_aside_})  // these leave in any case
+    for (const Interval& chunk : *staged) (void)lost_.erase(chunk);
+  (void)waiting_.erase(part);
+}
+
+void RangeScheduler::on_acked(TransferRange range) {
+  const Interval part = interval_of(range);
+  (void)settled_.insert(part);
+  if (!lost_.empty()) (void)lost_.erase(part);
+  if (!waiting_.empty()) (void)waiting_.erase(part);
+}
+
+void RangeScheduler::on_lost(TransferRange range) {
+  Interval part = interval_of(range);
+  while (part.begin < part.end) {
+    const auto gap = settled_.first_gap(part);
+    if (!gap) return;
+    (void)lost_.insert(*gap);
+    part.begin = gap->end;
+  }
+}
+
+void RangeScheduler::on_credit(const CreditFrame& credit) {
+  credit_.credit = std::max(credit_.credit, credit.credit);
+  credit_.offset_limit = std::max(credit_.offset_limit, credit.offset_limit);
+}
+
+void RangeScheduler::on_source_ready() {
+  frontier_waits_ = false;
+  for (const Interval& part : waiting_.intervals()) (void)lost_.insert(part);
+  waiting_.clear();
+  // Back to the end that is taken from.
+  staged_.insert(staged_.end(), staged_aside_.begin(), staged_aside_.end());
+  staged_aside_.clear();
+}
+
+std::optional<RangeScheduler::Chunk> RangeScheduler::next(std::uint64_t length_max) {
+  if (!lost_.empty()) {
+    const Interval part = lost_.front();
+    const std::uint64_t end = std::min({part.end, part.begin + length_max, slab_end_of(part.begin)});
+    return Chunk{{part.begin}, end - part.begin, true};
+  }
+  if (order_ == ChunkOrder::shuffled) {
+    if (staged_.empty() && staged_aside_.size() < shuffle_window_chunks) stage_shuffled(length_max);
+    while (!staged_.empty()) {
+      const Interval chunk = staged_.back();
+      const auto gap = settled_.first_gap(chunk);  // it may have been withheld meanwhile
+      if (gap) return Chunk{{gap->begin}, std::min(gap->end - gap->begin, length_max), false};
+      staged_.pop_back();
+    }
+    return std::nullopt;
+  }
+  if (frontier_waits_) return std::nullopt;
+  const auto run = next_new_run();
+  if (!run) return std::nullopt;
+  const std::uint64_t end = std::min({run->end, run->begin + length_max, slab_end_of(run->begin)});
+  return Chunk{{run->begin}, end - run->begin, false};
+}
+
+/// The unsettled new bytes at the frontier that credit covers.
+std::optional<Interval> RangeScheduler::next_new_run() {
+  if (run_.begin != frontier_ || run_.empty()) {
+    const std::uint64_t begin = settled_.first_missing(frontier_).value_or(offered_);
+    if (begin >= offered_) {
+      frontier_ = std::max(frontier_, offered_);
+      return std::nullopt;
+    }
+    run_ = *settled_.first_gap({begin, offered_});
+    frontier_ = begin;
+  }
+  const std::uint64_t limit = std::min({run_.end, credit_.offset_limit.value, run_.begin + new_bytes_allowed()});
+  if (limit <= run_.begin) return std::nullopt;
+  return Interval{run_.begin, limit};
+}
+
+void RangeScheduler::on_sent(const Chunk& chunk, std::uint64_t length) {
+  const Interval part{chunk.at.value, chunk.at.value + length};
+  if (chunk.repeat) {
+    (void)lost_.erase(part);
+    return;
+  }
+  if (order_ == ChunkOrder::shuffled) {
+    staged_.back().begin = part.end;
+    if (staged_.back().empty()) staged_.pop_back();
+    return;
+  }
+  first_time_sent_ += length;
+  frontier_ = part.end;
+  run_.begin = part.end;
+}
+
+void RangeScheduler::set_aside(const Chunk& chunk) {
+  if (chunk.repeat) {
+    // All of the lost range in this slab: if one datagram of it is not there, its neighbours are not either.
+    Interval part = lost_.front();
+    part.end = std::min(part.end, slab_end_of(part.begin));
+    (void)lost_.erase(part);
+    (void)waiting_.insert(part);
+  } else if (order_ == ChunkOrder::shuffled) {
+    staged_aside_.push_back(staged_.back());
+    staged_.pop_back();
+  } else {
+    frontier_waits_ = true;
+  }
+}
+
+void RangeScheduler::stage_shuffled(std::uint64_t length_max) {
+  while (staged_.size() < shuffle_window_chunks) {
+    const auto run = next_new_run();
+    if (!run) break;
+    const Interval chunk{run->begin, std::min({run->end, run->begin + length_max, slab_end_of(run->begin)})};
+    first_time_sent_ += chunk.size();
+    frontier_ = chunk.end;
+    run_.begin = chunk.end;
+    staged_.push_back(chunk);
+  }
+  for (std::size_t left = staged_.size(); left > 1; --left) std::swap(staged_[left - 1], staged_[rng_.below(left)]);
+}
+
+RangeScheduler::Blocked RangeScheduler::blocked_by() const {
+  if (!waiting_.empty() || frontier_waits_ || !staged_aside_.empty()) return Blocked::source;
+  if (frontier_ < offered_ && settled_.first_gap({frontier_, offered_})) return Blocked::receiver_credit;
+  return Blocked::nothing_to_send;
+}
+
+TransferOffset RangeScheduler::oldest_unacknowledged() const {
+  return {std::min(settled_.first_missing(0).value_or(offered_), offered_)};
+}
+
+TransferOffset RangeScheduler::frontier() const {
+  std::uint64_t lowest = frontier_;
+  for (const auto* staged : {&staged_, &staged_aside_})
+    for (const Interval& chunk : *staged) lowest = std::min(lowest, chunk.begin);
+  return {lowest};
+}
+
+bool RangeScheduler::is_drained() const {
+  return lost_.empty() && waiting_.empty() && settled_.first_missing(0).value_or(offered_) >= offered_;
+}
+
+}  // namespace penstock::engine

@@ -1,0 +1,279 @@
+#include "dataplane/engine/receiver.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/check.h"
+#include "dataplane/engine/lane/lane_core.h"
+#include "dataplane/engine/ranges/received_ranges.h"
+
+namespace penstock::engine {
+namespace {
+
+// The receiver asks for an ACK of its own once a round trip, for the RTT and to confirm its key epochs.
+constexpr Duration rtt_sample_interval_min = std::chrono::milliseconds{4};
+
+LaneCoreConfig core_config(const ReceiverConfig& config) {
+  return {.recovery = {.datagram_size = std::clamp(config.udp_payload_size, udp_payload_min, udp_payload_limit),
+                       .ip_overhead = config.ip_overhead,
+                       .initial_rtt = config.initial_rtt,
+                       .congestion = Congestion::cubic,
+                       .rate = std::nullopt},
+          .key_update_packets = config.key_update_packets,
+          .sends_bulk = false};
+}
+
+constexpr bool within_one_slab(TransferRange range) {
+  return range.begin.value / slab_size == (range.end.value - 1) / slab_size;
+}
+
+/// Memory lent for a run of datagrams: one call of the window opens many, and one commits them.
+class Lease {
+ public:
+  explicit Lease(SinkWindow& window) : window_(window) {}
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease() { settle(); }
+
+  /// Where `range` may be opened; empty when the window lends nothing. `wanted` begins with `range`, and no byte of it
+  /// was accepted.
+  std::span<std::byte> memory_for(TransferRange range, TransferRange wanted) {
+    if (range.begin < lent_.begin || range.end > lent_.end) {
+      settle();
+      lent_ = wanted;
+      memory_ = window_.lend(wanted.begin, static_cast<std::size_t>(wanted.size()));
+      if (memory_.empty() && wanted != range) {  // the run may reach beyond what the window knows
+        lent_ = range;
+        memory_ = window_.lend(range.begin, static_cast<std::size_t>(range.size()));
+      }
+      if (memory_.empty()) lent_ = {};
+    }
+    if (memory_.empty()) return {};
+    return memory_.subspan(static_cast<std::size_t>(range.begin - lent_.begin), static_cast<std::size_t>(range.size()));
+  }
+  /// The range was opened into the lent memory, and accepted.
+  void commit(TransferRange range) {
+    if (!opened_.empty() && opened_.end == range.begin) {
+      opened_.end = range.end;
+      return;
+    }
+    hand_over();
+    opened_ = range;
+  }
+  /// Gives the memory back, so that the window may be called otherwise.
+  void settle() {
+    hand_over();
+    lent_ = {};
+    memory_ = {};
+  }
+
+ private:
+  void hand_over() {
+    if (opened_.empty()) return;
+    window_.commit(opened_.begin, static_cast<std::size_t>(opened_.size()));
+    opened_ = {};
+    lent_ = {};  // views die at the next call
+    memory_ = {};
+  }
+
+  SinkWindow& window_;
+  TransferRange lent_;
+  TransferRange opened_;
+  std::span<std::byte> memory_;
+};
+
+}  // namespace
+
+struct Receiver::Parts {
+  Parts(const ReceiverConfig& settings, LaneKeys keys, Rng& rng)
+      : config(settings), lane(core_config(settings), std::move(keys), rng.split()), ranges(settings.initial_credit) {}
+
+  ReceiverConfig config;
+  LaneCore lane;
+  ReceivedRanges ranges;
+  DeliveryNews news;
+  std::vector<std::byte> scratch;  // payload that has no place yet
+  std::uint64_t socket_drops = 0;
+  std::uint64_t room_max = 0;  // seen so far: the scale of the queue fill
+  bool room_grew = false;
+  bool announced = true;  // Drained told of the present state
+  std::optional<TimePoint> rtt_asked_at;
+
+  void handle_data(TimePoint now, const LaneCore::Admitted& packet, std::size_t bytes_behind, Lease& lease,
+                   SinkWindow& window, BatchOutcome& outcome);
+  [[nodiscard]] bool store_missing(TransferRange range, Lease& lease, SinkWindow& window);
+  void on_accepted(TimePoint now);
+  [[nodiscard]] AckFields ack_fields(std::uint64_t room);
+};
+
+Receiver::Receiver(const ReceiverConfig& config, LaneKeys keys, Rng rng)
+    : parts_(std::make_unique<Parts>(config, std::move(keys), rng)) {}
+Receiver::~Receiver() = default;
+Receiver::Receiver(Receiver&&) noexcept = default;
+Receiver& Receiver::operator=(Receiver&&) noexcept = default;
+
+void Receiver::open_path(TimePoint now) {
+  Parts& p = *parts_;
+  p.lane.open_path(now);
+  if (p.config.hello_until_heard && !p.lane.heard()) p.lane.ask_for_ack();  // repeated by PTO until it is answered
+}
+
+BatchOutcome Receiver::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                        SinkWindow& window) {
+  BatchOutcome outcome;
+  Parts& p = *parts_;
+  Lease lease(window);
+  while (!batch.empty()) {
+    const auto datagram = batch.first(segment_size == 0 ? batch.size() : std::min(segment_size, batch.size()));
+    batch = batch.subspan(datagram.size());
+    const auto packet = p.lane.admit(datagram);
+    if (!packet) continue;
+    if (packet->header.type == PacketType::data)
+      p.handle_data(now, *packet, batch.size(), lease, window, outcome);
+    else
+      p.lane.handle_frames(now, *packet, outcome, p.news);
+  }
+  p.news.clear();  // a receiver has no data of its own on the way
+  return outcome;
+}
+
+void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packet, std::size_t bytes_behind,
+                                  Lease& lease, SinkWindow& window, BatchOutcome& outcome) {
+  const std::size_t length = packet.sealed.size() - crypto::aead_tag_size;
+  const TransferRange range{packet.header.offset, packet.header.offset + length};
+  // Nothing here is authentic yet: an open slab of which nothing was accepted is all that a forged header can touch.
+  const bool wholly_new = !lane.is_over() && within_one_slab(range) && ranges.is_wholly_new(range);
+  std::span<std::byte> target;
+  if (wholly_new) {
+    const std::uint64_t slab_end = (range.begin.value / slab_size + 1) * slab_size;
+    const std::uint64_t run_end =
+        std::min({slab_end, range.end.value + bytes_behind, std::max(ranges.expected().value, range.end.value)});
+    target = lease.memory_for(range, ranges.first_missing({range.begin, {run_end}}));
+  }
+  const bool direct = !target.empty();
+  if (!direct) {
+    if (scratch.size() < length) scratch.resize(udp_payload_limit);
+    target = std::span(scratch).first(length);
+  }
+  if (!lane.open(now, packet, target.data())) return;
+  if (lane.is_over()) return lane.accept(now, packet, true, outcome);
+
+  if (!within_one_slab(range)) return lane.close(TransportError::protocol_violation);
+  if (!ranges.is_permitted(range)) return lane.close(TransportError::credit_exceeded);
+  LaneStats& stats = lane.stats();
+  const std::uint64_t first_time_before = stats.payload_bytes_received;
+  if (direct) {
+    if (!ranges.accept(range)) {
+      ++stats.packets_refused_by_sink;
+      return;
+    }
+    lease.commit(range);
+    stats.payload_bytes_received += length;
+  } else if (!store_missing(range, lease, window)) {
+    ++stats.packets_refused_by_sink;
+    return;
+  }
+  stats.payload_bytes_duplicate += length - (stats.payload_bytes_received - first_time_before);
+  lane.accept(now, packet, true, outcome);
+  on_accepted(now);
+}
+
+bool Receiver::Parts::store_missing(TransferRange range, Lease& lease, SinkWindow& window) {
+  ranges.on_duplicate(range);
+  TransferRange rest = range;
+  while (true) {
+    const TransferRange part = ranges.first_missing(rest);
+    if (part.empty()) return true;
+    lease.settle();
+    const auto bytes = std::span<const std::byte>(scratch).subspan(static_cast<std::size_t>(part.begin - range.begin),
+                                                                   static_cast<std::size_t>(part.size()));
+    if (!window.store(part.begin, bytes)) return false;
+    if (!ranges.accept(part)) return false;
+    lane.stats().payload_bytes_received += part.size();
+    rest.begin = part.end;
+  }
+}
+
+void Receiver::Parts::on_accepted(TimePoint now) {
+  if (!announced && ranges.is_complete()) lane.ack_tracker().on_tail(now);
+  if (!rtt_asked_at || now - *rtt_asked_at >= std::max(lane.recovery().rtt().smoothed(), rtt_sample_interval_min)) {
+    rtt_asked_at = now;
+    lane.ask_for_ack_with_next_ack();
+  }
+}
+
+void Receiver::handle_timeout(TimePoint now) {
+  Parts& p = *parts_;
+  p.lane.handle_timeout(now, p.news);
+  p.news.clear();
+}
+
+std::optional<Transmit> Receiver::poll_transmit(TimePoint now, const SinkWindow& window, std::span<std::byte> buffer) {
+  Parts& p = *parts_;
+  const std::uint64_t room = window.room();
+  const AckFields fields = p.ack_fields(room);
+  if (p.room_grew) {
+    p.room_grew = false;
+    // Worth a word of its own only when the sender might run dry before the next ACK.
+    const std::uint64_t left = p.ranges.granted() - p.ranges.first_time_received();
+    const std::uint64_t gained = fields.credit.credit - p.ranges.granted();
+    if (gained > 0 && gained >= left / 2) p.lane.ack_tracker().owe(now);
+  }
+  auto out = p.lane.poll_frames(now, buffer, fields);
+  if (p.lane.told_credit()) p.ranges.on_credit_granted(fields.credit);
+  return out;
+}
+
+AckFields Receiver::Parts::ack_fields(std::uint64_t room) {
+  room_max = std::max({room_max, room, std::uint64_t{1}});
+  __extension__ using Wide = unsigned __int128;
+  return {.delay = {},
+          .credit = ranges.credit(room),
+          .socket_drops = socket_drops,
+          .queue_fill = static_cast<std::uint8_t>(255 - Wide{room} * 255 / room_max)};
+}
+
+std::optional<ReceiverEvent> Receiver::poll_event() {
+  Parts& p = *parts_;
+  if (auto event = p.lane.poll_event())
+    return std::visit([](auto&& e) -> ReceiverEvent { return std::forward<decltype(e)>(e); }, std::move(*event));
+  if (!p.announced && !p.lane.is_over() && p.ranges.is_complete()) {
+    p.announced = true;
+    return Drained{p.ranges.expected()};
+  }
+  return std::nullopt;
+}
+
+std::optional<TimePoint> Receiver::poll_timeout() const { return parts_->lane.timers().earliest(); }
+
+void Receiver::expect(TransferOffset end) {
+  if (end == parts_->ranges.expected()) return;
+  parts_->ranges.expect(end);
+  parts_->announced = false;
+  parts_->room_grew = true;
+}
+
+void Receiver::finish(TransferOffset end) {
+  PENSTOCK_CHECK(end == parts_->ranges.expected());
+  parts_->announced = false;
+}
+
+void Receiver::withhold(TransferRange range) { parts_->ranges.withhold(range); }
+
+void Receiver::forget(TransferRange range) {
+  parts_->ranges.forget(range);
+  parts_->announced = false;
+}
+
+void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
+void Receiver::on_socket_drops(std::uint64_t total) { parts_->socket_drops = total; }
+
+bool Receiver::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }
+
+void Receiver::close(TransportError reason) { parts_->lane.close(reason); }
+
+const LaneStats& Receiver::stats() const { return parts_->lane.stats(); }
+
+}  // namespace penstock::engine

@@ -1,0 +1,302 @@
+#include "dataplane/engine/sender.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+#include <variant>
+
+#include "common/check.h"
+#include "dataplane/engine/lane/lane_core.h"
+#include "dataplane/engine/ranges/range_scheduler.h"
+
+namespace penstock::engine {
+namespace {
+
+constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
+constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
+
+LaneCoreConfig core_config(const SenderConfig& config) {
+  return {.recovery = {.datagram_size = std::clamp(config.udp_payload_size, udp_payload_min, udp_payload_limit),
+                       .ip_overhead = config.ip_overhead,
+                       .initial_rtt = config.initial_rtt,
+                       .congestion = config.congestion,
+                       .rate = config.rate},
+          .key_update_packets = config.key_update_packets,
+          .sends_bulk = true};
+}
+
+/// Asks the window once for a run of datagrams rather than once for each.
+class ResidentRun {
+ public:
+  explicit ResidentRun(SourceWindow& window) : window_(window) {}
+
+  /// At most `length` bytes from `at` on; empty: not resident. `ahead` is how much may be wanted in all.
+  std::span<const std::byte> take(TransferOffset at, std::size_t length, std::size_t ahead) {
+    if (at < at_ || at - at_ + length > run_.size()) {
+      const std::uint64_t slab_left = slab_size - at.value % slab_size;
+      at_ = at;
+      run_ =
+          window_.resident(at, static_cast<std::size_t>(std::min<std::uint64_t>(std::max(length, ahead), slab_left)));
+    }
+    const auto part = run_.subspan(static_cast<std::size_t>(at - at_));
+    return part.first(std::min(part.size(), length));
+  }
+
+ private:
+  SourceWindow& window_;
+  TransferOffset at_;
+  std::span<const std::byte> run_;
+};
+
+}  // namespace
+
+struct Sender::Parts {
+  Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
+      : ip_overhead(settings.ip_overhead),
+        lane(core_config(settings), std::move(keys), rng.split()),
+        scheduler(settings.order, settings.initial_credit, rng.split()) {}
+
+  std::size_t ip_overhead;
+  LaneCore lane;
+  RangeScheduler scheduler;
+  DeliveryNews news;
+  std::deque<Prefetch> prefetches;
+  bool announced = true;  // Drained told of the present state
+  SenderLimit limit = SenderLimit::nothing_to_send;
+  std::optional<TimePoint> pacing_at;
+  std::optional<TimePoint> persist_at;
+  std::uint32_t persist_backoff = 0;
+
+  void take_news();
+  void set_aside(const RangeScheduler::Chunk& chunk);
+  std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  void on_blocked(TimePoint now);
+};
+
+Sender::Sender(const SenderConfig& config, LaneKeys keys, Rng rng)
+    : parts_(std::make_unique<Parts>(config, std::move(keys), rng)) {}
+Sender::~Sender() = default;
+Sender::Sender(Sender&&) noexcept = default;
+Sender& Sender::operator=(Sender&&) noexcept = default;
+
+void Sender::open_path(TimePoint now) { parts_->lane.open_path(now); }
+
+BatchOutcome Sender::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size) {
+  BatchOutcome outcome;
+  Parts& p = *parts_;
+  while (!batch.empty()) {
+    const auto datagram = batch.first(segment_size == 0 ? batch.size() : std::min(segment_size, batch.size()));
+    batch = batch.subspan(datagram.size());
+    const auto packet = p.lane.admit(datagram);
+    if (!packet) continue;
+    if (packet->header.type != PacketType::frames) {  // nobody sends DATA to a sender; not worth an open
+      ++p.lane.stats().packets_malformed;
+      continue;
+    }
+    p.lane.handle_frames(now, *packet, outcome, p.news);
+  }
+  p.take_news();
+  return outcome;
+}
+
+void Sender::handle_timeout(TimePoint now) {
+  Parts& p = *parts_;
+  p.lane.handle_timeout(now, p.news);
+  p.take_news();
+  if (p.persist_at && *p.persist_at <= now) {
+    p.persist_at.reset();
+    p.persist_backoff = std::min(p.persist_backoff + 1, 16U);
+    p.lane.ask_for_ack();
+  }
+}
+
+void Sender::Parts::take_news() {
+  for (const auto& range : news.data_acked) scheduler.on_acked(range);
+  for (const auto& range : news.data_lost) scheduler.on_lost(range);
+  scheduler.on_credit(lane.peer_credit());
+  news.clear();
+}
+
+std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
+  Parts& p = *parts_;
+  p.pacing_at.reset();
+  if (buffer.size() < p.lane.datagram_size()) return std::nullopt;
+  if (auto out = p.lane.poll_frames(now, buffer, AckFields{})) return out;
+  if (auto out = p.poll_probe(now, window, buffer)) return out;
+  return p.poll_data(now, window, buffer);
+}
+
+std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
+  Recovery& recovery = lane.recovery();
+  if (!lane.is_open() || recovery.probes_owed() == 0 || !recovery.can_send()) return std::nullopt;
+  // The oldest bytes fill the hole that others wait for; the newest make the receiver report all below.
+  const auto range = recovery.probes_owed() > 1 ? recovery.oldest_data_in_flight() : recovery.newest_data_in_flight();
+  recovery.on_probe_sent();
+  if (!range) return std::nullopt;
+  const auto length =
+      static_cast<std::size_t>(std::min<std::uint64_t>(range->size(), lane.datagram_size() - data_overhead));
+  const auto payload = window.resident(range->begin, length);
+  if (payload.empty()) {
+    prefetches.push_back({*range});
+    lane.ask_for_ack();
+    return lane.poll_frames(now, buffer, AckFields{});
+  }
+  const auto sent = payload.first(std::min(payload.size(), length));
+  const std::size_t size = data_overhead + sent.size();
+  lane.seal_data(now, range->begin, sent, buffer);
+  lane.on_data_batch(now, 1, size);
+  lane.stats().payload_bytes_sent += sent.size();
+  lane.stats().payload_bytes_retransmitted += sent.size();
+  return Transmit{size, size};
+}
+
+std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
+  const std::size_t payload_max = lane.datagram_size() - data_overhead;
+  const std::size_t segments_max =
+      std::min({batch_segments_max, udp_payload_limit / lane.datagram_size(), buffer.size() / lane.datagram_size()});
+  std::uint64_t allowance = lane.recovery().allowance();
+  std::uint64_t paced = lane.recovery().pacer().available(now);
+  ResidentRun run(window);
+  LaneStats& stats = lane.stats();
+  Transmit out;
+  std::size_t segments = 0;
+  while (segments < segments_max) {
+    if (!lane.can_seal_data()) {
+      limit = SenderLimit::cwnd;
+      break;
+    }
+    const auto chunk = scheduler.next(payload_max);
+    if (!chunk) {
+      on_blocked(now);
+      break;
+    }
+    const auto wanted = static_cast<std::size_t>(chunk->length);
+    if (allowance < data_overhead + wanted) {
+      limit = SenderLimit::cwnd;
+      break;
+    }
+    if (paced < data_overhead + wanted + ip_overhead) {
+      limit = SenderLimit::pacing;
+      pacing_at = lane.recovery().pacer().ready_at(now);
+      break;
+    }
+    const auto payload = run.take(chunk->at, wanted, (segments_max - segments) * payload_max);
+    if (payload.empty()) {
+      set_aside(*chunk);
+      continue;
+    }
+    const std::size_t size = data_overhead + payload.size();
+    lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size));
+    scheduler.on_sent(*chunk, payload.size());
+    stats.payload_bytes_sent += payload.size();
+    if (chunk->repeat) stats.payload_bytes_retransmitted += payload.size();
+    allowance -= size;
+    paced -= size + ip_overhead;
+    out.size += size;
+    if (segments++ == 0) out.segment_size = size;
+    if (payload.size() < payload_max) break;  // only the last segment of a batch may be shorter
+  }
+  if (segments == 0) return std::nullopt;
+  persist_at.reset();
+  persist_backoff = 0;
+  lane.on_data_batch(now, segments, out.size);
+  return out;
+}
+
+void Sender::Parts::set_aside(const RangeScheduler::Chunk& chunk) {
+  const std::uint64_t slab_end = (chunk.at.value / slab_size + 1) * slab_size;
+  const std::uint64_t end =
+      chunk.repeat ? chunk.at.value + chunk.length : std::min(slab_end, scheduler.offered().value);
+  prefetches.push_back({{chunk.at, {end}}});
+  scheduler.set_aside(chunk);
+}
+
+void Sender::Parts::on_blocked(TimePoint now) {
+  switch (scheduler.blocked_by()) {
+    case RangeScheduler::Blocked::nothing_to_send:
+      limit = SenderLimit::nothing_to_send;
+      break;
+    case RangeScheduler::Blocked::source:
+      limit = SenderLimit::source;
+      break;
+    case RangeScheduler::Blocked::receiver_credit:
+      limit = SenderLimit::receiver_credit;
+      // With nothing in flight no time-out would notice that the word of new credit was lost.
+      if (!persist_at && !lane.recovery().probe_deadline())
+        persist_at =
+            now + std::min<Duration>(lane.recovery().probe_interval() * (1U << std::min(persist_backoff, 10U)),
+                                     std::max<Duration>(lane.recovery().probe_interval(), std::chrono::seconds{1}));
+      break;
+  }
+  lane.recovery().on_app_limited();
+}
+
+std::optional<SenderEvent> Sender::poll_event() {
+  Parts& p = *parts_;
+  if (auto event = p.lane.poll_event())
+    return std::visit([](auto&& e) -> SenderEvent { return std::forward<decltype(e)>(e); }, std::move(*event));
+  if (!p.prefetches.empty()) {
+    const Prefetch prefetch = p.prefetches.front();
+    p.prefetches.pop_front();
+    return prefetch;
+  }
+  if (!p.announced && !p.lane.is_over() && p.scheduler.is_drained()) {
+    p.announced = true;
+    return Drained{p.scheduler.offered()};
+  }
+  return std::nullopt;
+}
+
+std::optional<TimePoint> Sender::poll_timeout() const {
+  const Parts& p = *parts_;
+  TimerTable table = p.lane.timers();
+  if (p.lane.is_open()) {
+    table[Timer::pacing] = p.pacing_at;
+    table[Timer::persist] = p.persist_at;
+  }
+  return table.earliest();
+}
+
+void Sender::offer(TransferOffset end) {
+  if (end == parts_->scheduler.offered()) return;
+  parts_->scheduler.offer(end);
+  parts_->announced = false;
+}
+
+void Sender::finish(TransferOffset end) {
+  PENSTOCK_CHECK(end == parts_->scheduler.offered());
+  parts_->announced = false;
+}
+
+void Sender::withhold(TransferRange range) { parts_->scheduler.withhold(range); }
+
+void Sender::resend(TransferRange range) {
+  // ACKs of copies already on their way would settle bytes that the far end has thrown away since.
+  parts_->lane.recovery().disown_data(range);
+  parts_->scheduler.resend(range);
+  parts_->announced = false;
+}
+
+void Sender::on_source_ready() { parts_->scheduler.on_source_ready(); }
+
+bool Sender::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }
+
+void Sender::close(TransportError reason) { parts_->lane.close(reason); }
+
+TransferOffset Sender::oldest_unacknowledged() const { return parts_->scheduler.oldest_unacknowledged(); }
+TransferOffset Sender::frontier() const { return parts_->scheduler.frontier(); }
+
+std::uint64_t Sender::retention_target() const {
+  const Recovery& recovery = parts_->lane.recovery();
+  const Duration round = recovery.rtt().smoothed() + ack_interval(recovery.rtt().smoothed());
+  return std::max(recovery.bytes_in_flight(), std::min(recovery.cwnd(), recovery.pacer().rate().bytes_in(round)));
+}
+
+const LaneStats& Sender::stats() const {
+  LaneStats& stats = parts_->lane.stats();
+  stats.limit = parts_->limit;
+  return stats;
+}
+
+}  // namespace penstock::engine

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/bytes/interval_set.h"
+#include "common/bytes/wire_writer.h"
+#include "common/time.h"
+#include "common/units.h"
+#include "common/wire_error.h"
+#include "dataplane/engine/wire/frames.h"
+
+namespace penstock::engine {
+
+/// Packet numbers, both ends included.
+struct AckRange {
+  PacketNumber smallest;
+  PacketNumber largest;
+  auto operator<=>(const AckRange&) const = default;
+};
+
+/// What an ACK says beside its ranges.
+struct AckFields {
+  Duration delay{};                // from the arrival of the largest to this ACK; microseconds on the wire
+  CreditFrame credit;              // zero from the end that receives no DATA
+  std::uint64_t socket_drops = 0;  // SO_RXQ_OVFL of the end that acknowledges, running total
+  std::uint8_t queue_fill = 0;     // of its window, in 255ths
+  bool operator==(const AckFields&) const = default;
+};
+
+// Specification: flags (1), queue fill (1), largest (8), delay in us (4), credit (8), offset limit (6), socket drops
+// (8), length of the ranges part (2), ranges part. Flag bit 0: the ranges part is a bitmap; bit 1: offsets recovered by
+// FEC follow the ranges part, which this version skips.
+inline constexpr std::size_t ack_fields_size = 38;
+inline constexpr std::uint8_t ack_flag_bitmap = 1;
+inline constexpr std::uint8_t ack_flag_recovered = 2;
+/// A receiver of ACKs takes no more ranges than this in one frame; a datagram of 64 KiB could claim 30 000.
+inline constexpr std::size_t ack_frame_ranges_max = 8192;
+
+struct AckFrame {
+  AckFields fields;
+  PacketNumber largest;
+  std::span<const AckRange> ranges;  // newest first, disjoint; borrowed from the caller's vector
+};
+
+/// `ranges` receives the ranges, newest first; its memory is reused from call to call.
+[[nodiscard]] Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRange>& ranges);
+
+/// Writes one ACK for the newest of `received` (ascending, disjoint, not empty): as many as fit into `room` bytes of
+/// `out`, in the smaller of both forms. Numbers below `floor` may be left out. Returns how many of the intervals, from
+/// the back, it covers: at least one. Requires: room >= ack_frame_size_min.
+std::size_t encode_ack(bytes::WireWriter& out, std::size_t room, const AckFields& fields,
+                       std::span<const bytes::Interval> received, PacketNumber floor);
+inline constexpr std::size_t ack_frame_size_min = frame_header_size + ack_fields_size + 8;
+
+}  // namespace penstock::engine
