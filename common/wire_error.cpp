@@ -19,8 +19,7 @@ std::string_view to_string(WireError error) {
     case WireError::not_ordered:
       return "not ordered";
   }
-  PENSTOCK_CHECK(!"a WireError has a name");
-  return {};
+  PENSTOCK_UNREACHABLE("a WireError has a name");
 }
 
 }  // namespace penstock

@@ -212,7 +212,7 @@ void IntervalSet::make_room() {
   if (crowded) fresh.resize(std::max<std::size_t>(16, buffer_.size() * 2));
   std::vector<Interval>& target = crowded ? fresh : buffer_;
   const std::size_t head = (target.size() - count_) / 4;
-  std::memmove(target.data() + head, buffer_.data() + head_, count_ * sizeof(Interval));
+  if (count_ > 0) std::memmove(target.data() + head, buffer_.data() + head_, count_ * sizeof(Interval));
   if (crowded) buffer_ = std::move(fresh);
   head_ = head;
 }

@@ -48,8 +48,7 @@ std::string_view to_string(AeadAlgorithm algorithm) {
     case AeadAlgorithm::chacha20_poly1305:
       return "chacha20-poly1305";
   }
-  PENSTOCK_CHECK(!"an AeadAlgorithm has a name");
-  return {};
+  PENSTOCK_UNREACHABLE("an AeadAlgorithm has a name");
 }
 
 std::span<const AeadBackend* const> aead_backends() {
@@ -61,8 +60,7 @@ std::span<const AeadBackend* const> aead_backends() {
 const AeadBackend& aead_backend_for(AeadAlgorithm algorithm) {
   for (const AeadBackend* backend : aead_backends())
     if (backend->algorithm() == algorithm) return *backend;
-  PENSTOCK_CHECK(!"both algorithms have a backend");
-  return *aead_backends().front();
+  PENSTOCK_UNREACHABLE("both algorithms have a backend");
 }
 
 const AeadBackend* aead_backend_named(std::string_view name) {

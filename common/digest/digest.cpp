@@ -14,8 +14,7 @@ std::string_view to_string(Algorithm algorithm) {
     case Algorithm::sha256:
       return "sha256";
   }
-  PENSTOCK_CHECK(!"a digest algorithm has a name");
-  return {};
+  PENSTOCK_UNREACHABLE("a digest algorithm has a name");
 }
 
 std::optional<Algorithm> algorithm_named(std::string_view name) {

@@ -40,8 +40,7 @@ Error refusal(NameProblem problem, std::string_view name, std::string_view whole
                                                 " has a name of the form .penstock-*.part, which is reserved for "
                                                 "unfinished transfers; choose another");
   }
-  PENSTOCK_CHECK(!"a NameProblem has a sentence");
-  return error(ErrorCode::INTERNAL, {});
+  PENSTOCK_UNREACHABLE("a NameProblem has a sentence");
 }
 
 /// Takes the next component off `rest`. Requires: !rest.empty().
