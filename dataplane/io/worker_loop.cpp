@@ -1,9 +1,6 @@
 #include "dataplane/io/worker_loop.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -24,8 +21,6 @@ constexpr std::size_t connection_id_offset = 1;
 // it then costs some wake-ups instead of a whole core.
 constexpr Duration overdue_pause = std::chrono::microseconds{100};
 
-constexpr std::size_t events_max = 16;
-
 ConnectionId connection_id_of(std::span<const std::byte> datagram) {
   std::uint64_t value = 0;
   for (const std::byte byte : datagram.subspan(connection_id_offset, sizeof value)) {
@@ -34,7 +29,7 @@ ConnectionId connection_id_of(std::span<const std::byte> datagram) {
   return {value};
 }
 
-int wait_for_events(int epoll, std::array<epoll_event, events_max>& events, std::optional<Duration> timeout) {
+int wait_for_events(int epoll, std::vector<epoll_event>& events, std::optional<Duration> timeout) {
   const int capacity = static_cast<int>(events.size());
   if (!timeout) return ::epoll_wait(epoll, events.data(), capacity, -1);
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
@@ -62,6 +57,7 @@ Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& confi
     loop->watch(loop->ports_[i]->socket.fd(), EPOLLIN, i, EPOLL_CTL_ADD);
   }
   loop->watch(loop->inbox_.fd(), EPOLLIN, loop->ports_.size(), EPOLL_CTL_ADD);
+  loop->events_.resize(loop->ports_.size() + 1);  // room for all, so that the inbox is never left out
   loop->publish_counters();
   return loop;
 }
@@ -136,16 +132,17 @@ void WorkerLoop::watch(int fd, std::uint32_t events, std::size_t tag, int operat
 }
 
 void WorkerLoop::wait_and_react() {
-  std::array<epoll_event, events_max> events;
-  const int count = wait_for_events(epoll_.get(), events, time_to_sleep());
-  for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
-    const std::size_t tag = events[i].data.u64;
-    if (tag == ports_.size()) {
-      run_tasks();
-      continue;
-    }
-    if ((events[i].events & EPOLLOUT) != 0) on_writable(*ports_[tag]);
-    if ((events[i].events & (EPOLLIN | EPOLLERR)) != 0) read_port(*ports_[tag]);
+  const int count = wait_for_events(epoll_.get(), events_, time_to_sleep());
+  const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
+  // Closures first: a lane that was added before its peer could hear of it misses none of the peer's datagrams.
+  for (const epoll_event& event : events) {
+    if (event.data.u64 == ports_.size()) run_tasks();
+  }
+  for (const epoll_event& event : events) {
+    if (event.data.u64 == ports_.size()) continue;
+    Port& port = *ports_[event.data.u64];
+    if ((event.events & EPOLLOUT) != 0) on_writable(port);
+    if ((event.events & (EPOLLIN | EPOLLERR)) != 0) read_port(port);
   }
 }
 

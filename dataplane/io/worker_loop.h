@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -77,6 +79,7 @@ class WorkerLoop {
   std::deque<Lane*> run_queue_;
   DeadlineHeap<Lane> deadlines_;
   std::vector<Inbox::Task> tasks_;
+  std::vector<epoll_event> events_;
 
   WorkerCounters counted_;  // what the ports do not count
   mutable std::mutex published_mutex_;
