@@ -37,8 +37,8 @@ enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 struct SenderConfig {
   std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram, until PMTU search moves it
   Congestion congestion = Congestion::cubic;
-  std::optional<DataRate> rate;  // IP bytes, repeats included; the target of `fixed`, a cap elsewhere
-  std::size_t ip_overhead = 28;  // IPv4 and UDP headers, counted by rates; 48 with IPv6
+  std::optional<DataRate> rate = std::nullopt;  // IP bytes, repeats included; the target of `fixed`, a cap elsewhere
+  std::size_t ip_overhead = 28;                 // IPv4 and UDP headers, counted by rates; 48 with IPv6
   Duration initial_rtt = std::chrono::milliseconds{100};      // the control channel's own, where it is known
   std::uint64_t initial_credit = 1 * MiB;                     // both ends use the same; before the first CREDIT arrives
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly

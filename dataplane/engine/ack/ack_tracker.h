@@ -55,7 +55,8 @@ class AckTracker {
     TimePoint at;
     std::uint64_t lowest_new;
   };
-  static constexpr std::size_t repeats_min = 4;    // PROTOCOL section 3
+  // PROTOCOL section 3 wants 4; at 20 % loss 4 leave one packet in 600 untold until it is asked for, 6 one in 16 000.
+  static constexpr std::size_t repeats_min = 6;
   static constexpr std::size_t history_size = 32;  // half of an 1.6 s RTT at one ACK in 25 ms
 
   bytes::IntervalSet received_{ack_ranges_max};

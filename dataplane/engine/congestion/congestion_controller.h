@@ -13,8 +13,7 @@ struct AckedSample {
   TimePoint now;
   PacketNumber largest;  // newly acknowledged
   TimePoint largest_sent_at;
-  std::uint64_t bytes = 0;  // newly acknowledged
-  std::uint64_t in_flight_before = 0;
+  std::uint64_t bytes = 0;   // newly acknowledged
   bool app_limited = false;  // the largest was sent when there was nothing more to send
 };
 

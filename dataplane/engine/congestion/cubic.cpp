@@ -1,6 +1,7 @@
 #include "dataplane/engine/congestion/cubic.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock::engine {
 namespace {
@@ -29,15 +30,19 @@ Cubic::Cubic(std::uint64_t datagram_bytes, Duration initial_rtt)
 
 void Cubic::on_packets_sent(TimePoint, PacketNumber last, std::uint64_t, std::uint64_t in_flight) {
   next_ = {last.value + 1};
-  in_flight_ = in_flight;
+  peak_in_flight_ = std::max(peak_in_flight_, in_flight);
 }
 
 void Cubic::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   // What was sent before the reduction says nothing about the new window.
   if (recovery_start_ && sample.largest_sent_at <= *recovery_start_) return;
-  // Bursts and lumps of ACKs keep the flight below the window for moments: half of it in use is use enough, unless
-  // there was nothing more to send. RFC 9438 section 5.8.
-  if (sample.app_limited && 2 * sample.in_flight_before < cwnd_) return;
+  // Bursts and lumps of ACKs keep the flight below the window for moments, so what counts is the peak of a round trip:
+  // a window that is not even half used says nothing about the path (RFC 9438 section 5.8).
+  if (sample.largest >= round_end_) {
+    peak_before_ = std::exchange(peak_in_flight_, 0);
+    round_end_ = next_;
+  }
+  if (2 * std::max(peak_before_, peak_in_flight_) < cwnd_) return;
   if (in_slow_start())
     grow_slow_start(sample, rtt);
   else

@@ -53,8 +53,10 @@ class Cubic final : public CongestionController {
   Curve curve_;
   std::optional<Undo> undo_;
   HyStart hystart_;
-  PacketNumber next_;            // one past the last sent
-  std::uint64_t in_flight_ = 0;  // after the last batch
+  std::uint64_t peak_in_flight_ = 0;  // of this round trip
+  std::uint64_t peak_before_ = 0;     // of the one before
+  PacketNumber round_end_;            // first number of the next round trip
+  PacketNumber next_;                 // one past the last sent
 };
 
 inline constexpr std::uint64_t initial_window_packets = 64;  // PROTOCOL section 4

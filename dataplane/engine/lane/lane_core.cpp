@@ -226,7 +226,8 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   const bool control = control_out_.has_something() && (probe || recovery_.allowance() >= datagram_size_);
   if (!ack && !control && !ping_owed_ && !(oldest && sends_bulk_)) return std::nullopt;
 
-  bytes::WireWriter out(std::span<std::byte>(scratch_).first(datagram_size_ - frames_header_size - crypto::aead_tag_size));
+  bytes::WireWriter out(
+      std::span<std::byte>(scratch_).first(datagram_size_ - frames_header_size - crypto::aead_tag_size));
   SentPacket sent{.sent_at = now};
   if (oldest) {
     oldest_told_at_ = now;

@@ -98,7 +98,6 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
-  const std::uint64_t in_flight_before = in_flight_;
   AckTally tally;
   for (const AckRange& range : ack.ranges) {
     if (range.largest.value < ledger_.first()) break;  // newest first: the rest was resolved long ago
@@ -119,7 +118,6 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
                              .largest = {*tally.largest},
                              .largest_sent_at = newest.sent_at,
                              .bytes = tally.bytes,
-                             .in_flight_before = in_flight_before,
                              .app_limited = *tally.largest < app_limited_until_};
     detect_losses(now, news);
     controller_->on_packets_acked(sample, rtt_);

@@ -33,7 +33,7 @@ struct RecoveryConfig {
   std::size_t ip_overhead = 28;
   Duration initial_rtt{};
   Congestion congestion = Congestion::cubic;
-  std::optional<DataRate> rate;
+  std::optional<DataRate> rate = std::nullopt;
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how

@@ -24,7 +24,7 @@ struct AckRange {
 /// What an ACK says beside its ranges.
 struct AckFields {
   Duration delay{};                // from the arrival of the largest to this ACK; microseconds on the wire
-  CreditFrame credit;              // zero from the end that receives no DATA
+  CreditFrame credit = {};         // zero from the end that receives no DATA
   std::uint64_t socket_drops = 0;  // SO_RXQ_OVFL of the end that acknowledges, running total
   std::uint8_t queue_fill = 0;     // of its window, in 255ths
   bool operator==(const AckFields&) const = default;

@@ -56,7 +56,7 @@ class FrameReader {
 /// New bytes that may have been sent in all, and the end of transfer space in which they may lie.
 struct CreditFrame {
   std::uint64_t credit = 0;
-  TransferOffset offset_limit;
+  TransferOffset offset_limit = {};
   bool operator==(const CreditFrame&) const = default;
 };
 /// Bytes of the reliable control stream; at least one.

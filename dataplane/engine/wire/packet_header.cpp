@@ -13,7 +13,6 @@ Decoded<PacketHeader> decode_packet_header(std::span<const std::byte> datagram) 
       .epoch_bits = static_cast<std::uint8_t>(first & 3),
       .connection = ConnectionId{in.u64()},
       .number_low = in.u32(),
-      .offset = {},
   };
   if (!in.ok()) return WireError::truncated;
   if (first >> 6 != wire_version) return WireError::unexpected_packet_type;

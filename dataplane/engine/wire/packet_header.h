@@ -19,9 +19,9 @@ enum class PacketType : std::uint8_t { data = 1, frames = 2 };
 struct PacketHeader {
   PacketType type = PacketType::frames;
   std::uint8_t epoch_bits = 0;  // the two low bits of the key epoch
-  ConnectionId connection;
+  ConnectionId connection = {};
   std::uint32_t number_low = 0;  // low 32 bits of the packet number
-  TransferOffset offset;         // DATA alone
+  TransferOffset offset = {};    // DATA alone
   bool operator==(const PacketHeader&) const = default;
 };
 
