@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct TransferIdentity {
   ResumeKey resume_key{};
   OwnerId owner{};
   std::string destination;  // as given, for people; raw bytes
+  std::string base;         // what all paths of the records are below, in the owner's words: a grant, "/" on a client
   bool operator==(const TransferIdentity&) const = default;
 };
 
@@ -99,6 +101,9 @@ struct JournalState {
   bool finished = false;
   std::uint64_t records = 0;
 };
+
+/// A journal begins with these bytes; the digits are the version.
+inline constexpr std::string_view journal_magic = "PNSTKJ01";
 
 /// Bytes of one record in the file: length (4), sequence (8), type (1), body, CRC-32C of all before (4); big-endian.
 /// Requires: encoded size at most journal_record_size_max.

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,15 +45,22 @@ class JournalStore {
   [[nodiscard]] Result<std::unique_ptr<Journal>> find(const OwnerId& owner, const TransferId& transfer);
   [[nodiscard]] Result<std::vector<JournalSummary>> list();
 
-  /// Ends an unfinished transfer: unlinks its partials beneath `root_fd` (only what is recorded there: device, inode,
+  /// Opens the directory that a journal's paths are below, from what its owner wrote in identity.base.
+  using OpenBase = std::function<Result<UniqueFd>(const TransferIdentity&)>;
+  /// Ends an unfinished transfer: unlinks its partials beneath its base (only what is recorded there: device, inode,
   /// regular, one link), then the journal. Returns how many partials went.
-  [[nodiscard]] Result<std::size_t> discard(const TransferId& transfer, int root_fd);
-  /// Discards every journal that nobody has open and that was not written for `ttl` before `now_ns`.
-  [[nodiscard]] Result<std::size_t> expire(std::int64_t now_ns, std::chrono::seconds ttl, int root_fd);
+  [[nodiscard]] Result<std::size_t> discard(const TransferId& transfer, const OpenBase& open_base);
+  /// Discards every journal that nobody has open and that was not written for `ttl` before `now_ns`. Where the base
+  /// does not open any more, the journal alone goes.
+  [[nodiscard]] Result<std::size_t> expire(std::int64_t now_ns, std::chrono::seconds ttl, const OpenBase& open_base);
 
   [[nodiscard]] int directory() const { return directory_.get(); }
 
  private:
+  template <class Matches>
+  [[nodiscard]] Result<std::unique_ptr<Journal>> find_matching(const std::string& name, Matches matches);
+  [[nodiscard]] Result<std::size_t> discard_named(const std::string& name, const OpenBase& open_base);
+
   JournalStore(UniqueFd directory, FileCalls& calls) : directory_(std::move(directory)), calls_(calls) {}
   UniqueFd directory_;
   FileCalls& calls_;

@@ -12,9 +12,10 @@ namespace penstock::storage {
 /// Judges a manifest entry by entry while it streams in: a peer wrote it. Per root: the root itself first (empty path),
 /// then strictly ascending component-wise, each entry's parent being a directory seen before. So duplicates, a file
 /// used as a directory and anything beneath a link are refused. Roots ascend without gaps and number `roots`.
-/// Also refused: bad components and reserved names (PATH_REFUSED, NAME_TOO_LONG), sizes or a sum past 2^48 - 1, mode
-/// bits outside 0777, mtime more than 2^53 s from 1970 is impossible in ns so any int64 is taken, links without or with
-/// an over-long target, holes out of order or outside the file, and fields that the type has not.
+/// Also refused: bad components and reserved names (PATH_REFUSED, NAME_TOO_LONG), sizes or a sum past 2^48 - 1,
+/// links without or with
+/// an over-long target, holes out of order or outside the file, and fields that the type has not. Mode bits outside
+/// 0777 are the sink's to mask.
 /// Memory: the open directories' paths, O(depth). Source: PROTOCOL section 1, "Manifest". Threads: one owner.
 class ManifestValidator {
  public:

@@ -32,8 +32,9 @@ struct Destination {
   bool is_container = false;  // DEST ended in '/', '.' or '..'
 };
 
-/// DEST of `pull` on this machine: a trusted path, links in it followed. The base is DEST when that is a directory,
-/// else its deepest existing ancestor; what is missing is created by the sink.
+/// DEST of `pull` on this machine: a trusted path, links in it followed (but a link to anything except a directory in
+/// the last place is the target itself). The base is always "/", so that the journal's paths stay the same while
+/// missing parts of DEST come into being; put "/" into TransferIdentity::base.
 [[nodiscard]] Result<Destination> open_local_destination(const std::string& destination);
 
 struct PosixSinkConfig {

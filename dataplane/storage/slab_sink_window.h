@@ -30,21 +30,24 @@ class SlabSinkWindow final : public engine::SinkWindow {
  public:
   using HandOver = std::function<void(FilledSlab)>;
 
-  SlabSinkWindow(SlabAccount& slabs, HandOver hand_over);
+  /// `on_quiet_lane` is told of on_quiet, after the slabs were handed on.
+  SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane = {});
 
   [[nodiscard]] std::span<std::byte> lend(TransferOffset at, std::size_t length) override;
   void commit(TransferOffset at, std::size_t length) override;
   [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override;
   [[nodiscard]] std::uint64_t room() const override;
-  void on_quiet() override { flush(); }
+  void on_quiet() override;
 
   /// Hands every open slab on.
   void flush();
+  /// Drops every open slab, with what is in it.
+  void discard() { open_.clear(); }
   /// These bytes will not come: slabs need not wait for them. Ranges may be forgotten again (repair: expect_again).
   void withhold(TransferRange range);
   void expect_again(TransferRange range);
   /// Transfer space ends here.
-  void finish(TransferOffset end) { end_ = end; }
+  void finish(TransferOffset end);
   [[nodiscard]] std::size_t open_slabs() const { return open_.size(); }
 
  private:
@@ -53,14 +56,16 @@ class SlabSinkWindow final : public engine::SinkWindow {
     bytes::IntervalSet received;
     std::uint64_t touched = 0;  // value of turn_ at the last commit
   };
-  void note(TransferOffset at, std::size_t length, Open& open);
+  using OpenSlabs = std::map<std::uint64_t, Open>;  // by slab number
+  void note(OpenSlabs::iterator which, TransferOffset at, std::size_t length);
   [[nodiscard]] bool complete(std::uint64_t number, const Open& open) const;
-  void hand_on(std::map<std::uint64_t, Open>::iterator which);
+  void hand_on(OpenSlabs::iterator which);
   void evict_one();
 
   SlabAccount& slabs_;
   HandOver hand_over_;
-  std::map<std::uint64_t, Open> open_;  // by slab number
+  std::function<void()> on_quiet_lane_;
+  OpenSlabs open_;
   bytes::IntervalSet withheld_;
   std::optional<TransferOffset> end_;
   std::uint64_t turn_ = 0;

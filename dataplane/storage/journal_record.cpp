@@ -1,0 +1,271 @@
+// The journal's bytes: encoding, decoding, and what a row of records adds up to. Layout: README, "Journal".
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "common/bytes/view.h"
+#include "common/bytes/wire_reader.h"
+#include "common/check.h"
+#include "common/path/safe_path.h"
+#include "dataplane/storage/crc32c.h"
+#include "dataplane/storage/growing_writer.h"
+#include "dataplane/storage/journal.h"
+
+namespace penstock::storage {
+
+namespace {
+
+constexpr std::size_t prefix_size = 4 + 8 + 1;  // length of the body, sequence, type
+constexpr std::size_t crc_size = 4;
+constexpr std::size_t text_size_max = 128 * 1024;
+
+void encode_body(GrowingWriter& out, const TransferIdentity& record) {
+  out.bytes(record.transfer);
+  out.bytes(record.resume_key);
+  out.bytes(record.owner);
+  out.text(record.destination);
+  out.text(record.base);
+}
+void encode_body(GrowingWriter& out, const PartialIntended& record) {
+  out.text(record.path);
+  out.text(record.partial_name);
+}
+void encode_body(GrowingWriter& out, const PartialCreated& record) {
+  out.text(record.path);
+  out.text(record.partial_name);
+  out.bytes(record.source);
+  out.u64(record.size);
+  out.u64(record.device);
+  out.u64(record.inode);
+}
+void encode_body(GrowingWriter& out, const BlocksDurable& record) {
+  out.text(record.path);
+  out.u64(record.first_block);
+  out.u32(static_cast<std::uint32_t>(record.digests.size()));
+  for (const auto& digest : record.digests) out.bytes(digest.bytes);
+}
+void encode_body(GrowingWriter& out, const BlocksLost& record) {
+  out.text(record.path);
+  out.u64(record.blocks.first);
+  out.u64(record.blocks.count);
+}
+void encode_body(GrowingWriter& out, const Published& record) {
+  out.text(record.path);
+  out.bytes(record.source);
+  out.u64(record.size);
+  out.u64(record.device);
+  out.u64(record.inode);
+  out.u64(static_cast<std::uint64_t>(record.mtime_ns));
+  out.u8(static_cast<std::uint8_t>(record.digest.algorithm()));
+  out.bytes(record.digest.bytes());
+}
+void encode_body(GrowingWriter& out, const PartialDropped& record) { out.text(record.path); }
+void encode_body(GrowingWriter&, const Finished&) {}
+
+template <std::size_t N>
+void read_array(bytes::WireReader& in, std::array<std::byte, N>& into) {
+  const auto view = in.bytes(N);
+  if (in.ok()) std::copy(view.begin(), view.end(), into.begin());
+}
+
+std::string read_text(bytes::WireReader& in) {
+  const auto size = in.u32();
+  if (size > text_size_max) in.fail();
+  return std::string{bytes::as_text(in.bytes(in.ok() ? size : 0))};
+}
+
+/// Names of partials are unlinked on the journal's word, so they must be such names; a directory's intent has none.
+std::string read_partial_name(bytes::WireReader& in, bool may_be_empty) {
+  std::string name = read_text(in);
+  const bool fits = (name.empty() && may_be_empty) || path::Component::parse_partial(name).has_value();
+  if (!fits) in.fail();
+  return name;
+}
+
+std::string read_path(bytes::WireReader& in) {
+  std::string text = read_text(in);
+  if (!path::SafePath::parse_relative(text)) in.fail();
+  return text;
+}
+
+std::optional<JournalRecord> decode_body(std::uint8_t type, bytes::WireReader& in) {
+  switch (type) {
+    case 0: {
+      TransferIdentity record;
+      read_array(in, record.transfer);
+      read_array(in, record.resume_key);
+      read_array(in, record.owner);
+      record.destination = read_text(in);
+      record.base = read_text(in);
+      return record;
+    }
+    case 1: {
+      PartialIntended record;
+      record.path = read_path(in);
+      record.partial_name = read_partial_name(in, true);
+      return record;
+    }
+    case 2: {
+      PartialCreated record;
+      record.path = read_path(in);
+      record.partial_name = read_partial_name(in, false);
+      read_array(in, record.source);
+      record.size = in.u64();
+      record.device = in.u64();
+      record.inode = in.u64();
+      return record;
+    }
+    case 3: {
+      BlocksDurable record;
+      record.path = read_path(in);
+      record.first_block = in.u64();
+      const auto count = in.u32();
+      if (count > in.remaining() / 16) in.fail();
+      for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+        digest::Xxh3 digest;
+        read_array(in, digest.bytes);
+        record.digests.push_back(digest);
+      }
+      return record;
+    }
+    case 4: {
+      BlocksLost record;
+      record.path = read_path(in);
+      record.blocks.first = in.u64();
+      record.blocks.count = in.u64();
+      return record;
+    }
+    case 5: {
+      Published record;
+      record.path = read_path(in);
+      read_array(in, record.source);
+      record.size = in.u64();
+      record.device = in.u64();
+      record.inode = in.u64();
+      record.mtime_ns = static_cast<std::int64_t>(in.u64());
+      const auto algorithm = in.u8();
+      if (algorithm != static_cast<std::uint8_t>(digest::Algorithm::xxh3) &&
+          algorithm != static_cast<std::uint8_t>(digest::Algorithm::sha256)) {
+        in.fail();
+      }
+      const auto digest = digest::Digest::from_bytes(static_cast<digest::Algorithm>(algorithm), in.rest());
+      if (!digest || !in.ok()) return in.fail(), std::nullopt;
+      record.digest = *digest;
+      return record;
+    }
+    case 6:
+      return PartialDropped{read_path(in)};
+    case 7:
+      return Finished{};
+    default:
+      in.fail();
+      return std::nullopt;
+  }
+}
+
+/// False: the record contradicts those before it.
+struct Apply {
+  JournalState& state;
+
+  bool operator()(const TransferIdentity& record) const {
+    if (state.records != 0) return false;
+    state.identity = record;
+    return true;
+  }
+  bool operator()(const PartialIntended& record) const {
+    state.files[record.path].intended.push_back(record.partial_name);
+    return true;
+  }
+  bool operator()(const PartialCreated& record) const {
+    auto& file = state.files[record.path];
+    std::erase(file.intended, record.partial_name);
+    file.partial = record;
+    file.durable.clear();
+    return true;
+  }
+  bool operator()(const BlocksDurable& record) const {
+    const auto found = state.files.find(record.path);
+    if (found == state.files.end() || !found->second.partial) return false;
+    const auto blocks = block_count(found->second.partial->size);
+    if (record.first_block > blocks || record.digests.size() > blocks - record.first_block) return false;
+    for (std::size_t i = 0; i < record.digests.size(); ++i) {
+      found->second.durable[record.first_block + i] = record.digests[i];
+    }
+    return true;
+  }
+  bool operator()(const BlocksLost& record) const {
+    const auto found = state.files.find(record.path);
+    if (found == state.files.end() || record.blocks.count > ~record.blocks.first) return false;
+    auto& durable = found->second.durable;
+    durable.erase(durable.lower_bound(record.blocks.first), durable.lower_bound(record.blocks.end()));
+    return true;
+  }
+  bool operator()(const Published& record) const {
+    state.files[record.path].published = record;  // the partial stays known: the rename may not have happened
+    return true;
+  }
+  bool operator()(const PartialDropped& record) const {
+    const auto found = state.files.find(record.path);
+    if (found == state.files.end()) return false;
+    found->second.partial.reset();
+    found->second.intended.clear();
+    found->second.durable.clear();
+    if (!found->second.published) state.files.erase(found);
+    return true;
+  }
+  bool operator()(const Finished&) const {
+    state.finished = true;
+    return true;
+  }
+};
+
+}  // namespace
+
+std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const JournalRecord& record) {
+  std::vector<std::byte> body;
+  {
+    GrowingWriter out{body};
+    std::visit([&](const auto& which) { encode_body(out, which); }, record);
+  }
+  PENSTOCK_CHECK(prefix_size + body.size() + crc_size <= journal_record_size_max);
+  std::vector<std::byte> bytes;
+  bytes.reserve(prefix_size + body.size() + crc_size);
+  GrowingWriter out{bytes};
+  out.u32(static_cast<std::uint32_t>(body.size()));
+  out.u64(sequence);
+  out.u8(static_cast<std::uint8_t>(record.index()));
+  out.bytes(body);
+  out.u32(crc32c(bytes));
+  return bytes;
+}
+
+std::optional<JournalReplay> replay_journal(std::span<const std::byte> file) {
+  const auto magic = bytes::as_bytes(journal_magic);
+  if (file.size() < magic.size() || !std::equal(magic.begin(), magic.end(), file.begin())) return std::nullopt;
+  JournalReplay replay;
+  std::size_t at = magic.size();
+  while (true) {
+    bytes::WireReader in{file.subspan(at)};
+    const std::uint64_t body_size = in.u32();
+    const std::uint64_t sequence = in.u64();
+    const std::uint8_t type = in.u8();
+    const auto body = in.bytes(body_size);
+    const std::size_t covered = prefix_size + static_cast<std::size_t>(body_size);
+    const std::uint32_t crc = in.u32();
+    if (!in.ok() || covered + crc_size > journal_record_size_max) break;
+    if (crc != crc32c(file.subspan(at, covered)) || sequence != replay.state.records) break;
+    if ((type == 0) != (sequence == 0)) break;
+    bytes::WireReader fields{body};
+    const auto record = decode_body(type, fields);
+    if (!record || !fields.done() || !std::visit(Apply{replay.state}, *record)) break;
+    ++replay.state.records;
+    at += covered + crc_size;
+  }
+  if (replay.state.records == 0) return std::nullopt;
+  replay.valid_bytes = at;
+  return replay;
+}
+
+}  // namespace penstock::storage

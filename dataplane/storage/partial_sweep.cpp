@@ -1,0 +1,43 @@
+#include "dataplane/storage/partial_sweep.h"
+
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "common/path/beneath.h"
+#include "common/path/safe_path.h"
+
+namespace penstock::storage {
+
+namespace {
+
+bool unlink_partial(int directory, const std::string& name, const PartialCreated* recorded) {
+  const auto component = path::Component::parse_partial(name);
+  if (!component) return false;
+  const auto status = path::stat_at(directory, *component);
+  if (!status || !S_ISREG(status->st_mode) || status->st_nlink != 1) return false;
+  if (recorded != nullptr && (status->st_dev != recorded->device || status->st_ino != recorded->inode)) return false;
+  return path::unlink_at(directory, *component).ok();
+}
+
+}  // namespace
+
+std::size_t sweep_partials(int root_fd, const std::string& target, const JournalFile& file) {
+  if (!file.partial && file.intended.empty()) return 0;
+  const auto path = path::SafePath::parse_relative(target);
+  if (!path || path->is_root()) return 0;
+  const auto directory = path::open_directory_beneath(root_fd, path->parent(), path::DirectoryAccess::search);
+  if (!directory) return 0;
+  std::size_t gone = 0;
+  for (const auto& name : file.intended) gone += unlink_partial(directory->get(), name, nullptr) ? 1U : 0U;
+  if (file.partial) gone += unlink_partial(directory->get(), file.partial->partial_name, &*file.partial) ? 1U : 0U;
+  return gone;
+}
+
+std::size_t sweep_partials(int root_fd, const JournalState& state) {
+  std::size_t gone = 0;
+  for (const auto& [target, file] : state.files) gone += sweep_partials(root_fd, target, file);
+  return gone;
+}
+
+}  // namespace penstock::storage

@@ -1,0 +1,228 @@
+// The end: what is missing, and once nothing is, links, then directories from the deepest up.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "common/check.h"
+#include "dataplane/storage/sink_core.h"
+
+namespace penstock::storage {
+
+namespace {
+constexpr std::size_t links_per_batch = 256;  // one journal sync for so many
+}  // namespace
+
+struct SinkCore::PendingLink {
+  std::uint64_t index = 0;
+  std::shared_ptr<const ManifestEntry> entry;
+  path::SafePath target;
+  path::Component partial;
+  std::uint64_t parent_device = 0;
+  std::uint64_t parent_inode = 0;
+  struct stat status {};
+};
+
+void SinkCore::audit() {
+  audit_asked_ = true;
+  go_on_finishing();
+}
+
+void SinkCore::commit() {
+  commit_asked_ = true;
+  go_on_finishing();
+}
+
+void SinkCore::go_on_finishing() {
+  if (failed_ || closed_) return;
+  if (audit_asked_ && checks_running_ == 0 && parked_.empty()) answer_audit();
+  if (failed_ || !commit_asked_ || committing_ || sync_running_ || checks_running_ > 0) return;
+  if (!to_publish_.empty()) return start_sync(SyncReason::asked);
+  committing_ = true;
+  if (!active_.empty() || !manifest_ended_) {
+    return fail_transfer(Error{ErrorCode::INTERNAL, "a commit was asked for while files were still missing bytes"});
+  }
+  if (auto made = make_links(); !made) return fail_transfer(std::move(made).error());
+  settle_directories();
+  if (failed_) return;
+  auto unsynced = std::make_shared<UnsyncedDirectories>(tree_.take_unsynced());
+  executor_.post([self = shared_from_this(), unsynced] {
+    const int result = sync_directories(*unsynced, self->calls_);
+    self->strand_.post([self, result] { self->finish_commit(result); });
+  });
+}
+
+void SinkCore::answer_audit() {
+  // Blocks that could not be read back while their file was closed, and sums that stopped there.
+  for (auto at = active_.begin(); at != active_.end();) {
+    const std::uint64_t index = at->first;
+    auto& file = at->second;
+    ++at;
+    if (file.queued || !file.blocks.complete()) continue;
+    if (auto opened = ensure_open(index, file); !opened) {
+      fail_file(index, std::move(opened).error());
+    } else {
+      on_blocks_changed(index, file);
+    }
+    if (failed_) return;
+  }
+  if (checks_running_ > 0) return;
+  audit_asked_ = false;
+
+  AuditResult result;
+  for (std::uint64_t index = 0; index < states_.size() && result.repair.size() < repair_runs_max; ++index) {
+    if (states_[index] != EntryState::wanted && states_[index] != EntryState::wanted_replace) continue;
+    auto found = store_.get(index);
+    auto offset = store_.offset_of(index);
+    if (!found || !offset) return fail_transfer(found ? std::move(offset).error() : std::move(found).error());
+    const auto& entry = **found;
+    if (entry.type != FileType::regular) continue;
+    const auto report = [&](const BlockTracker& blocks, const BlockRun& run) {
+      result.repair.push_back({index, run});
+      for (const auto& data : blocks.data_in(run.first * block_size, run.end() * block_size)) {
+        result.forget.push_back({{*offset + data.begin}, {*offset + data.end}});
+      }
+    };
+    if (const auto active = active_.find(index); active != active_.end()) {
+      auto& blocks = active->second.blocks;
+      if (active->second.queued) continue;
+      auto runs = blocks.unverified();
+      for (const auto& run : runs) {
+        for (std::uint64_t block = run.first; block < run.end(); ++block) blocks.forget(block);
+        report(blocks, run);
+      }
+      if (runs.empty()) {  // the blocks agree, but the whole-file sum never came
+        report(blocks, {0, block_count(entry.size)});
+        for (std::uint64_t block = 0; block < block_count(entry.size); ++block) blocks.forget(block);
+      }
+    } else {
+      report(BlockTracker{entry.size, entry.holes}, {0, block_count(entry.size)});
+    }
+  }
+  if (!to_publish_.empty()) start_sync(SyncReason::asked);
+  tell_([result = std::move(result)](SinkObserver& observer, SlabSinkWindow& window) {
+    for (const auto& range : result.forget) window.expect_again(range);
+    observer.on_audited(result);
+  });
+}
+
+Status SinkCore::make_links() {
+  std::vector<PendingLink> batch;
+  for (std::uint64_t index = 0; index < states_.size(); ++index) {
+    if (states_[index] != EntryState::wanted && states_[index] != EntryState::wanted_replace) continue;
+    auto found = store_.get(index);
+    if (!found) return std::move(found).error();
+    if ((*found)->type != FileType::symlink) {
+      return Error{ErrorCode::INTERNAL, "a commit was asked for while a file had no byte", (*found)->path};
+    }
+    auto target = judge_.target_of(**found);
+    batch.push_back({.index = index, .entry = *found, .target = std::move(target), .partial = random_partial_name()});
+    if (batch.size() < links_per_batch) continue;
+    if (auto made = make_link_batch(batch); !made) return made;
+    batch.clear();
+  }
+  return make_link_batch(batch);
+}
+
+Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
+  if (batch.empty()) return {};
+  // Links are made under a partial's name and renamed, as files are: so replacing one is atomic too.
+  for (const auto& link : batch) {
+    journal_->append(PartialIntended{.path = link.target.text(), .partial_name = link.partial.text()});
+  }
+  if (auto written = journal_->write(); !written) return written;
+  std::vector<PendingLink*> made;
+  for (auto& link : batch) {
+    auto parent = tree_.open(link.target.parent());
+    Status status =
+        parent ? path::symlink_at(link.entry->link_target, (*parent)->fd.get(), link.partial) : Status{parent.error()};
+    if (!status) {
+      fail_file(link.index, std::move(status).error());
+      if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be made", link.target.text()};
+      continue;
+    }
+    const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(link.entry->mtime_ns)};
+    // A link's own time is a courtesy: some file systems have none.
+    (void)::utimensat((*parent)->fd.get(), link.partial.c_str(), times, AT_SYMLINK_NOFOLLOW);
+    const auto examined = path::stat_at((*parent)->fd.get(), link.partial);
+    if (!examined) return examined.error();
+    link.status = *examined;
+    link.parent_device = (*parent)->device;
+    link.parent_inode = (*parent)->inode;
+    journal_->append(Published{.path = link.target.text(),
+                               .source = link_identity(link.entry->link_target),
+                               .size = 0,
+                               .device = link.status.st_dev,
+                               .inode = link.status.st_ino,
+                               .mtime_ns = link.entry->mtime_ns,
+                               .digest = digest::xxh3({})});
+    made.push_back(&link);
+  }
+  Status status = journal_->write();
+  if (status) status = journal_->sync();
+  if (!status) return status;
+  Resolved resolved;
+  for (const auto* link : made) {
+    auto named = give_name(link->target, link->partial, states_[link->index] == EntryState::wanted_replace,
+                           link->parent_device, link->parent_inode, resolved);
+    if (named) {
+      published_.insert(link->status.st_dev, link->status.st_ino);
+      states_[link->index] = EntryState::finished;
+      continue;
+    }
+    if (const auto parent = tree_.open(link->target.parent())) {
+      (void)path::unlink_at((*parent)->fd.get(), link->partial);
+    }
+    fail_file(link->index, std::move(named).error());
+    if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be published", link->target.text()};
+  }
+  return {};
+}
+
+void SinkCore::settle_directories() {
+  // Manifest order has parents first, so backwards is deepest first.
+  for (std::uint64_t index = states_.size(); index-- > 0;) {
+    if (states_[index] != EntryState::new_directory) continue;
+    auto entry = store_.get(index);
+    if (!entry) return fail_transfer(std::move(entry).error());
+    const path::SafePath target = judge_.target_of(**entry);
+    states_[index] = EntryState::finished;
+    if (target.is_root()) continue;  // the grant's own directory, or the client's base, is not ours to change
+    auto directory = tree_.resolve_again(target);
+    Status set;
+    if (!directory) {
+      set = std::move(directory).error();
+    } else {
+      const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of((*entry)->mtime_ns)};
+      if (::futimens((*directory)->fd.get(), times) != 0 || ::fchmod((*directory)->fd.get(), (*entry)->mode) != 0) {
+        // A directory that existed may belong to someone else: its content is merged all the same.
+        if (errno != EPERM) set = error_from_errno(errno, "set mode and time of", target.absolute_text());
+      }
+      tree_.note_changed(*directory);
+    }
+    if (set) continue;
+    tell_([index, error = std::move(set).error()](SinkObserver& observer, SlabSinkWindow&) {
+      observer.on_entry_failed(index, error);
+    });
+  }
+}
+
+void SinkCore::finish_commit(int sync_result) {
+  if (failed_ || closed_) return;
+  if (sync_result < 0) {
+    return fail_transfer(
+        error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
+  }
+  journal_->append(Finished{});
+  Status done = journal_->write();
+  if (done) done = journal_->sync();
+  if (done) done = journal_->remove();
+  if (!done) return fail_transfer(std::move(done).error());
+  totals_.bytes = totals_.bytes_received + totals_.bytes_resumed + totals_.bytes_skipped;
+  tell_([totals = totals_](SinkObserver& observer, SlabSinkWindow&) { observer.on_committed(totals); });
+}
+
+}  // namespace penstock::storage

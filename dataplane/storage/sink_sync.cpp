@@ -1,0 +1,285 @@
+// Durability and publishing, one job at a time, so that writing never waits for a disk's flush:
+//   strand: collect -> another thread: sync directories and data -> strand: record in the journal ->
+//   another thread: sync the journal -> strand: rename -> another thread: sync the parents -> strand: report.
+// A crash between any two leaves what the next run understands: the journal never claims more than is durable, and says
+// which inode is about to get a name before it gets it.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "common/check.h"
+#include "common/escape.h"
+#include "dataplane/storage/sink_core.h"
+
+namespace penstock::storage {
+
+namespace {
+
+// How often what has arrived becomes durable: more often costs flushes, less often costs more to send again.
+constexpr std::uint64_t sync_bytes = 64 * MiB;
+constexpr std::chrono::milliseconds sync_interval{1000};
+constexpr std::size_t sync_files = 1024;
+// Up to so many files an fsync each; above, one syncfs for all.
+constexpr std::size_t fsync_files_max = 32;
+constexpr std::size_t digests_per_record = 4096;
+
+}  // namespace
+
+struct SinkCore::SyncJob {
+  struct Claim {
+    std::uint64_t index = 0;
+    std::vector<std::pair<std::uint64_t, digest::Xxh3>> blocks;
+  };
+  std::shared_ptr<Journal> journal;
+  UnsyncedDirectories directories;
+  std::vector<SharedFd> files;
+  std::vector<Claim> claims;
+  std::vector<std::uint64_t> publishes;
+  std::uint64_t bytes = 0;
+  std::vector<FileReport> reports;
+  UnsyncedDirectories parents;
+  std::vector<std::function<void()>> checkpoints;
+};
+
+void SinkCore::checkpoint(std::function<void()> done) {
+  checkpoints_.push_back(std::move(done));
+  if (failed_ || closed_ || config_.dry_run) {
+    for (auto& waiting : std::exchange(checkpoints_, {})) {
+      tell_([waiting = std::move(waiting)](SinkObserver&, SlabSinkWindow&) { waiting(); });
+    }
+    return;
+  }
+  start_sync(SyncReason::asked);
+}
+
+void SinkCore::start_sync(SyncReason reason) {
+  if (failed_ || closed_ || config_.dry_run) return;
+  if (sync_running_) {
+    if (reason != SyncReason::due) sync_again_ = true;
+    return;
+  }
+  if (to_publish_.empty() && unsynced_bytes_ == 0 && checkpoints_.empty()) return;
+  if (reason == SyncReason::due && to_publish_.size() < sync_files && unsynced_bytes_ < sync_bytes &&
+      std::chrono::steady_clock::now() - last_sync_ < sync_interval) {
+    return;
+  }
+  auto job = std::make_shared<SyncJob>();
+  collect(*job);
+  if (failed_) return;
+  sync_running_ = true;
+  executor_.post([self = shared_from_this(), job] {
+    int result = sync_directories(job->directories, self->calls_);
+    for (const auto& fd : job->files) {
+      if (result == 0) result = self->calls_.fsync(fd->get());
+    }
+    self->strand_.post([self, job, result] { self->record(job, result); });
+  });
+}
+
+void SinkCore::collect(SyncJob& job) {
+  job.journal = journal_;
+  job.checkpoints = std::exchange(checkpoints_, {});
+  job.bytes = std::exchange(unsynced_bytes_, 0);
+  bool everything = false;
+  for (const auto index : std::exchange(to_publish_, {})) {
+    auto& file = active_.at(index);
+    if (!file.metadata_set) {
+      Status ready = ensure_open(index, file);
+      if (ready) ready = set_metadata(file);
+      if (!ready) {
+        fail_file(index, std::move(ready).error());
+        if (failed_) return;
+        continue;
+      }
+    }
+    job.publishes.push_back(index);
+    if (file.fd) {
+      job.files.push_back(file.fd);
+    } else {
+      everything = true;
+    }
+  }
+  for (auto& [index, file] : active_) {
+    if (file.unrecorded.empty() || file.queued) continue;
+    if (file.fd) {
+      job.files.push_back(file.fd);
+    } else {
+      everything = true;
+    }
+    job.claims.push_back({index, std::exchange(file.unrecorded, {})});
+  }
+  job.directories = tree_.take_unsynced();
+  if (everything || job.files.size() > fsync_files_max) {
+    job.files.clear();
+    job.directories.directories.clear();
+    job.directories.file_systems = tree_.file_systems();
+  }
+}
+
+void SinkCore::record(const std::shared_ptr<SyncJob>& job, int sync_result) {
+  if (failed_ || closed_) return;
+  if (sync_result < 0) {
+    // Nothing since the last good sync counts, and a second fsync would only seem to succeed: the run ends here.
+    return fail_transfer(
+        error_from_errno(-sync_result, "make durable what was written to", config_.destination.path.absolute_text()));
+  }
+  for (auto& claim : job->claims) {
+    const auto found = active_.find(claim.index);
+    if (found == active_.end()) continue;
+    auto& file = found->second;
+    std::erase_if(claim.blocks, [&](const auto& block) { return !file.blocks.is_verified(block.first); });
+    if (claim.blocks.empty()) continue;
+    if (!std::exchange(file.recorded, true)) {
+      journal_->append(PartialCreated{.path = file.target.text(),
+                                      .partial_name = file.partial->text(),
+                                      .source = file.entry->identity,
+                                      .size = file.entry->size,
+                                      .device = file.device,
+                                      .inode = file.inode});
+    }
+    std::sort(claim.blocks.begin(), claim.blocks.end());
+    BlocksDurable durable{.path = file.target.text(), .first_block = 0, .digests = {}};
+    const auto flush = [&] {
+      if (!durable.digests.empty()) journal_->append(durable);
+      durable.digests.clear();
+    };
+    for (const auto& [block, digest] : claim.blocks) {
+      if (durable.first_block + durable.digests.size() != block || durable.digests.size() >= digests_per_record) {
+        flush();
+      }
+      if (durable.digests.empty()) durable.first_block = block;
+      durable.digests.push_back(digest);
+    }
+    flush();
+  }
+  for (const auto index : job->publishes) {
+    const auto found = active_.find(index);
+    if (found == active_.end()) continue;
+    const auto& file = found->second;
+    journal_->append(Published{
+        .path = file.target.text(),
+        .source = file.entry->identity,
+        .size = file.entry->size,
+        .device = file.device,
+        .inode = file.inode,
+        .mtime_ns = file.entry->mtime_ns,
+        .digest = config_.algorithm == digest::Algorithm::sha256
+                      ? digest::Digest{file.sha_ours ? *file.sha_ours : digest::sha256({})}
+                      : digest::Digest{*file.blocks.file_digest()},
+    });
+  }
+  if (auto written = journal_->write(); !written) return fail_transfer(std::move(written).error());
+  counters.bytes_durable += job->bytes;
+  executor_.post([self = shared_from_this(), job] {
+    Status synced = job->journal->sync();
+    self->strand_.post([self, job, synced = std::move(synced)] { self->publish(job, synced); });
+  });
+}
+
+void SinkCore::publish(const std::shared_ptr<SyncJob>& job, const Status& synced) {
+  if (failed_ || closed_) return;
+  if (!synced) return fail_transfer(synced.error());
+  Resolved resolved;
+  for (const auto index : job->publishes) {
+    const auto found = active_.find(index);
+    if (found == active_.end()) continue;
+    name_file(*job, index, found->second, resolved);
+    if (failed_) return;
+  }
+  job->parents = tree_.take_unsynced();
+  executor_.post([self = shared_from_this(), job] {
+    const int result = sync_directories(job->parents, self->calls_);
+    self->strand_.post([self, job, result] { self->finish_sync(job, result); });
+  });
+}
+
+void SinkCore::name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Resolved& resolved) {
+  auto named = give_name(file.target, *file.partial, file.replaces, file.parent_device, file.parent_inode, resolved);
+  if (!named) return fail_file(index, std::move(named).error());
+  published_.insert(file.device, file.inode);
+  states_[index] = EntryState::finished;
+  const std::uint64_t held = file.blocks.held_bytes();
+  ++totals_.files;
+  totals_.bytes_resumed += held;
+  totals_.bytes_received += file.entry->size - held;
+  job.reports.push_back(FileReport{
+      .index = index,
+      .root = file.entry->root,
+      .path = file.entry->path,
+      .target_path = file.target.text(),
+      .size = file.entry->size,
+      .digest = config_.algorithm == digest::Algorithm::sha256
+                    ? digest::Digest{file.sha_ours ? *file.sha_ours : digest::sha256({})}
+                    : digest::Digest{*file.blocks.file_digest()},
+  });
+  claims_.release({file.parent_device, file.parent_inode, file.target.name().text()}, this);
+  if (file.fd) open_.remove(index);
+  active_.erase(index);
+}
+
+Status SinkCore::give_name(const path::SafePath& target, const path::Component& partial, bool replaces,
+                           std::uint64_t parent_device, std::uint64_t parent_inode, Resolved& resolved) {
+  const std::string shown = target.absolute_text();
+  auto at = resolved.find(target.parent().text());
+  if (at == resolved.end()) {
+    // The parent is resolved again: a link or another directory in its place must not get our file.
+    auto parent = tree_.resolve_again(target.parent());
+    if (!parent) return std::move(parent).error();
+    if (resolved.size() >= 64) resolved.clear();  // descriptors
+    at = resolved.emplace(target.parent().text(), std::move(*parent)).first;
+  }
+  const HeldDirectory& parent = at->second;
+  if (parent->device != parent_device || parent->inode != parent_inode) {
+    return Error{ErrorCode::PATH_REFUSED,
+                 "the directory of " + escape_for_display(shown, 512) + " was replaced while the file was written",
+                 shown};
+  }
+  const path::Component name = target.name();
+  const auto collision = [&] {
+    return Error{ErrorCode::NAME_COLLISION,
+                 "another file of this transfer has the name " + escape_for_display(shown, 512) + " already", shown};
+  };
+  if (replaces) {
+    const auto there = path::stat_at(parent->fd.get(), name);
+    if (there && published_.contains(there->st_dev, there->st_ino)) return collision();
+  }
+  auto renamed = path::rename_at({parent->fd.get(), partial}, {parent->fd.get(), name},
+                                 replaces ? path::Replace::yes : path::Replace::no);
+  if (!renamed) {
+    Error error = std::move(renamed).error();
+    if (error.code == ErrorCode::FILE_EXISTS) {
+      const auto there = path::stat_at(parent->fd.get(), name);
+      if (there && published_.contains(there->st_dev, there->st_ino)) return collision();
+    }
+    if (error.code == ErrorCode::IS_A_DIRECTORY) error.code = ErrorCode::TYPE_CONFLICT;
+    error.path = shown;
+    return error;
+  }
+  tree_.note_changed(parent);
+  return {};
+}
+
+void SinkCore::finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result) {
+  sync_running_ = false;
+  last_sync_ = std::chrono::steady_clock::now();
+  if (failed_ || closed_) return;
+  if (sync_result < 0) {
+    return fail_transfer(
+        error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
+  }
+  if (!job->reports.empty() || !job->checkpoints.empty()) {
+    tell_([reports = std::move(job->reports), checkpoints = std::move(job->checkpoints)](SinkObserver& observer,
+                                                                                         SlabSinkWindow&) {
+      for (const auto& report : reports) observer.on_file_finished(report);
+      for (const auto& done : checkpoints) done();
+    });
+  }
+  const bool again = std::exchange(sync_again_, false) || !checkpoints_.empty();
+  start_sync(again ? SyncReason::asked : SyncReason::due);
+  go_on_finishing();
+}
+
+}  // namespace penstock::storage

@@ -1,0 +1,120 @@
+#include "dataplane/storage/slab_sink_window.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+
+namespace penstock::storage {
+
+namespace {
+// Holes in the map of what will not come only mean that a slab waits for on_quiet, so the bound may be refused.
+constexpr std::size_t withheld_intervals_max = 65536;
+
+std::uint64_t number_of(TransferOffset at) { return at.value / slab_bytes; }
+}  // namespace
+
+SlabSinkWindow::SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane)
+    : slabs_(slabs),
+      hand_over_(std::move(hand_over)),
+      on_quiet_lane_(std::move(on_quiet_lane)),
+      withheld_(withheld_intervals_max) {}
+
+std::span<std::byte> SlabSinkWindow::lend(TransferOffset at, std::size_t length) {
+  const std::size_t inside = static_cast<std::size_t>(at.value % slab_bytes);
+  if (length > slab_bytes - inside) return {};
+  const auto found = open_.find(number_of(at));
+  if (found == open_.end()) return {};
+  return found->second.slab.bytes().subspan(inside, length);
+}
+
+void SlabSinkWindow::commit(TransferOffset at, std::size_t length) {
+  const auto found = open_.find(number_of(at));
+  PENSTOCK_CHECK(found != open_.end());
+  note(found, at, length);
+}
+
+bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t inside = static_cast<std::size_t>(at.value % slab_bytes);
+    const std::size_t length = std::min(bytes.size(), slab_bytes - inside);
+    auto found = open_.find(number_of(at));
+    if (found == open_.end()) {
+      // Old partly filled slabs wait for repeats, which may take long: they must not keep new ones from opening.
+      const std::size_t could_hold = slabs_.available() + open_.size();
+      if (open_.size() >= std::max<std::size_t>(2, could_hold / 2)) evict_one();
+      Slab slab = slabs_.take();
+      if (!slab) return false;
+      found = open_.emplace(number_of(at), Open{.slab = std::move(slab), .received = bytes::IntervalSet{}}).first;
+    }
+    std::memcpy(found->second.slab.bytes().data() + inside, bytes.data(), length);
+    note(found, at, length);
+    at = at + length;
+    bytes = bytes.subspan(length);
+  }
+  return true;
+}
+
+std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes; }
+
+void SlabSinkWindow::on_quiet() {
+  flush();
+  if (on_quiet_lane_) on_quiet_lane_();
+}
+
+void SlabSinkWindow::flush() {
+  while (!open_.empty()) hand_on(open_.begin());
+}
+
+void SlabSinkWindow::withhold(TransferRange range) {
+  (void)withheld_.insert({range.begin.value, range.end.value});
+  if (range.empty()) return;
+  auto at = open_.lower_bound(number_of(range.begin));
+  while (at != open_.end() && at->first * slab_bytes < range.end.value) {
+    const auto next = std::next(at);
+    if (complete(at->first, at->second)) hand_on(at);
+    at = next;
+  }
+}
+
+void SlabSinkWindow::expect_again(TransferRange range) { (void)withheld_.erase({range.begin.value, range.end.value}); }
+
+void SlabSinkWindow::finish(TransferOffset end) {
+  end_ = end;
+  if (open_.empty()) return;
+  const auto last = std::prev(open_.end());
+  if (complete(last->first, last->second)) hand_on(last);
+}
+
+void SlabSinkWindow::note(OpenSlabs::iterator which, TransferOffset at, std::size_t length) {
+  auto& open = which->second;
+  open.received.insert({at.value, at.value + length});
+  open.touched = ++turn_;
+  if (complete(which->first, open)) hand_on(which);
+}
+
+bool SlabSinkWindow::complete(std::uint64_t number, const Open& open) const {
+  const std::uint64_t begin = number * slab_bytes;
+  const std::uint64_t end = end_ ? std::min(end_->value, begin + slab_bytes) : begin + slab_bytes;
+  const std::uint64_t got = open.received.size();
+  if (got + begin >= end) return true;
+  if (withheld_.empty()) return false;
+  return got + withheld_.count_in({begin, std::max(begin, end)}) + begin >= end;
+}
+
+void SlabSinkWindow::hand_on(OpenSlabs::iterator which) {
+  FilledSlab filled{.base = {which->first * slab_bytes}, .slab = std::move(which->second.slab), .runs = {}};
+  const auto runs = which->second.received.intervals();
+  filled.runs.assign(runs.begin(), runs.end());
+  open_.erase(which);
+  hand_over_(std::move(filled));
+}
+
+void SlabSinkWindow::evict_one() {
+  const auto oldest = std::min_element(
+      open_.begin(), open_.end(), [](const auto& a, const auto& b) { return a.second.touched < b.second.touched; });
+  if (oldest != open_.end()) hand_on(oldest);
+}
+
+}  // namespace penstock::storage

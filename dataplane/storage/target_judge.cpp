@@ -1,0 +1,295 @@
+#include "dataplane/storage/target_judge.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "common/bytes/view.h"
+#include "common/check.h"
+#include "common/digest/xxh3.h"
+#include "common/escape.h"
+#include "common/path/beneath.h"
+
+namespace penstock::storage {
+
+namespace {
+
+constexpr std::int64_t ns_per_s = 1'000'000'000;
+
+Judgement refuse(Error error, const path::SafePath& target) {
+  error.path = target.absolute_text();
+  Judgement judgement;
+  judgement.action = Action::refuse;
+  judgement.error = std::move(error);
+  return judgement;
+}
+
+Error conflict(const path::SafePath& target, std::string_view there, std::string_view wanted) {
+  return Error{ErrorCode::TYPE_CONFLICT, escape_for_display(target.absolute_text(), 512) + " is " + std::string{there} +
+                                             ", where " + std::string{wanted} +
+                                             " must go; remove it, or choose another target"};
+}
+
+bool beneath(const std::string& directory, const std::string& path) {
+  if (directory.empty()) return !path.empty();
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+}
+
+/// Whether a directory that an earlier run meant to make holds nothing yet.
+bool empty_directory(const HeldDirectory& directory) {
+  const int fd = ::openat(directory->fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const stream = fd < 0 ? nullptr : ::fdopendir(fd);
+  if (stream == nullptr) {
+    if (fd >= 0) ::close(fd);
+    return false;
+  }
+  std::size_t names = 0;
+  while (names <= 2 && ::readdir(stream) != nullptr) ++names;
+  ::closedir(stream);
+  return names <= 2;  // itself and its parent
+}
+
+}  // namespace
+
+std::int64_t mtime_ns_of(const struct stat& status) {
+  return status.st_mtim.tv_sec * ns_per_s + status.st_mtim.tv_nsec;
+}
+
+bool same_mtime(std::int64_t a_ns, std::int64_t b_ns) {
+  if (a_ns == b_ns) return true;
+  for (const std::int64_t unit : {std::int64_t{1'000}, ns_per_s}) {
+    const bool coarse = a_ns % unit == 0 || b_ns % unit == 0;
+    const auto floor = [unit](std::int64_t ns) { return ns / unit - (ns % unit < 0 ? 1 : 0); };
+    if (coarse && floor(a_ns) == floor(b_ns)) return true;
+  }
+  return false;
+}
+
+FileIdentity link_identity(const std::string& link_target) { return digest::xxh3(bytes::as_bytes(link_target)).bytes; }
+
+timespec timespec_of(std::int64_t ns) {
+  const std::int64_t rest = (ns % ns_per_s + ns_per_s) % ns_per_s;
+  return timespec{.tv_sec = (ns - rest) / ns_per_s, .tv_nsec = rest};
+}
+
+TargetJudge::TargetJudge(const PosixSinkConfig& config, TargetTree& tree, Journal* journal)
+    : config_(config), tree_(tree), journal_(journal), landings_(config.roots.size()) {}
+
+path::SafePath TargetJudge::target_of(const ManifestEntry& entry) const {
+  const auto& landing = landings_[entry.root];
+  PENSTOCK_CHECK(landing.has_value());
+  auto below = path::SafePath::parse_relative(entry.path);
+  PENSTOCK_CHECK(below.ok());  // the validator took every component
+  return landing->joined(*below);
+}
+
+const JournalFile* TargetJudge::earlier(const path::SafePath& target) const {
+  if (journal_ == nullptr) return nullptr;
+  const auto found = journal_->state().files.find(target.text());
+  return found == journal_->state().files.end() ? nullptr : &found->second;
+}
+
+bool TargetJudge::ours(const path::SafePath& target, const struct stat& status) const {
+  const auto* const file = earlier(target);
+  return file != nullptr && file->published && file->published->device == status.st_dev &&
+         file->published->inode == status.st_ino;
+}
+
+Result<std::optional<struct stat>> TargetJudge::look(const path::SafePath& target) {
+  struct stat status {};
+  if (target.is_root()) {
+    if (::fstat(tree_.base(), &status) != 0) return error_from_errno(errno, "examine", target.text());
+    return std::optional{status};
+  }
+  const auto parent = tree_.open(target.parent());
+  if (!parent && parent.error().code == ErrorCode::NOT_FOUND) return std::optional<struct stat>{};
+  if (!parent) return parent.error();
+  const auto found = path::stat_at((*parent)->fd.get(), target.name());
+  if (found) return std::optional{*found};
+  if (found.error().code == ErrorCode::NOT_FOUND) return std::optional<struct stat>{};
+  return found.error();
+}
+
+Judgement TargetJudge::judge(const ManifestEntry& entry) {
+  if (refused_) {
+    if (refused_->root == entry.root && beneath(refused_->path, entry.path)) {
+      Judgement judgement;
+      judgement.action = Action::refuse;
+      judgement.error = Error{ErrorCode::PATH_REFUSED, "the directory above it was refused", entry.path};
+      return judgement;
+    }
+    refused_.reset();
+  }
+  if (entry.path.empty()) {
+    auto landing = landing_of(entry);
+    if (!landing) {
+      refused_ = RefusedDirectory{.root = entry.root, .path = {}};
+      return refuse(std::move(landing).error(), config_.destination.path);
+    }
+    landings_[entry.root] = std::move(*landing);
+  }
+  const path::SafePath target = target_of(entry);
+  Judgement judgement = entry.type == FileType::directory ? judge_directory(entry, target) : judge_leaf(entry, target);
+  if (judgement.action == Action::refuse && entry.type == FileType::directory) {
+    refused_ = RefusedDirectory{.root = entry.root, .path = entry.path};
+  }
+  return judgement;
+}
+
+Result<path::SafePath> TargetJudge::landing_of(const ManifestEntry& root_entry) {
+  const auto& destination = config_.destination;
+  const auto& root = config_.roots[root_entry.root];
+  const auto inside = [&]() -> Result<path::SafePath> {
+    auto name = path::Component::parse(root.name);
+    if (!name) return std::move(name).error();
+    return destination.path.child(*name);
+  };
+  if (root.contents) {
+    if (root_entry.type == FileType::directory) return destination.path;
+    return Error{ErrorCode::NOT_A_DIRECTORY, "only a directory has contents to transfer; leave the final /. out"};
+  }
+  path::SafePath landing = destination.path;
+  if (destination.is_container) {
+    auto named = inside();
+    if (!named) return named;
+    landing = std::move(*named);
+  } else if (root_entry.type != FileType::directory) {
+    // A single file goes into a directory that exists, as with cp.
+    auto there = look(destination.path);
+    if (!there) return std::move(there).error();
+    if (*there && S_ISDIR((*there)->st_mode)) {
+      auto named = inside();
+      if (!named) return named;
+      landing = std::move(*named);
+    }
+  }
+  // Missing parents of DEST are created; they are not this transfer's to give a mode.
+  if (!landing.is_root() && !config_.dry_run) {
+    auto parent = tree_.make(landing.parent());
+    if (!parent) return std::move(parent).error();
+  }
+  return landing;
+}
+
+Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::SafePath& target) {
+  auto there = look(target);
+  if (!there) return refuse(std::move(there).error(), target);
+  Judgement judgement;
+  const auto& root = config_.roots[entry.root];
+  const bool names_destination = entry.path.empty() && !root.contents && !config_.destination.is_container;
+  if (*there) {
+    const auto& status = **there;
+    if (S_ISLNK(status.st_mode)) return refuse(conflict(target, "a symbolic link", "a directory"), target);
+    if (!S_ISDIR(status.st_mode)) return refuse(conflict(target, "a file", "a directory"), target);
+    if (names_destination && config_.overwrite == Overwrite::never && !ours(target, status)) {
+      const auto* const before = earlier(target);
+      const bool intended = before != nullptr && !before->intended.empty() && !before->published;
+      const auto directory = tree_.open(target);
+      if (!intended || !directory || !empty_directory(*directory)) {
+        return refuse(Error{ErrorCode::FILE_EXISTS,
+                            "the directory " + escape_for_display(target.absolute_text(), 512) +
+                                " exists; end the target in / to put the source inside it, or merge with --overwrite"},
+                      target);
+      }
+    }
+    judgement.new_directory = journal_ != nullptr && journal_->state().records > 1;  // a resume finishes its metadata
+    return judgement;
+  }
+  judgement.new_directory = true;
+  if (config_.dry_run) return judgement;
+  // That the directory is ours must be known to the next run, or it would seem to exist.
+  if (names_destination && journal_ != nullptr) {
+    journal_->append(PartialIntended{.path = target.text(), .partial_name = {}});
+    if (auto written = journal_->write(); !written) return refuse(std::move(written).error(), target);
+  }
+  auto made = tree_.make(target);
+  if (!made) return refuse(std::move(made).error(), target);
+  if (names_destination && journal_ != nullptr) {
+    journal_->append(Published{.path = target.text(),
+                               .source = {},
+                               .size = 0,
+                               .device = (*made)->device,
+                               .inode = (*made)->inode,
+                               .mtime_ns = 0,
+                               .digest = digest::Xxh3{}});
+    if (auto written = journal_->write(); !written) return refuse(std::move(written).error(), target);
+  }
+  return judgement;
+}
+
+Judgement TargetJudge::judge_leaf(const ManifestEntry& entry, const path::SafePath& target) {
+  if (target.is_root()) {
+    return refuse(Error{ErrorCode::IS_A_DIRECTORY, "the target is a directory, and the source is none"}, target);
+  }
+  auto parent = tree_.open(target.parent());
+  Judgement judgement;
+  judgement.earlier = earlier(target);
+  if (!parent) {
+    // A dry run has made no directory.
+    if (config_.dry_run && parent.error().code == ErrorCode::NOT_FOUND) return judgement;
+    return refuse(std::move(parent).error(), target);
+  }
+  const auto there = path::stat_at((*parent)->fd.get(), target.name());
+  if (!there && there.error().code != ErrorCode::NOT_FOUND) return refuse(there.error(), target);
+  if (!there) return judgement;
+  return judge_existing(entry, target, *there, (*parent)->fd.get(), std::move(judgement));
+}
+
+Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::SafePath& target,
+                                      const struct stat& status, int directory, Judgement judgement) {
+  if (S_ISDIR(status.st_mode)) {
+    return refuse(conflict(target, "a directory", entry.type == FileType::symlink ? "a link" : "a file"), target);
+  }
+  if (ours(target, status)) {
+    const auto& published = *judgement.earlier->published;
+    const auto source = entry.type == FileType::symlink ? link_identity(entry.link_target) : entry.identity;
+    if (published.source == source && published.size == entry.size &&
+        (entry.type == FileType::symlink || published.digest.algorithm() == config_.algorithm)) {
+      judgement.action = Action::done_before;
+    }
+    judgement.replaces = true;  // an older version of the source that we completed ourselves is not "existing"
+    return judgement;
+  }
+  switch (config_.overwrite) {
+    case Overwrite::never:
+      return refuse(Error{ErrorCode::FILE_EXISTS, escape_for_display(target.absolute_text(), 512) +
+                                                      " exists; remove it, choose another target, or allow it "
+                                                      "with --overwrite"},
+                    target);
+    case Overwrite::skip:
+      judgement.action = Action::skip;
+      return judgement;
+    case Overwrite::always:
+      break;
+    case Overwrite::changed:
+      if (entry.type == FileType::symlink) {
+        if (!S_ISLNK(status.st_mode)) break;
+        const auto link = path::read_link_at(directory, target.name());
+        if (link && *link == entry.link_target) judgement.action = Action::skip;
+        break;
+      }
+      if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) != entry.size ||
+          !same_mtime(mtime_ns_of(status), entry.mtime_ns)) {
+        break;
+      }
+      judgement.action = (status.st_mode & 0777U) == (entry.mode & 0777U) ? Action::skip : Action::meta_only;
+      if (judgement.action == Action::meta_only && !config_.dry_run) {
+        auto file = path::open_source_at(directory, target.name());
+        if (!file) return refuse(std::move(file).error(), target);
+        if (::fchmod(file->get(), entry.mode & 0777U) != 0) {
+          return refuse(error_from_errno(errno, "set the mode of", target.absolute_text()), target);
+        }
+        const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(entry.mtime_ns)};
+        (void)::futimens(file->get(), times);
+      }
+      return judgement;
+  }
+  judgement.replaces = judgement.action == Action::send;
+  return judgement;
+}
+
+}  // namespace penstock::storage

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/path/safe_path.h"
+#include "common/result.h"
+#include "dataplane/storage/journal.h"
+#include "dataplane/storage/manifest_entry.h"
+#include "dataplane/storage/posix_sink.h"
+#include "dataplane/storage/sink.h"
+#include "dataplane/storage/target_tree.h"
+
+namespace penstock::storage {
+
+/// What becomes of one entry.
+struct Judgement {
+  Action action = Action::send;
+  std::optional<Error> error;            // with refuse
+  bool replaces = false;                 // something stands in the place, and may be replaced
+  bool new_directory = false;            // made now
+  const JournalFile* earlier = nullptr;  // what an earlier run left of this path; the journal's state owns it
+};
+
+/// Decides where each entry lands and whether it may, by the words of the command and what stands there. Creates
+/// directories on the way (not in a dry run), nothing else. Rules: CLI.md section 2.
+/// Threads: one owner. Memory: one landing path for each root.
+class TargetJudge {
+ public:
+  /// All are borrowed for the judge's life; `journal` is nullptr in a dry run.
+  TargetJudge(const PosixSinkConfig& config, TargetTree& tree, Journal* journal);
+
+  /// Entries come in manifest order, accepted by a validator.
+  [[nodiscard]] Judgement judge(const ManifestEntry& entry);
+  /// Where the entry lands. Requires: its root was judged, and not refused.
+  [[nodiscard]] path::SafePath target_of(const ManifestEntry& entry) const;
+
+ private:
+  [[nodiscard]] Result<path::SafePath> landing_of(const ManifestEntry& root_entry);
+  [[nodiscard]] Judgement judge_directory(const ManifestEntry& entry, const path::SafePath& target);
+  [[nodiscard]] Judgement judge_leaf(const ManifestEntry& entry, const path::SafePath& target);
+  [[nodiscard]] Judgement judge_existing(const ManifestEntry& entry, const path::SafePath& target,
+                                         const struct stat& status, int directory, Judgement judgement);
+  /// nullopt: nothing there.
+  [[nodiscard]] Result<std::optional<struct stat>> look(const path::SafePath& target);
+  [[nodiscard]] const JournalFile* earlier(const path::SafePath& target) const;
+  [[nodiscard]] bool ours(const path::SafePath& target, const struct stat& status) const;
+
+  const PosixSinkConfig& config_;
+  TargetTree& tree_;
+  Journal* journal_;
+  std::vector<std::optional<path::SafePath>> landings_;
+  struct RefusedDirectory {
+    std::uint32_t root;
+    std::string path;
+  };
+  std::optional<RefusedDirectory> refused_;  // the last one: nothing beneath it can land
+};
+
+/// Nanoseconds since 1970.
+[[nodiscard]] std::int64_t mtime_ns_of(const struct stat& status);
+/// What a link's Published record says of its source: a hash of the target's bytes.
+[[nodiscard]] FileIdentity link_identity(const std::string& link_target);
+/// Equal at the coarser of the two precisions (ns, us or s).
+[[nodiscard]] bool same_mtime(std::int64_t a_ns, std::int64_t b_ns);
+[[nodiscard]] timespec timespec_of(std::int64_t ns);
+
+}  // namespace penstock::storage
