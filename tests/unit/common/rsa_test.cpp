@@ -134,6 +134,11 @@ TEST_CASE("rsa key: truncated, lengthened and altered encodings are refused") {
   longer.push_back(std::byte{0});
   CHECK_FALSE(RsaPublicKey::from_spki(longer).has_value());
   CHECK_FALSE(RsaPublicKey::from_spki(std::vector<std::byte>(100'000)).has_value());
+  // BER lets a length be longer than needed; the same key in such a form would have a second pin.
+  REQUIRE(spki[1] == std::byte{0x82});
+  std::vector<std::byte> second_form{spki[0], std::byte{0x83}, std::byte{0}};
+  second_form.insert(second_form.end(), spki.begin() + 2, spki.end());
+  CHECK_FALSE(RsaPublicKey::from_spki(second_form).has_value());
   // The modulus made even: a multiple of two is no RSA modulus, which the public check finds. Its last byte stands
   // before the exponent's five (02 03 01 00 01).
   std::vector<std::byte> even(spki.begin(), spki.end());
