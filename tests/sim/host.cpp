@@ -50,16 +50,17 @@ void Host::process() {
 }
 
 bool Wakeup::arm(std::optional<TimePoint> deadline) {
-  deadline_ = deadline;
+  deadline_ = soon_ ? events_.now() : deadline;
   if (last_armed_ != events_.now()) turns_at_once_ = 0;
   last_armed_ = events_.now();
-  if (!deadline) return true;
-  if (*deadline <= events_.now() && ++turns_at_once_ > turns_at_once_max) return false;
-  schedule(std::max(*deadline, events_.now()));
+  if (!deadline_) return true;
+  if (*deadline_ <= events_.now() && ++turns_at_once_ > turns_at_once_max) return false;
+  schedule(std::max(*deadline_, events_.now()));
   return true;
 }
 
 void Wakeup::soon() {
+  soon_ = true;
   deadline_ = events_.now();
   schedule(events_.now());
 }
@@ -74,6 +75,7 @@ void Wakeup::schedule(TimePoint at) {
     scheduled_.reset();
     if (!deadline_) return;
     if (*deadline_ <= events_.now()) {
+      soon_ = false;
       turn_();
     } else {
       schedule(*deadline_);

@@ -55,7 +55,7 @@ class Wakeup {
   Wakeup(EventQueue& events, std::function<void()> turn) : events_(events), turn_(std::move(turn)) {}
   /// The engine's deadline after a turn. False: it wanted a turn at once too often while time stood still.
   [[nodiscard]] bool arm(std::optional<TimePoint> deadline);
-  /// A turn at the present moment, after what is scheduled already.
+  /// A turn at the present moment, after what is scheduled already, and after the turn that asks for it.
   void soon();
 
  private:
@@ -65,6 +65,7 @@ class Wakeup {
   std::function<void()> turn_;
   std::optional<TimePoint> deadline_;
   std::optional<TimePoint> scheduled_;
+  bool soon_ = false;
   TimePoint last_armed_{};
   int turns_at_once_ = 0;
 };

@@ -156,6 +156,8 @@ void Lane::start() {
     events_.schedule(events_.now() + index * plan_.message_gap, [this] {
       send_filler(Source::sender);
       send_filler(Source::receiver);
+      ++fillers_sent_;
+      confirm_if_all_said();
     });
   }
   sender_end_.wakeup.soon();
@@ -220,7 +222,13 @@ void Lane::after_writing() {
     return;
   }
   finished_at_ = events_.now();
-  say_to_sender({.type = SessionMessage::Type::done});
+  confirm_if_all_said();
+}
+
+/// The last word: the sender closes upon it, so every message must have been queued and, to us, delivered.
+void Lane::confirm_if_all_said() {
+  if (!finished_at_ || fillers_sent_ < plan_.messages || receiver_end_.fillers.missing() > 0) return;
+  if (!std::exchange(done_said_, true)) say_to_sender({.type = SessionMessage::Type::done});
 }
 
 void Lane::watch_data(const Sighting& sighting) {
@@ -333,7 +341,7 @@ void Lane::ReceiverEnd::handle(engine::ReceiverEvent event) {
   } else if (const auto* arrived = std::get_if<engine::Drained>(&event)) {
     if (!manifest_complete || arrived->end != TransferOffset{lane.plan_.bytes}) return;
     drained = true;
-    lane.sink_.on_quiet();
+    lane.sink_.flush();
     lane.after_writing();
   } else if (const auto* over = std::get_if<engine::Closed>(&event)) {
     closed = *over;
@@ -342,15 +350,20 @@ void Lane::ReceiverEnd::handle(engine::ReceiverEvent event) {
 
 void Lane::ReceiverEnd::handle(const SessionMessage& message) {
   const bool is_end = message.type == SessionMessage::Type::manifest_end;
-  if (!is_end && message.type != SessionMessage::Type::manifest) return fillers.on_arrival(message.filler);
+  if (!is_end && message.type != SessionMessage::Type::manifest) {
+    fillers.on_arrival(message.filler);
+    return lane.confirm_if_all_said();
+  }
   if (message.range.end < expected) return;  // by TCP, overtaken by the pipe
-  expected = message.range.end;
+  const TransferOffset known = std::exchange(expected, message.range.end);
   engine.expect(expected);
+  lane.sink_.expect(expected);
   // The verdicts on this part of the manifest.
-  for (; held_applied < lane.plan_.held.size() && lane.plan_.held[held_applied].end <= expected; ++held_applied) {
-    const TransferRange range = lane.plan_.held[held_applied];
-    engine.withhold(range);
-    if (!lane.plan_.source_knows_held) lane.say_to_sender({.type = SessionMessage::Type::held, .range = range});
+  for (const TransferRange& held : lane.plan_.held) {
+    const TransferRange part{std::max(held.begin, known), std::min(held.end, expected)};
+    if (part.begin >= part.end) continue;
+    engine.withhold(part);
+    if (!lane.plan_.source_knows_held) lane.say_to_sender({.type = SessionMessage::Type::held, .range = part});
   }
   if (is_end && !std::exchange(manifest_complete, true)) engine.finish(expected);
 }

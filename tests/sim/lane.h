@@ -134,7 +134,6 @@ class Lane {
     std::optional<engine::Closed> closed;
     TransferOffset expected;
     bool manifest_complete = false;
-    std::size_t held_applied = 0;
     bool drained = false;
     TimePoint last_receive;
     bool quiet_scheduled = false;
@@ -150,6 +149,7 @@ class Lane {
   void say_to_receiver(const SessionMessage& message);
   void say_to_sender(const SessionMessage& message);
   void after_writing();
+  void confirm_if_all_said();
   void watch_data(const Sighting& sighting);
   void fail(std::string_view why);
   void transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe);
@@ -167,6 +167,8 @@ class Lane {
   SenderEnd sender_end_;
   ReceiverEnd receiver_end_;
   std::size_t repair_round_ = 0;
+  std::uint32_t fillers_sent_ = 0;  // each way
+  bool done_said_ = false;
   std::uint64_t offered_ = 0;
   bytes::IntervalSet sent_distinct_;
   std::uint64_t credit_bound_;

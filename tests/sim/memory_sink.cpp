@@ -23,7 +23,7 @@ MemorySink::MemorySink(EventQueue& events, std::span<const std::byte> truth, con
 
 std::span<std::byte> MemorySink::lend(TransferOffset at, std::size_t length) {
   lent_ = {};
-  if (at.value + length > content_.size()) return {};  // a forged header may point anywhere
+  if (at + length > expected_) return {};  // a forged header may point anywhere
   if (have_.intersects(interval(at, length))) ++violations_.lent_over_accepted;
   Slab* slab = open_slab_at(at.value);
   if (slab == nullptr || at.value + length > slab->base + slab->memory.size()) return {};
@@ -41,7 +41,10 @@ void MemorySink::commit(TransferOffset at, std::size_t length) {
 }
 
 bool MemorySink::store(TransferOffset at, std::span<const std::byte> bytes) {
-  PENSTOCK_CHECK(at.value + bytes.size() <= content_.size());  // authentic, so ours: beyond the end is a bug
+  if (at + bytes.size() > expected_) {
+    ++stores_refused_;
+    return false;
+  }
   Slab* slab = open_slab_at(at.value);
   if (slab == nullptr) slab = try_open_slab(at.value);
   if (slab == nullptr) {
@@ -57,6 +60,10 @@ bool MemorySink::store(TransferOffset at, std::span<const std::byte> bytes) {
 std::uint64_t MemorySink::room() const { return (options_.slabs_max - slabs_.size()) * engine::slab_size; }
 
 void MemorySink::on_quiet() {
+  if (options_.quiet == WhenQuiet::hands_on) flush();
+}
+
+void MemorySink::flush() {
   for (const auto& slab : slabs_) {
     if (!slab->writing) write(*slab);
   }
@@ -84,11 +91,13 @@ MemorySink::Slab* MemorySink::open_slab_at(std::uint64_t at) {
 }
 
 MemorySink::Slab* MemorySink::try_open_slab(std::uint64_t at) {
-  if (slabs_.size() >= options_.slabs_max) {
-    const bool any_writing = std::any_of(slabs_.begin(), slabs_.end(), [](const auto& slab) { return slab->writing; });
-    if (!any_writing) write(*slabs_.front());
-    return nullptr;
+  const auto is_open = [](const auto& slab) { return !slab->writing; };
+  const auto open = static_cast<std::size_t>(std::count_if(slabs_.begin(), slabs_.end(), is_open));
+  const std::size_t could_hold = options_.slabs_max - slabs_.size() + open;
+  if (open >= std::max<std::size_t>(2, could_hold / 2) || (open > 0 && slabs_.size() >= options_.slabs_max)) {
+    write(**std::find_if(slabs_.begin(), slabs_.end(), is_open));
   }
+  if (slabs_.size() >= options_.slabs_max) return nullptr;
   auto slab = std::make_unique<Slab>();
   slab->base = at / engine::slab_size * engine::slab_size;
   slab->memory.resize(std::min(engine::slab_size, content_.size() - slab->base));

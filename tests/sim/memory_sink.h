@@ -13,9 +13,15 @@
 
 namespace penstock::sim {
 
+enum class WhenQuiet : std::uint8_t {
+  keeps_slabs,  // partly filled slabs stay open
+  hands_on,     // they are written as they are, and what follows needs a new one: credit given for the rest is void
+};
+
 struct SinkOptions {
   Duration latency{0};        // of writing a slab
   std::size_t slabs_max = 8;  // lent and being written together
+  WhenQuiet quiet = WhenQuiet::keeps_slabs;
 };
 
 /// What the engine did to the sink that its contract forbids. All zero, always.
@@ -40,7 +46,11 @@ class MemorySink final : public engine::SinkWindow {
   [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override;
   [[nodiscard]] std::uint64_t room() const override;
   void on_quiet() override;
+  /// Writes what is left in open slabs: the transfer, or a round of it, is complete.
+  void flush();
 
+  /// The manifest describes transfer space below `end`: only there is a file to write to.
+  void expect(TransferOffset end) { expected_ = end; }
   /// An earlier run left these bytes here.
   void preload(TransferRange range);
   /// The disk lost them: they count as missing and read as rubbish.
@@ -74,6 +84,7 @@ class MemorySink final : public engine::SinkWindow {
   std::vector<std::unique_ptr<Slab>> slabs_;  // oldest first
   std::vector<std::byte> content_;
   bytes::IntervalSet have_;  // accepted or preloaded, in a slab or in content_
+  TransferOffset expected_{};
   TransferRange lent_{};
   std::uint64_t bytes_accepted_ = 0;
   std::uint64_t stores_refused_ = 0;

@@ -151,7 +151,11 @@ RandomCase make_random_case(std::uint64_t seed) {
   if (luck.chance(1, 3)) {
     options.source = {.latency = up_to(luck, 5ms), .granules_max = luck.between(32, 128)};
   }
-  if (luck.chance(1, 3)) options.sink = {.latency = up_to(luck, 20ms), .slabs_max = luck.between(1, 8)};
+  if (luck.chance(1, 3)) {
+    options.sink = {.latency = up_to(luck, 20ms),
+                    .slabs_max = luck.between(1, 8),
+                    .quiet = luck.chance(1, 2) ? WhenQuiet::hands_on : WhenQuiet::keeps_slabs};
+  }
   if (luck.chance(1, 4)) options.coalescing = up_to(luck, 200us);
   const auto backends = crypto::aead_backends();
   options.backend = backends[luck.below(backends.size())];
@@ -159,6 +163,8 @@ RandomCase make_random_case(std::uint64_t seed) {
   RandomCase random{.options = options, .plans = {}};
   const std::uint64_t lanes = luck.chance(1, 4) ? luck.between(2, 3) : 1;
   for (std::uint64_t i = 0; i < lanes; ++i) random.plans.push_back(random_plan(luck, options));
+  // Together they take what one would; blind senders above the rate would measure nothing but the queue.
+  if (auto& paced = random.options.paced) paced = DataRate::bits_per_second(paced->bits_per_second() / lanes);
   return random;
 }
 
@@ -170,7 +176,7 @@ std::string describe(const RandomCase& random) {
       "{} % "
       "by {} us, duplicate {} %, corrupt {} %, {} {} kbit/s{}, credit {} B, key update {}, initial rtt {} us, source "
       "{} us x "
-      "{}, sink {} us x {}, coalescing {} us, {}",
+      "{}, sink {} us x {}{}, coalescing {} us, {}",
       o.rtt / 1us, o.rate.bits_per_second() / 1'000'000, o.queue_bytes.value_or(0), o.udp_payload_size, percent(o.loss),
       percent(o.ack_loss),
       o.burst ? fmt::format("{}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good)) : std::string{"none"},
@@ -178,7 +184,7 @@ std::string describe(const RandomCase& random) {
       o.congestion == engine::Congestion::fixed ? "fixed" : "cubic", o.paced ? o.paced->bits_per_second() / 1000 : 0,
       o.order == engine::ChunkOrder::shuffled ? ", shuffled" : "", o.initial_credit, o.key_update_packets,
       o.initial_rtt / 1us, o.source.latency / 1us, o.source.granules_max, o.sink.latency / 1us, o.sink.slabs_max,
-      o.coalescing / 1us, o.backend->name());
+      o.sink.quiet == WhenQuiet::hands_on ? " (hands on)" : "", o.coalescing / 1us, o.backend->name());
   for (const LanePlan& plan : random.plans) {
     text += fmt::format(
         "\n  {} {} B after {} us, {} offers every {} us, {} held{}, {} repair rounds, {} messages every {} us",
