@@ -42,7 +42,7 @@ struct SenderConfig {
   Duration initial_rtt = std::chrono::milliseconds{100};      // the control channel's own, where it is known
   std::uint64_t initial_credit = 1 * MiB;                     // both ends use the same; before the first CREDIT arrives
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
-  std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // PROTOCOL section 2: at most this many an epoch
+  std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // an epoch ends before, once it is confirmed
 };
 
 struct ReceiverConfig {

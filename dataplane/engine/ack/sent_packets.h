@@ -13,6 +13,8 @@ namespace penstock::engine {
 /// Most numbers between the oldest unresolved and the newest: below half of the peer's replay window, so that nothing
 /// that we still count on is too old for it.
 inline constexpr std::uint64_t sent_packets_max = std::uint64_t{1} << 17;
+/// Of those, numbers that bulk leaves to everything else: in an outage probes and ACKs go on for hours.
+inline constexpr std::uint64_t sent_packets_reserved = 8192;
 
 enum class SentKind : std::uint8_t {
   none,     // not ack-eliciting

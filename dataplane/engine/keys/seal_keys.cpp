@@ -7,15 +7,15 @@
 
 namespace penstock::engine {
 
-SealKeys::SealKeys(const crypto::AeadBackend& backend, crypto::TrafficSecret secret, std::uint64_t epoch_packets_max)
+SealKeys::SealKeys(const crypto::AeadBackend& backend, crypto::TrafficSecret secret, std::uint64_t update_after)
     : backend_(&backend),
       secret_(std::move(secret)),
-      packets_max_(std::max(epoch_packets_max, key_update_packets_min)) {
+      update_after_(std::clamp<std::uint64_t>(update_after / 2, 1, epoch_packets_max / 2)) {
   expand();
 }
 
 bool SealKeys::update_if_due(PacketNumber next) {
-  if (!confirmed_ || packets_ < packets_max_ / 2) return false;
+  if (!confirmed_ || packets_ < update_after_) return false;
   secret_.advance();
   expand();
   packets_ = 0;

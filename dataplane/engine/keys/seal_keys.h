@@ -10,23 +10,23 @@
 
 namespace penstock::engine {
 
-/// Fewest packets that an epoch can be limited to: less would stall on the confirmation of every epoch.
-inline constexpr std::uint64_t key_update_packets_min = 32;
+/// No epoch ever seals more (PROTOCOL section 2); RFC 9001 section 6.6 puts the limit of AES-GCM at 2^23.
+inline constexpr std::uint64_t epoch_packets_max = std::uint64_t{1} << 22;
 
 /// The sealing side of one direction: which epoch we seal in, and when the next one begins.
-/// An epoch begins once the last one has sealed half of its packets and the peer has acknowledged one of them; an epoch
-/// that was never confirmed ends at its limit, after which only probes are sealed (see exhausted). Source: PROTOCOL
-/// section 2, RFC 9001 section 6. Threads: one owner.
+/// The next epoch begins once this one has sealed half of `update_after` packets and the peer has acknowledged one of
+/// them; an epoch that was never confirmed ends at epoch_packets_max, after which only probes are sealed (see
+/// exhausted). Source: PROTOCOL section 2, RFC 9001 section 6. Threads: one owner.
 class SealKeys {
  public:
-  SealKeys(const crypto::AeadBackend& backend, crypto::TrafficSecret secret, std::uint64_t epoch_packets_max);
+  SealKeys(const crypto::AeadBackend& backend, crypto::TrafficSecret secret, std::uint64_t update_after);
 
   [[nodiscard]] KeyEpoch epoch() const { return {secret_.epoch()}; }
   /// The epoch's packets are used up and no ACK of one of them has come: bulk has to wait for it.
-  [[nodiscard]] bool exhausted() const { return packets_ >= packets_max_; }
+  [[nodiscard]] bool exhausted() const { return packets_ >= epoch_packets_max; }
   /// An ACK of one of this epoch's packets is missing and soon needed: whoever sends nothing that is acknowledged,
   /// asks.
-  [[nodiscard]] bool wants_confirmation() const { return !confirmed_ && packets_ >= packets_max_ / 4; }
+  [[nodiscard]] bool wants_confirmation() const { return !confirmed_ && packets_ >= update_after_ / 2; }
 
   /// Moves to the next epoch when one is due. `next` is the number that is sealed next. True: it moved.
   bool update_if_due(PacketNumber next);
@@ -44,7 +44,7 @@ class SealKeys {
   crypto::TrafficSecret secret_;
   std::unique_ptr<crypto::AeadKey> key_;
   crypto::Nonce iv_{};
-  std::uint64_t packets_max_;
+  std::uint64_t update_after_;  // packets of an epoch
   std::uint64_t packets_ = 0;
   PacketNumber epoch_first_;
   bool confirmed_ = false;

@@ -186,7 +186,9 @@ TimerTable LaneCore::timers() const {
     return table;
   }
   if (state_ != State::open) return table;
-  table[Timer::ack] = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
+  // A deadline that nothing can be done about would only wake the driver again and again.
+  if (recovery_.can_send() && !seal_keys_.exhausted())
+    table[Timer::ack] = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
   table[Timer::loss] = recovery_.loss_deadline();
   table[Timer::probe] = recovery_.probe_deadline();
   table[Timer::key_discard] = open_keys_.discard_at();

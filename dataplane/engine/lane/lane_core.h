@@ -84,7 +84,7 @@ class LaneCore {
   /// The datagram that poll_frames gave last told the peer our credit.
   [[nodiscard]] bool told_credit() const { return told_credit_; }
   /// Bulk may be sealed: the lane is open, the epoch's packets are not used up, the ledger has room.
-  [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send() && !seal_keys_.exhausted(); }
+  [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send_bulk() && !seal_keys_.exhausted(); }
   /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
   /// can_send of recovery(), and that much room.
   void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out);

@@ -48,8 +48,12 @@ class Recovery {
 
   /// The number of the next packet. Requires: can_send(); the packet is then sent by one of the next two calls.
   [[nodiscard]] PacketNumber take_number();
-  /// The ledger has room for another packet.
+  /// The ledger has room for another packet (and a skipped number).
   [[nodiscard]] bool can_send() const { return ledger_.end() - ledger_.first() + 2 <= sent_packets_max; }
+  /// The same for bulk, which leaves the last part of the ledger to acknowledgements, control and probes.
+  [[nodiscard]] bool can_send_bulk() const {
+    return ledger_.end() - ledger_.first() + sent_packets_reserved <= sent_packets_max;
+  }
   /// The packet with the number just taken, ack-eliciting.
   void on_packet_sent(const SentPacket& packet);
   /// The same for a packet that is not ack-eliciting: nobody waits for its ACK, and it takes no window.
