@@ -93,7 +93,7 @@ class Parser {
     std::string all;
     for (const auto& command : table_.commands)
       if (command.words.starts_with(std::string{first} + " "))
-        all += (all.empty() ? "" : ", ") + std::string{command.words};
+        all.append(all.empty() ? "" : ", ").append(command.words);
     return all;
   }
 
@@ -174,10 +174,9 @@ class Parser {
         break;
     }
     if (!found.fits_command && out_.words.command) {
-      if (found.spec->name == "--json") out_.words.json = true;
       fail(fmt::format("{} {} takes no {}; {}", table_.name, out_.words.command->words, name, help_hint()));
-      return;
     }
+    // Also beside an error: a secret among them must be found and wiped.
     if (found.spec->standing == Standing::offered)
       out_.words.options.push_back({found.spec, std::move(value).value_or(""), at_});
   }

@@ -62,7 +62,7 @@ Result<T> parse_choice(std::string_view text, std::initializer_list<std::pair<st
   std::string known;
   for (const auto& [word, value] : choices) {
     if (word == text) return value;
-    known += (known.empty() ? "" : ", ") + std::string{word};
+    known.append(known.empty() ? "" : ", ").append(word);
   }
   for (const auto word : later)
     if (word == text)

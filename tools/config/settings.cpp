@@ -74,7 +74,7 @@ Result<SettingLayer> read_table(const toml::table& table, std::span<const Settin
     const std::string where = place(file, key.source());
     if (spec == specs.end()) {
       std::string known;
-      for (const auto& one : specs) known += (known.empty() ? "" : ", ") + std::string{one.key};
+      for (const auto& one : specs) known.append(known.empty() ? "" : ", ").append(one.key);
       return invalid(fmt::format("{}: there is no key `{}`{}; there is: {}", where, escape_for_display(key.str(), 64),
                                  table_name, known));
     }

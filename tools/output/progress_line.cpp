@@ -26,7 +26,7 @@ std::string ascii(std::string_view text) {
 
 std::string joined(const std::vector<Part>& parts) {
   std::string out;
-  for (const auto& part : parts) out += (out.empty() ? "" : "  ") + part.text;
+  for (const auto& part : parts) out.append(out.empty() ? "" : "  ").append(part.text);
   return out;
 }
 

@@ -163,7 +163,7 @@ class ClientRun {
     control::wipe_text(*token);
     if (!registered) return failed(registered.error());
     std::string grants;
-    for (const auto& grant : registered->grants) grants += (grants.empty() ? "" : " ") + grant;
+    for (const auto& grant : registered->grants) grants.append(grants.empty() ? "" : " ").append(grant);
     out_.note(fmt::format("registered with {} as {} ({}); granted: {}", peer(action.client), registered->user,
                           registered->uuid, escape_for_display(grants)));
     return done([&](JsonLine& line) {
@@ -281,7 +281,7 @@ class ClientRun {
     if (out_.verbose()) {
       text += fmt::format("AEAD         {}\n", escape_for_display(ping->aead));
       std::string paths;
-      for (const auto& path : ping->fast_paths) paths += (paths.empty() ? "" : " ") + path;
+      for (const auto& path : ping->fast_paths) paths.append(paths.empty() ? "" : " ").append(path);
       text += fmt::format("fast paths   {}\n", paths.empty() ? "none" : paths);
     }
     out_.answer(text);

@@ -18,7 +18,7 @@ namespace {
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
-  for (const auto& word : words) out += (out.empty() ? "" : " ") + escape_for_display(word);
+  for (const auto& word : words) out.append(out.empty() ? "" : " ").append(escape_for_display(word));
   return out;
 }
 
