@@ -332,9 +332,7 @@ TransferRun::TransferRun(io::Worker& worker, std::shared_ptr<SessionLink> link)
       outbound_(link_->channel().executor()),
       closed_(link_->channel().executor()) {}
 
-TransferRun::~TransferRun() {
-  if (!part_closed_ && part_) worker_.post([part = part_] { part->close(); });
-}
+TransferRun::~TransferRun() = default;
 
 std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& worker,
                                                 std::shared_ptr<SessionLink> link) {

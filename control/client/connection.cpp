@@ -1,0 +1,218 @@
+#include "control/client/connection.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <asio/connect.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+#include <utility>
+
+#include "common/crypto/random.h"
+#include "common/escape.h"
+#include "control/session/wall_clock.h"
+
+namespace penstock::control {
+namespace {
+
+using asio::ip::tcp;
+
+constexpr std::string_view software = "penstock 0.1.0";
+
+std::string shown(const ClientConfig& config) { return escape_for_display(shown_address(config), 300); }
+
+/// Tries every address of the host in turn, each with its share of the time that is left.
+asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& config) {
+  const auto executor = co_await asio::this_coro::executor;
+  tcp::resolver resolver{executor};
+  std::error_code failed;
+  const auto deadline = std::chrono::steady_clock::now() + config.connect_timeout;
+
+  asio::steady_timer resolve_timer{executor, config.connect_timeout};
+  auto timed_out = std::make_shared<bool>(false);
+  resolve_timer.async_wait([&resolver, timed_out](std::error_code cancelled) {
+    if (cancelled) return;
+    *timed_out = true;
+    resolver.cancel();
+  });
+  const auto found = co_await resolver.async_resolve(config.host, std::to_string(config.port),
+                                                     asio::redirect_error(asio::use_awaitable, failed));
+  resolve_timer.cancel();
+  if (failed || found.empty())
+    co_return Error{ErrorCode::RESOLVE_FAILED, "the host name " + escape_for_display(config.host, 255) +
+                                                   " has no address (" + (*timed_out ? "timed out" : failed.message()) +
+                                                   "); check the spelling and the name service"};
+  std::string reason = "no address";
+  std::size_t left = found.size();
+  for (const auto& candidate : found) {
+    tcp::socket socket{executor};
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= deadline) break;
+    const auto share = std::max<std::chrono::steady_clock::duration>((deadline - now) / static_cast<int>(left--),
+                                                                     std::chrono::milliseconds{100});
+    bool expired = false;
+    asio::steady_timer timer{executor, share};
+    timer.async_wait([&socket, &expired](std::error_code cancelled) {
+      if (cancelled) return;
+      expired = true;
+      std::error_code ignored;
+      socket.close(ignored);
+    });
+    co_await socket.async_connect(candidate.endpoint(), asio::redirect_error(asio::use_awaitable, failed));
+    timer.cancel();
+    // The timer's handler holds references into this frame: let it run before they go.
+    co_await asio::post(executor, asio::use_awaitable);
+    if (!failed && !expired) co_return socket;
+    reason = expired ? "no answer" : failed.message();
+  }
+  co_return Error{ErrorCode::CONNECT_REFUSED,
+                  "nothing answers at " + shown(config) + " (" + reason +
+                      "); is penstockd running there, and does a firewall let TCP through?"};
+}
+
+std::string own_name(const ClientConfig& config) {
+  if (!config.client_name.empty()) return config.client_name;
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unnamed";
+  return name.data();
+}
+
+Result<std::optional<Pin>> fingerprint_of(const ClientConfig& config) {
+  if (!config.fingerprint) return std::optional<Pin>{};
+  const auto pin = parse_pin(*config.fingerprint);
+  if (!pin) return Error{ErrorCode::USAGE, "the fingerprint is not SHA256: and 64 hexadecimal digits"};
+  return std::optional<Pin>{*pin};
+}
+
+/// Who comes, and whom to trust: all that differs between registering and returning.
+struct Entry {
+  TrustBasis trust;
+  const Token* token = nullptr;
+  std::vector<KnownDaemon> candidates;  // without a token: our registrations
+};
+
+asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
+                                                      const TlsContext& tls, Entry entry) {
+  auto socket = co_await async_connect_host(config);
+  if (!socket) co_return socket.error();
+  std::error_code ignored;
+  socket->set_option(tcp::no_delay{true}, ignored);
+  auto channel = co_await TlsChannel::async_connect(std::move(*socket), tls, entry.trust, config.connect_timeout);
+  if (!channel) co_return channel.error();
+
+  KnownDaemon daemon;
+  std::optional<crypto::RsaPrivateKey> key;
+  ClientOffer offer;
+  const Pin pin = channel->peer_pin();
+  if (entry.token != nullptr) {
+    auto made = home.key_for_token(entry.token->id, pin);
+    if (!made) co_return made.error();
+    key.emplace(std::move(*made));
+    offer.token = entry.token;
+    offer.client_name = own_name(config);
+    daemon.key_id = ClientHome::key_id_for(entry.token->id, pin);
+    daemon.pin = pin;
+    daemon.registered = UnixSeconds{unix_now()};
+  } else {
+    const auto known = std::ranges::find_if(entry.candidates, [&](const auto& one) { return one.trusts(pin); });
+    if (known == entry.candidates.end())
+      co_return Error{ErrorCode::NOT_REGISTERED, "this client is not registered with " + shown(config)};
+    daemon = *known;
+    auto loaded = home.load_key(daemon.key_id);
+    if (!loaded) co_return loaded.error();
+    key.emplace(std::move(*loaded));
+    offer.uuid = daemon.uuid;
+  }
+  offer.key = &*key;
+  offer.connection_ids = {ConnectionId{crypto::random_u64()}};
+  offer.software = software;
+  auto session = co_await async_enter(*channel, std::move(offer));
+  if (!session) co_return session.error();
+
+  OpenedSession opened;
+  opened.daemon_spki.assign(channel->peer_spki().begin(), channel->peer_spki().end());
+  const std::string address = address_key(config.host, config.port);
+  if (entry.token != nullptr) {
+    daemon.uuid = session->agreement.uuid;
+    daemon.user = session->user;
+    daemon.addresses = {address};
+    if (auto kept = home.remember(daemon); !kept) co_return kept.error();
+    opened.registered_now = true;
+  }
+  if (auto noted = home.note_address(daemon.pin, address); !noted) co_return noted.error();
+  if (!session->next_pins.empty())
+    if (auto added = home.add_pins(daemon.pin, session->next_pins); !added) co_return added.error();
+  opened.link = SessionLink::make(std::move(*channel));
+  opened.session = std::move(*session);
+  opened.daemon = std::move(daemon);
+  co_return std::move(opened);
+}
+
+Error not_registered(const ClientConfig& config) {
+  return {ErrorCode::NOT_REGISTERED, "this client is not registered with " + shown(config) +
+                                         "; get a token from its operator and run `penstock register " + shown(config) +
+                                         " --token -`"};
+}
+
+}  // namespace
+
+std::string shown_address(const ClientConfig& config) {
+  const bool v6 = config.host.find(':') != std::string::npos;
+  return (v6 ? "[" + config.host + "]" : config.host) + ":" + std::to_string(config.port);
+}
+
+asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,
+                                                      const TlsContext& tls, std::string token_text) {
+  auto token = decode_token(token_text);
+  wipe_text(token_text);
+  if (!token) co_return token.error();
+  auto fingerprint = fingerprint_of(config);
+  if (!fingerprint) co_return fingerprint.error();
+  Entry entry;
+  entry.trust.host = config.host;
+  entry.trust.token_pin = token->pin;
+  entry.trust.fingerprint = *fingerprint;
+  entry.trust.ca_file = config.ca_file;
+  entry.token = &*token;
+  co_return co_await async_enter_as(config, home, tls, std::move(entry));
+}
+
+asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
+                                                          const TlsContext& tls) {
+  const std::string address = address_key(config.host, config.port);
+  const auto user = config.user.empty() ? std::nullopt : std::optional<std::string_view>{config.user};
+  auto known = home.find_by_address(address, user);
+  if (!known) co_return known.error();
+  if (known->empty() && config.token) co_return co_await async_register(config, home, tls, *config.token);
+
+  // A daemon that we know under another name is still the same daemon: its key says so.
+  const bool by_key = known->empty();
+  if (by_key) {
+    auto all = home.daemons();
+    if (!all) co_return all.error();
+    if (user) std::erase_if(*all, [&](const auto& one) { return one.user != *user; });
+    if (all->empty()) co_return not_registered(config);
+    std::ranges::reverse(*all);
+    known = std::move(*all);
+  }
+  auto fingerprint = fingerprint_of(config);
+  if (!fingerprint) co_return fingerprint.error();
+  Entry entry;
+  entry.trust.host = config.host;
+  for (const auto& daemon : *known) {
+    const auto pins = daemon.all_pins();
+    entry.trust.pinned.insert(entry.trust.pinned.end(), pins.begin(), pins.end());
+  }
+  entry.trust.fingerprint = *fingerprint;
+  entry.candidates = std::move(*known);
+  auto opened = co_await async_enter_as(config, home, tls, std::move(entry));
+  if (!opened && by_key && opened.error().code == ErrorCode::PIN_MISMATCH && !*fingerprint)
+    co_return not_registered(config);
+  co_return std::move(opened);
+}
+
+}  // namespace penstock::control

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "control/client/client.h"
+#include "control/gate/admission.h"
+#include "control/gate/client_home.h"
+#include "control/gate/tls_context.h"
+#include "control/session/session_link.h"
+
+namespace penstock::control {
+
+/// A proven session with a daemon, not yet used.
+struct OpenedSession {
+  std::shared_ptr<SessionLink> link;
+  ClientSession session;
+  KnownDaemon daemon;  // our registration with it
+  std::vector<std::byte> daemon_spki;
+  bool registered_now = false;
+};
+
+/// Resolves, connects, judges the daemon's key and proves who we are; with a token at hand an unregistered host is
+/// registered on the way. Every call is a new connection and a new key exchange.
+/// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
+asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
+                                                          const TlsContext& tls);
+
+/// Registers with this token, whatever the home knows of the host: the token vouches for the daemon's key.
+asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,
+                                                      const TlsContext& tls, std::string token_text);
+
+/// "HOST:PORT", IPv6 in brackets, for people.
+std::string shown_address(const ClientConfig& config);
+
+}  // namespace penstock::control

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "common/unique_fd.h"
+#include "control/gate/admission.h"
+#include "control/gate/identity.h"
+#include "control/gate/tls_context.h"
+#include "control/receipt/receipt_store.h"
+#include "control/registry/registry.h"
+#include "control/server/server.h"
+#include "control/session/async_event.h"
+#include "control/session/worker_door.h"
+#include "dataplane/io/worker.h"
+#include "dataplane/storage/executor.h"
+#include "dataplane/storage/journal_store.h"
+#include "dataplane/storage/slab_pool.h"
+#include "dataplane/storage/target_claims.h"
+
+namespace penstock::control {
+
+class ServerSession;
+
+// Tuning: threads that may block. Two write and read for transfers; requests have their own, so that one client's
+// `digest` of a huge file does not stop another's transfer.
+inline constexpr std::size_t transfer_threads = 2;
+inline constexpr std::size_t request_threads = 2;
+
+/// What all sessions of one daemon share. One owner: the control thread, which runs `io`.
+struct DaemonState {
+  explicit DaemonState(ServerConfig configuration, ServerObserver& listener)
+      : config(std::move(configuration)), observer(listener) {}
+
+  ServerConfig config;
+  ServerObserver& observer;
+  UniqueFd root;
+  std::optional<Identity> identity;
+  std::optional<ReceiptKey> receipt_key;
+  std::optional<TlsContext> tls;
+  std::unique_ptr<Registry> registry;
+  std::optional<ReceiptStore> receipts;
+  std::unique_ptr<storage::JournalStore> journals;
+  storage::TargetClaims claims;
+  std::unique_ptr<storage::SlabPool> slabs;
+  asio::io_context io{1};  // below what suspended coroutines may still hold: slabs, journals, claims
+  std::unique_ptr<storage::StorageExecutor> requests;
+  std::unique_ptr<storage::StorageExecutor> transfers;
+  std::unique_ptr<io::Worker> worker;
+  std::shared_ptr<WorkerDoor> door;  // storage's way to the worker
+  std::unique_ptr<HandshakeExecutor> signer;
+  Gatekeeper gatekeeper;
+
+  std::set<std::uint64_t> connection_ids;  // in use
+  std::list<std::shared_ptr<ServerSession>> sessions;
+  std::uint32_t unproven = 0;
+  std::uint32_t transfers_running = 0;
+  bool draining = false;
+  AsyncEvent changed{io.get_executor()};  // a session or transfer has ended
+
+  /// Ends the threads in the one order in which none can reach for another that has gone.
+  ~DaemonState() {
+    if (door) door->close();
+    worker.reset();
+    transfers.reset();
+    requests.reset();
+    signer.reset();
+    sessions.clear();
+  }
+  DaemonState(const DaemonState&) = delete;
+  DaemonState& operator=(const DaemonState&) = delete;
+
+  void log(LogLevel level, std::string_view event, std::string_view message,
+           std::initializer_list<std::pair<std::string_view, std::string>> fields = {}) {
+    observer.on_log(level, event, message, LogFields{fields.begin(), fields.size()});
+  }
+};
+
+}  // namespace penstock::control

@@ -1,0 +1,383 @@
+#include "control/server/server.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/ip/v6_only.hpp>
+#include <asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "common/crypto/random.h"
+#include "common/escape.h"
+#include "common/path/beneath.h"
+#include "control/gate/daemon_exchange.h"
+#include "control/registry/sqlite_registry.h"
+#include "control/server/server_session.h"
+#include "control/session/async_blocking.h"
+#include "control/session/wall_clock.h"
+#include "dataplane/io/monotonic_now.h"
+
+namespace penstock::control {
+namespace {
+
+using asio::ip::tcp;
+
+// Specification: revocation ends live sessions within 1 s (PROTOCOL section 1).
+constexpr Duration registry_poll = std::chrono::milliseconds{400};
+constexpr auto partial_sweep = std::chrono::hours{1};
+
+Error config_error(std::string message, const std::filesystem::path& path) {
+  return {ErrorCode::CONFIG_INVALID, std::move(message), path.string()};
+}
+
+/// Is `inner` at or beneath `outer`? Both canonical.
+bool at_or_beneath(const std::filesystem::path& inner, const std::filesystem::path& outer) {
+  const auto [mismatch, unused] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  (void)unused;
+  return mismatch == outer.end();
+}
+
+Status check_directories(ServerConfig& config) {
+  std::error_code failed;
+  if (config.root.empty()) return config_error("no directory to serve is named; write --root DIR", config.root);
+  const auto root = std::filesystem::canonical(config.root, failed);
+  if (failed)
+    return config_error("the root " + escape_for_display(config.root.string()) +
+                            " can not be opened: " + failed.message() + "; create it or name another with --root",
+                        config.root);
+  if (!std::filesystem::is_directory(root, failed))
+    return config_error("the root " + escape_for_display(config.root.string()) + " is not a directory", config.root);
+  if (!std::filesystem::exists(config.state, failed)) {
+    // Parents get the usual mode; the state itself is its owner's alone.
+    std::filesystem::create_directories(config.state.parent_path(), failed);
+    if (::mkdir(config.state.c_str(), 0700) != 0 && errno != EEXIST)
+      return error_from_errno(errno, "create the state directory", config.state.string());
+  }
+  const auto state = std::filesystem::canonical(config.state, failed);
+  if (failed || !std::filesystem::is_directory(state, failed))
+    return config_error("the state directory " + escape_for_display(config.state.string()) +
+                            " can not be used; name another with --state",
+                        config.state);
+  if (at_or_beneath(state, root) || at_or_beneath(root, state))
+    return config_error(
+        "the state directory and the root lie within each other, so clients could reach the daemon's "
+        "keys; name another with --state",
+        config.state);
+  config.root = root;
+  config.state = state;
+  return {};
+}
+
+std::string bracketed(const ListenAddress& address) {
+  const bool v6 = address.address.find(':') != std::string::npos;
+  return (v6 ? "[" + address.address + "]" : address.address) + ":" + std::to_string(address.port);
+}
+
+}  // namespace
+
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
+  }
+  return "info";
+}
+
+struct Server::Impl {
+  Impl(ServerConfig configuration, ServerObserver& observer) : state(std::move(configuration), observer) {}
+
+  DaemonState state;
+  std::vector<tcp::acceptor> acceptors;
+  std::vector<ListenAddress> addresses;
+  bool stopping = false;
+
+  Status prepare();
+  Status bind();
+  Result<tcp::acceptor> bind_tcp(const io::Endpoint& local);
+  DaemonOffer make_offer(std::size_t listener);
+  asio::awaitable<void> accept_loop(std::size_t listener);
+  asio::awaitable<void> serve_socket(tcp::socket socket, std::size_t listener);
+  asio::awaitable<void> watch_registry();
+  asio::awaitable<void> sweep_partials();
+  asio::awaitable<void> shut_down();
+  void on_stop();
+};
+
+Status Server::Impl::prepare() {
+  auto& config = state.config;
+  if (auto status = check_directories(config); !status) return status;
+  auto root = path::open_trusted_directory(config.root.string());
+  if (!root) return root.error();
+  state.root = std::move(*root);
+  if (config.cert_file.has_value() != config.key_file.has_value())
+    return config_error("--cert and --key belong together: give both or none", {});
+  auto identity =
+      config.cert_file ? Identity::load(*config.cert_file, *config.key_file) : Identity::load_or_create(config.state);
+  if (!identity) return identity.error();
+  state.identity.emplace(std::move(*identity));
+  auto receipt_key = ReceiptKey::load_or_create(config.state, *state.identity);
+  if (!receipt_key) return receipt_key.error();
+  state.receipt_key.emplace(std::move(*receipt_key));
+  auto tls = TlsContext::for_daemon(*state.identity);
+  if (!tls) return tls.error();
+  state.tls.emplace(std::move(*tls));
+  auto registry = open_sqlite_registry(config.state);
+  if (!registry) return registry.error();
+  state.registry = std::move(*registry);
+  state.receipts.emplace(ReceiptStore::of_state(config.state));
+  auto journals = storage::JournalStore::open((config.state / "journals").string());
+  if (!journals) return journals.error();
+  state.journals = std::move(*journals);
+
+  storage::SlabPoolConfig slabs;
+  slabs.slabs_max = std::max<std::size_t>(slabs.slabs_max, config.transfers_max * slabs.guaranteed + slabs.shared);
+  state.slabs = std::make_unique<storage::SlabPool>(slabs);
+  state.requests = std::make_unique<storage::StorageExecutor>(request_threads);
+  state.transfers = std::make_unique<storage::StorageExecutor>(transfer_threads);
+  state.signer = std::make_unique<HandshakeExecutor>();
+  (void)decoy_spki();  // now, and not while the first stranger waits
+
+  auto& gate = state.gatekeeper;
+  gate.registry = state.registry.get();
+  gate.signer = state.signer.get();
+  gate.wall_clock = [] { return UnixSeconds{unix_now()}; };
+  gate.monotonic_clock = [] { return io::monotonic_now(); };
+  gate.log = [this](std::string_view line) { state.log(LogLevel::info, "gate", line); };
+  return {};
+}
+
+Result<tcp::acceptor> Server::Impl::bind_tcp(const io::Endpoint& local) {
+  sockaddr_storage raw{};
+  const socklen_t length = local.to_sockaddr(raw);
+  tcp::endpoint endpoint;
+  endpoint.resize(length);
+  std::memcpy(endpoint.data(), &raw, length);
+  std::error_code failed;
+  tcp::acceptor acceptor{state.io};
+  const auto step = [&](auto act) {
+    if (!failed) act();
+  };
+  step([&] { acceptor.open(endpoint.protocol(), failed); });
+  step([&] { acceptor.set_option(tcp::acceptor::reuse_address{true}, failed); });
+  if (endpoint.protocol() == tcp::v6())
+    step([&] { acceptor.set_option(asio::ip::v6_only{!local.is_wildcard()}, failed); });
+  step([&] { acceptor.bind(endpoint, failed); });
+  step([&] { acceptor.listen(asio::socket_base::max_listen_connections, failed); });
+  if (failed)
+    return Error{ErrorCode::IO_ERROR, "cannot bind tcp " + local.to_string() + ": " + failed.message() +
+                                          "; is another penstockd running? name another with --listen"};
+  return acceptor;
+}
+
+Status Server::Impl::bind() {
+  auto wanted = state.config.listen;
+  if (wanted.empty()) wanted.push_back({"::", 7440});
+  io::WorkerConfig worker;
+  for (const auto& address : wanted) {
+    const auto endpoint = io::Endpoint::parse(bracketed(address));
+    if (!endpoint)
+      return Error{ErrorCode::CONFIG_INVALID, escape_for_display(bracketed(address)) +
+                                                  " is no address to listen on; "
+                                                  "write ADDR:PORT with a numeric address"};
+    worker.listen.push_back(*endpoint);
+  }
+  // Port 0 needs one number free for both: TCP is tried as soon as UDP has one.
+  std::vector<std::pair<io::Endpoint, tcp::acceptor>> companions;
+  worker.bind_companion = [&](const io::Endpoint& bound) {
+    auto acceptor = bind_tcp(bound);
+    if (!acceptor) return false;
+    companions.emplace_back(bound, std::move(*acceptor));
+    return true;
+  };
+  auto created = io::Worker::create(worker);
+  if (!created) return created.error();
+  state.worker = std::move(*created);
+  state.door = std::make_shared<WorkerDoor>(*state.worker);
+  for (const auto& endpoint : state.worker->local_endpoints()) {
+    const auto found = std::ranges::find(companions, endpoint, [](const auto& pair) { return pair.first; });
+    if (found != companions.end()) {
+      acceptors.push_back(std::move(found->second));
+    } else {
+      auto acceptor = bind_tcp(endpoint);
+      if (!acceptor) return acceptor.error();
+      acceptors.push_back(std::move(*acceptor));
+    }
+    addresses.push_back({endpoint.address_string(), endpoint.port()});
+    state.observer.on_listening(endpoint.to_string(), to_string(state.identity->pin()));
+  }
+  return {};
+}
+
+DaemonOffer Server::Impl::make_offer(std::size_t listener) {
+  DaemonOffer offer;
+  offer.identity = &*state.identity;
+  offer.receipt_key = &*state.receipt_key;
+  std::uint64_t id = 0;
+  do {
+    id = crypto::random_u64();
+  } while (!state.connection_ids.insert(id).second);
+  offer.connection_ids = {ConnectionId{id}};
+  offer.udp_port = addresses[listener].port;
+  if (state.config.udp_advertise) {
+    offer.udp_host = state.config.udp_advertise->host;
+    offer.udp_port = state.config.udp_advertise->port;
+  }
+  offer.software = "penstockd 0.1.0";
+  return offer;
+}
+
+asio::awaitable<void> Server::Impl::accept_loop(std::size_t listener) {
+  auto& acceptor = acceptors[listener];
+  while (acceptor.is_open()) {
+    std::error_code failed;
+    auto socket = co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, failed));
+    if (stopping) break;
+    if (failed) {
+      // Out of descriptors, most likely: waiting is the only thing that helps.
+      asio::steady_timer pause{state.io, std::chrono::milliseconds{100}};
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, failed));
+      continue;
+    }
+    if (state.unproven >= state.config.unproven_max) {
+      socket.close(failed);  // too many strangers: no word for this one costs least
+      ++state.gatekeeper.counters.penstock_gate_busy_total;
+      continue;
+    }
+    ++state.unproven;
+    asio::co_spawn(state.io, serve_socket(std::move(socket), listener), asio::detached);
+  }
+}
+
+asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener) {
+  std::optional<std::uint64_t> reserved;
+  auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, [&] {
+    auto offer = make_offer(listener);
+    reserved = offer.connection_ids.front().value;
+    return offer;
+  });
+  --state.unproven;
+  state.changed.notify();
+  if (!admitted) {
+    if (reserved) state.connection_ids.erase(*reserved);
+    co_return;
+  }
+  const bool full = state.sessions.size() >= state.config.sessions_max;
+  auto session = std::make_shared<ServerSession>(state, std::move(*admitted));
+  const auto place = state.sessions.insert(state.sessions.end(), session);
+  if (state.draining) {
+    session->end({ErrorCode::DRAINING, "the daemon is shutting down; try again later"});
+  } else if (full) {
+    session->end({ErrorCode::SERVER_BUSY, "the daemon serves as many clients as it may; try again later"});
+  }
+  co_await session->async_serve();
+  state.sessions.erase(place);
+  state.changed.notify();
+}
+
+asio::awaitable<void> Server::Impl::watch_registry() {
+  std::uint64_t seen = state.registry->change_counter() ? *state.registry->change_counter() : 0;
+  while (!stopping) {
+    asio::steady_timer pause{state.io, registry_poll};
+    std::error_code ignored;
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    const auto now = state.registry->change_counter();
+    if (!now || *now == seen) continue;
+    seen = *now;
+    const auto sessions = state.sessions;
+    for (const auto& session : sessions) {
+      const auto record = state.registry->find_client(session->client());
+      if (record && *record) session->refresh(**record);
+    }
+  }
+}
+
+asio::awaitable<void> Server::Impl::sweep_partials() {
+  while (!stopping) {
+    const auto ttl = std::chrono::duration_cast<std::chrono::seconds>(state.config.partial_ttl);
+    auto swept = co_await async_blocking(*state.requests, [this, ttl] {
+      return state.journals->expire(unix_now() * 1'000'000'000, ttl,
+                                    [this](const storage::TransferIdentity&) -> Result<UniqueFd> {
+                                      return path::open_trusted_directory(state.config.root.string());
+                                    });
+    });
+    if (!swept) {
+      state.log(LogLevel::warning, "partials_not_swept", escape_for_display(swept.error().message, 256));
+    } else if (*swept > 0) {
+      state.log(LogLevel::info, "partials_expired", "abandoned partial files were removed",
+                {{"count", std::to_string(*swept)}});
+    }
+    asio::steady_timer pause{state.io, partial_sweep};
+    std::error_code ignored;
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+void Server::Impl::on_stop() {
+  if (!state.draining) {
+    state.draining = true;
+    state.log(LogLevel::info, "draining", "shutting down: running transfers may finish");
+    asio::co_spawn(state.io, shut_down(), asio::detached);
+  } else {
+    stopping = true;
+  }
+  state.changed.notify();
+}
+
+asio::awaitable<void> Server::Impl::shut_down() {
+  const auto deadline = std::chrono::steady_clock::now() + state.config.drain_timeout;
+  while (!stopping && state.transfers_running > 0 && std::chrono::steady_clock::now() < deadline)
+    co_await state.changed.async_wait(std::chrono::milliseconds{200});
+  stopping = true;
+  for (auto& acceptor : acceptors) {
+    std::error_code ignored;
+    acceptor.close(ignored);
+  }
+  const auto sessions = state.sessions;
+  for (const auto& session : sessions)
+    session->end({ErrorCode::DRAINING, "the daemon is shutting down; the same command again resumes"});
+  // Sessions make durable what has arrived; a stranger's handshake is not waited for.
+  while (!state.sessions.empty()) co_await state.changed.async_wait(std::chrono::milliseconds{200});
+  state.io.stop();
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::create(ServerConfig config, ServerObserver& observer) {
+  auto impl = std::make_unique<Impl>(std::move(config), observer);
+  if (auto status = impl->prepare(); !status) return status.error();
+  if (auto status = impl->bind(); !status) return status.error();
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Status Server::run() {
+  auto& impl = *impl_;
+  for (std::size_t i = 0; i < impl.acceptors.size(); ++i)
+    asio::co_spawn(impl.state.io, impl.accept_loop(i), asio::detached);
+  asio::co_spawn(impl.state.io, impl.watch_registry(), asio::detached);
+  asio::co_spawn(impl.state.io, impl.sweep_partials(), asio::detached);
+  impl.state.io.run();
+  impl.state.log(LogLevel::info, "stopped", "all sessions are over");
+  return {};
+}
+
+void Server::request_stop() {
+  asio::post(impl_->state.io, [this] { impl_->on_stop(); });
+}
+
+const std::vector<ListenAddress>& Server::addresses() const { return impl_->addresses; }
+std::string Server::fingerprint() const { return to_string(impl_->state.identity->pin()); }
+
+}  // namespace penstock::control

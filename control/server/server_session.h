@@ -1,0 +1,66 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "control/server/daemon_state.h"
+#include "control/session/lane_setup.h"
+#include "control/session/session_link.h"
+#include "control/session/transfer_run.h"
+
+namespace penstock::control {
+
+/// One proven client: answers its requests about files and runs its transfer, at most one in the session's life, since
+/// the lane's keys are spent by it.
+///   idle --OpenTransfer--> transferring --committed, failed or cancelled--> over (requests are still answered)
+/// Lifetime: shared; DaemonState::sessions holds it while it runs. Threads: the control thread.
+class ServerSession : public std::enable_shared_from_this<ServerSession> {
+ public:
+  ServerSession(DaemonState& state, Admitted admitted);
+
+  /// Serves until the client goes, is silent, or end() is called.
+  asio::awaitable<void> async_serve();
+  /// Tells the client why and ends.
+  void end(Error reason);
+
+  [[nodiscard]] const Uuid& client() const { return client_.uuid; }
+  [[nodiscard]] bool transferring() const { return run_ != nullptr && !transfer_over_; }
+  [[nodiscard]] bool runs(const storage::ResumeKey& key) const { return transferring() && resume_key_ == key; }
+  /// Grants changed, or the client was revoked.
+  void refresh(const ClientRecord& record);
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  asio::awaitable<Status> handle(proto::Envelope envelope);
+  asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
+  asio::awaitable<Result<RunConfig>> prepare_push(const proto::OpenTransfer& open, proto::TransferOpened& opened);
+  asio::awaitable<Result<RunConfig>> prepare_pull(const proto::OpenTransfer& open, proto::TransferOpened& opened);
+  asio::awaitable<void> end_older_sessions();
+  asio::awaitable<void> watch_transfer();
+  Status finish_committed(RunOutcome outcome);
+  void note_stats();
+  [[nodiscard]] TransferRecord log_row() const;
+  void finish_log(std::string_view outcome, std::uint64_t files, std::uint64_t bytes);
+
+  DaemonState& state_;
+  ClientRecord client_;
+  Agreement agreement_;
+  crypto::SessionSecrets secrets_;
+  std::shared_ptr<SessionLink> link_;
+  std::string name_;  // "user@address", escaped
+  std::shared_ptr<TransferRun> run_;
+  proto::OpenTransfer open_;
+  storage::TransferId transfer_id_{};
+  storage::ResumeKey resume_key_{};
+  std::int64_t started_ = 0;
+  bool transfer_opened_ = false;
+  bool transfer_over_ = false;
+  bool watching_ = false;
+  LimitTally limits_;
+  std::string source_limit_;   // push: as the client says
+  bool sink_is_slow_ = false;  // pull: the client's disk
+};
+
+}  // namespace penstock::control

@@ -1,0 +1,71 @@
+#include "control/session/lane_setup.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::control {
+
+engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end) {
+  auto& lane = secrets.lanes.front();
+  auto& sends = end == End::client ? lane.client_to_daemon : lane.daemon_to_client;
+  auto& receives = end == End::client ? lane.daemon_to_client : lane.client_to_daemon;
+  const ConnectionId client = agreement.client_ids.front();
+  const ConnectionId daemon = agreement.daemon_ids.front();
+  return {.backend = &crypto::aead_backend_for(secrets.suite),
+          .send_secret = std::move(sends),
+          .receive_secret = std::move(receives),
+          .peer_id = end == End::client ? daemon : client,
+          .own_id = end == End::client ? client : daemon};
+}
+
+void apply_path(const LanePath& path, RunConfig& config) {
+  config.sender.udp_payload_size = path.udp_payload;
+  config.sender.ip_overhead = path.ip_overhead;
+  config.sender.initial_rtt = path.rtt;
+  config.receiver.udp_payload_size = path.udp_payload;
+  config.receiver.ip_overhead = path.ip_overhead;
+  config.receiver.initial_rtt = path.rtt;
+}
+
+io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {
+  const auto endpoint = io::Endpoint::from_sockaddr(remote.data(), static_cast<socklen_t>(remote.size()));
+  return endpoint.value_or(io::Endpoint{}).with_port(udp_port);
+}
+
+std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
+                          bool target_disk_is_slow) {
+  switch (stats.limit) {
+    case engine::SenderLimit::source:
+      return "source_disk";
+    case engine::SenderLimit::receiver_credit:
+      return target_disk_is_slow ? "target_disk" : "receiver_credit";
+    case engine::SenderLimit::pacing:
+      if (rate_is_capped) return cap_is_servers ? "server_cap" : "rate_cap";
+      return "path";
+    // A window that losses have shaped is the path's; one that still grows is our own start-up.
+    case engine::SenderLimit::cwnd:
+      return stats.packets_lost > 0 ? "path" : "cwnd";
+    case engine::SenderLimit::nothing_to_send:
+      break;
+  }
+  return "";
+}
+
+void LimitTally::add(std::string_view limit) {
+  if (limit.empty()) return;
+  now_ = limit;
+  const auto found = counts_.find(limit);
+  if (found == counts_.end()) {
+    counts_.emplace(limit, 1);
+  } else {
+    ++found->second;
+  }
+}
+
+std::string LimitTally::mostly() const {
+  const auto most = std::ranges::max_element(counts_, {}, [](const auto& entry) { return entry.second; });
+  // A transfer that was over before the first sample waited for nothing but its source.
+  return most == counts_.end() ? "source_disk" : most->first;
+}
+
+}  // namespace penstock::control

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+#include "control/gate/key_exchange.h"
+#include "control/session/transfer_run.h"
+#include "dataplane/io/endpoint.h"
+
+namespace penstock::control {
+
+enum class End : std::uint8_t { client, daemon };
+
+/// Lane 0's keys and ids, as this end seals and opens. Consumes the lane's secrets: once a session.
+engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end);
+
+/// What the path says about a lane.
+struct LanePath {
+  std::size_t udp_payload = engine::udp_payload_min;
+  std::size_t ip_overhead = 28;
+  Duration rtt = std::chrono::milliseconds{100};
+};
+void apply_path(const LanePath& path, RunConfig& config);
+
+/// The UDP side of a control channel's remote end.
+io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port);
+
+/// What holds a sender back, in DESIGN section 4's words, told from one sample of its lane.
+std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
+                          bool target_disk_is_slow);
+
+/// Which word was true most of the time: the one that the summary and the receipt show.
+class LimitTally {
+ public:
+  void add(std::string_view limit);
+  [[nodiscard]] std::string_view now() const { return now_; }
+  [[nodiscard]] std::string mostly() const;
+
+ private:
+  std::map<std::string, std::uint64_t, std::less<>> counts_;
+  std::string now_;
+};
+
+}  // namespace penstock::control
