@@ -1,0 +1,201 @@
+// What is read besides the pass: evicted slabs, repair rounds, and blocks that the far end holds.
+#include <algorithm>
+#include <utility>
+
+#include "dataplane/storage/block_tracker.h"
+#include "dataplane/storage/reader_core.h"
+
+namespace penstock::storage {
+
+namespace {
+constexpr std::size_t read_step = 128 * 1024;
+constexpr std::uint64_t late_blocks_per_step = 2;  // few, so that bytes for the wire never wait long
+
+/// Hands the bytes [from, to) of a file to `use`, piece by piece.
+template <class Use>
+Status read_range(SourceFile& file, std::uint64_t from, std::uint64_t to, std::vector<std::byte>& scratch, Use use) {
+  scratch.resize(read_step);
+  while (from < to) {
+    const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), to - from));
+    auto got = file.read(from, std::span{scratch}.first(want));
+    if (!got) return std::move(got).error();
+    if (*got == 0) return Error{ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent"};
+    use(std::span<const std::byte>{scratch}.first(*got));
+    from += *got;
+  }
+  return {};
+}
+}  // namespace
+
+Result<SourceFile*> ReaderCore::open_cached(std::uint64_t index, const ManifestEntry& entry) {
+  if (!reread_file_ || reread_file_->first != index) {
+    auto opened = source_->open(entry);
+    if (!opened) return std::move(opened).error();
+    reread_file_.emplace(index, std::move(*opened));
+  }
+  return reread_file_->second.get();
+}
+
+void ReaderCore::reread(std::uint64_t number, const SharedSlab& slab) {
+  FilledRanges filled{.number = number, .slab = slab, .ranges = {}};
+  std::uint64_t end = store_.bytes();
+  if (released_ < store_.entries()) {
+    if (auto offset = store_.offset_of(released_)) end = *offset;
+  }
+  end = std::min(end, (number + 1) * slab_bytes);
+  for (std::uint64_t at = number * slab_bytes; at < end && !closed_;) {
+    auto place = store_.locate(at);
+    if (!place) break;
+    const std::uint64_t length = std::min(end - at, place->bytes_left);
+    auto entry = store_.get(place->index);
+    if (!entry) break;
+    if (!failed_.contains(place->index) && plan_of(place->index).want != Want::nothing) {
+      auto file = open_cached(place->index, **entry);
+      const auto room =
+          slab->bytes().subspan(static_cast<std::size_t>(at % slab_bytes), static_cast<std::size_t>(length));
+      Status status;
+      if (!file) {
+        status = std::move(file).error();
+      } else if (auto got = (*file)->read(place->file_offset, room); !got) {
+        status = std::move(got).error();
+      } else if (*got < room.size()) {
+        status = Error{ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent"};
+      } else {
+        status = check_unchanged(**file, **entry);
+      }
+      if (status) {
+        filled.ranges.push_back({{at}, {at + length}});
+      } else {
+        fail_file(place->index, std::move(status).error());
+      }
+    }
+    at += length;
+  }
+  tell_([filled = std::move(filled)](ReaderListener& listener) {
+    if (!filled.ranges.empty()) listener.on_filled(filled);
+    listener.on_reread(filled.number);
+  });
+}
+
+void ReaderCore::resend(const std::vector<EntryBlocks>& blocks) {
+  std::vector<TransferRange> ranges;
+  flush_digests();
+  for (const auto& [index, run] : blocks) {
+    if (closed_ || index >= released_) continue;
+    auto found = store_.get(index);
+    auto begin = store_.offset_of(index);
+    if (!found || !begin || (*found)->type != FileType::regular || failed_.contains(index)) continue;
+    const auto& entry = **found;
+    const std::uint64_t count = block_count(entry.size);
+    if (run.first >= count || run.count > count - run.first || run.count == 0) continue;
+    // What the pass has yet to read is digested there.
+    if (index >= next_index_) continue;
+    plans_.erase(index);
+    auto file = open_cached(index, entry);
+    Status status = file ? Status{} : Status{file.error()};
+    run_broken_ = true;
+    const BlockTracker extents{entry.size, entry.holes};
+    for (std::uint64_t block = run.first; status && block < run.end(); ++block) {
+      const std::uint64_t from = block * block_size;
+      const std::uint64_t to = std::min(entry.size, from + block_size);
+      digest::Xxh3Hasher hasher;
+      status = read_range(**file, from, to, scratch_, [&](std::span<const std::byte> part) { hasher.update(part); });
+      if (status) add_digest(index, block, hasher.digest());
+    }
+    if (status && config_.algorithm == digest::Algorithm::sha256 && run.end() == count) {
+      digest::Sha256Hasher hasher;
+      status =
+          read_range(**file, 0, entry.size, scratch_, [&](std::span<const std::byte> part) { hasher.update(part); });
+      if (status) add_sum(hasher.digest());
+    }
+    if (status) status = check_unchanged(**file, entry);
+    if (!status) {
+      fail_file(index, std::move(status).error());
+      continue;
+    }
+    for (const auto& data : extents.data_in(run.first * block_size, run.end() * block_size)) {
+      ranges.push_back({{*begin + data.begin}, {*begin + data.end}});
+    }
+  }
+  flush_digests();
+  tell_([ranges = std::move(ranges)](ReaderListener& listener) { listener.observer().on_resend(ranges); });
+  tell_if_all_read();
+}
+
+void ReaderCore::queue_late(std::uint64_t index, LateFile late) {
+  late_.insert_or_assign(index, std::move(late));
+  run_late();
+}
+
+void ReaderCore::run_late() {
+  if (late_running_ || late_.empty() || closed_) return;
+  late_running_ = true;
+  strand_.post([self = shared_from_this()] {
+    self->late_running_ = false;
+    if (self->closed_ || self->late_.empty()) return;
+    const auto first = self->late_.begin();
+    self->late_step(first->first, first->second);
+    self->run_late();
+    self->tell_if_all_read();
+  });
+}
+
+void ReaderCore::late_step(std::uint64_t index, LateFile& late) {
+  auto found = store_.get(index);
+  if (!found) return fail_file(index, std::move(found).error());
+  const auto& entry = **found;
+  auto file = open_cached(index, entry);
+  if (!file) return fail_file(index, std::move(file).error());
+  Status status;
+  if (late.sha) {
+    const std::uint64_t to = std::min(entry.size, late.sha_at + late_blocks_per_step * block_size);
+    status =
+        read_range(**file, late.sha_at, to, scratch_, [&](std::span<const std::byte> part) { late.sha->update(part); });
+    late.sha_at = to;
+  }
+  flush_digests();
+  run_broken_ = true;
+  for (std::uint64_t i = 0; status && i < late_blocks_per_step && late.next < late.blocks.size(); ++i, ++late.next) {
+    const std::uint64_t block = late.blocks[late.next];
+    const std::uint64_t from = block * block_size;
+    digest::Xxh3Hasher hasher;
+    status = read_range(**file, from, std::min(entry.size, from + block_size), scratch_,
+                        [&](std::span<const std::byte> part) { hasher.update(part); });
+    if (!status) break;
+    late.builder.add(block, hasher.digest());
+    if (late.tell_digests) add_digest(index, block, hasher.digest());
+  }
+  flush_digests();
+  if (!status) return fail_file(index, std::move(status).error());
+  if (late.next < late.blocks.size() || (late.sha && late.sha_at < entry.size)) return;
+  if (auto same = check_unchanged(**file, entry); !same) return fail_file(index, std::move(same).error());
+  finish_late(index, late);
+}
+
+void ReaderCore::finish_late(std::uint64_t index, LateFile& late) {
+  auto found = store_.get(index);
+  if (!found) return fail_file(index, std::move(found).error());
+  if (late.sha) {
+    const auto sum = late.sha->digest();
+    if (late.tell_digests) {
+      // The sum travels with its file's last block, whose digest is told once more.
+      const std::uint64_t last = block_count((*found)->size) - 1;
+      auto file = open_cached(index, **found);
+      digest::Xxh3Hasher hasher;
+      Status status = file ? read_range(**file, last * block_size, (*found)->size, scratch_,
+                                        [&](std::span<const std::byte> part) { hasher.update(part); })
+                           : Status{file.error()};
+      if (!status) return fail_file(index, std::move(status).error());
+      run_broken_ = true;
+      add_digest(index, last, hasher.digest());
+      add_sum(sum);
+      flush_digests();
+    }
+    report_file(index, **found, digest::Digest{sum});
+  } else if (const auto digest = late.builder.digest()) {
+    report_file(index, **found, digest::Digest{*digest});
+  }
+  late_.erase(index);
+}
+
+}  // namespace penstock::storage
