@@ -252,7 +252,7 @@ std::optional<TimePoint> Sender::poll_timeout() const {
   const Parts& p = *parts_;
   TimerTable table = p.lane.timers();
   if (p.lane.is_open()) {
-    table[Timer::pacing] = p.pacing_at;
+    if (!table[Timer::pacing]) table[Timer::pacing] = p.pacing_at;
     table[Timer::persist] = p.persist_at;
   }
   return table.earliest();

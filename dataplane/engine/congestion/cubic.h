@@ -8,6 +8,11 @@
 
 namespace penstock::engine {
 
+inline constexpr std::uint64_t initial_window_packets = 64;  // PROTOCOL section 4
+// RFC 9438 falls to 2. Fewer leave no acknowledgements to detect loss by and crawl for ever where loss is random; more
+// keep a thin link's queue full.
+inline constexpr std::uint64_t window_min_packets = 8;
+
 /// CUBIC with HyStart++, in integers. Source: RFC 9438, RFC 9406. One reduction for each round trip with losses; no
 /// collapse after an outage (PROTOCOL section 4: no persistent congestion); a reduction whose losses all turn out to
 /// have been spurious is taken back. Threads: one owner.
@@ -43,7 +48,7 @@ class Cubic final : public CongestionController {
   void grow_avoidance(const AckedSample& sample, const RttEstimator& rtt);
   void begin_epoch(TimePoint now);
   [[nodiscard]] std::uint64_t window_at(Duration since_start) const;
-  [[nodiscard]] std::uint64_t window_min() const { return 2 * datagram_; }
+  [[nodiscard]] std::uint64_t window_min() const { return window_min_packets * datagram_; }
 
   std::uint64_t datagram_;
   Duration initial_rtt_;
@@ -59,6 +64,5 @@ class Cubic final : public CongestionController {
   PacketNumber next_;                 // one past the last sent
 };
 
-inline constexpr std::uint64_t initial_window_packets = 64;  // PROTOCOL section 4
 
 }  // namespace penstock::engine

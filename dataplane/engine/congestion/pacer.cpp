@@ -22,8 +22,8 @@ std::uint64_t Pacer::burst() const {
 std::int64_t Pacer::level(TimePoint now) const {
   const auto bucket = static_cast<std::int64_t>(burst());
   if (!started_) return bucket;
-  // A second fills any bucket; longer would only risk the product.
-  const Duration since = std::clamp<Duration>(now - at_, Duration{}, std::chrono::seconds{1});
+  // An hour pays any debt back; longer would only risk the product.
+  const Duration since = std::clamp<Duration>(now - at_, Duration{}, std::chrono::hours{1});
   return std::min(bucket, level_ + static_cast<std::int64_t>(rate_.bytes_in(since)));
 }
 

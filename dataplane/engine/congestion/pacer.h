@@ -18,6 +18,7 @@ class Pacer {
   /// What has accrued so far counts at the old rate. Requires: a rate above zero.
   void set_rate(TimePoint now, DataRate rate);
   void set_packet_bytes(std::uint64_t bytes) { packet_bytes_ = bytes; }
+  [[nodiscard]] std::uint64_t packet_bytes() const { return packet_bytes_; }
   [[nodiscard]] DataRate rate() const { return rate_; }
 
   /// Bytes that may leave now, IP overhead included.

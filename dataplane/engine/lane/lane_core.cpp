@@ -189,6 +189,7 @@ TimerTable LaneCore::timers() const {
   // A deadline that nothing can be done about would only wake the driver again and again.
   if (recovery_.can_send() && !seal_keys_.exhausted())
     table[Timer::ack] = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
+  table[Timer::pacing] = control_ready_at_;
   table[Timer::loss] = recovery_.loss_deadline();
   table[Timer::probe] = recovery_.probe_deadline();
   table[Timer::key_discard] = open_keys_.discard_at();
@@ -225,7 +226,7 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   if (seal_keys_.exhausted() && !probe && !ping_owed_) return std::nullopt;
   const bool ack = ack_due(now);
   const bool oldest = oldest_needed_due(now);
-  const bool control = control_out_.has_something() && (probe || recovery_.allowance() >= datagram_size_);
+  const bool control = control_due(now, probe);
   if (!ack && !control && !ping_owed_ && !(oldest && sends_bulk_)) return std::nullopt;
 
   bytes::WireWriter out(
@@ -277,6 +278,17 @@ bool LaneCore::ack_due(TimePoint now) const {
   if (ack_rest_below_) return true;
   const auto deadline = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
   return deadline && *deadline <= now;
+}
+
+/// Control obeys window and pace like bulk, but goes before it.
+bool LaneCore::control_due(TimePoint now, bool probe) {
+  control_ready_at_.reset();
+  if (!control_out_.has_something()) return false;
+  if (probe) return true;
+  if (recovery_.allowance() < datagram_size_) return false;
+  if (recovery_.pacer().available(now) >= recovery_.pacer().packet_bytes()) return true;
+  control_ready_at_ = recovery_.pacer().ready_at(now);
+  return false;
 }
 
 void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields) {

@@ -69,7 +69,7 @@ class LaneCore {
   [[nodiscard]] AckTracker& ack_tracker() { return tracker_; }
 
   // --- time ---
-  /// ack, loss, probe, key discard, close; the halves add theirs.
+  /// All but persist; the halves add theirs.
   [[nodiscard]] TimerTable timers() const;
   void handle_timeout(TimePoint now, DeliveryNews& news);
 
@@ -109,6 +109,7 @@ class LaneCore {
   void handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news);
   [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);
   [[nodiscard]] bool ack_due(TimePoint now) const;
+  [[nodiscard]] bool control_due(TimePoint now, bool probe);
   void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields);
   [[nodiscard]] bool oldest_needed_due(TimePoint now) const;
   [[nodiscard]] Transmit seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
@@ -129,6 +130,7 @@ class LaneCore {
   ControlReceiver control_in_;
   CreditFrame peer_credit_;
 
+  std::optional<TimePoint> control_ready_at_;  // control waits for the pacer until then
   bool ping_owed_ = false;
   bool ping_with_ack_ = false;
   bool told_credit_ = false;

@@ -33,14 +33,20 @@ void RangeScheduler::withhold(TransferRange range) {
 }
 
 void RangeScheduler::resend(TransferRange range) {
-  Interval part = interval_of(range);
-  part.end = std::min(part.end, frontier_);
-  if (part.begin >= part.end) return;
+  const Interval part = interval_of(range);
+  // What was withheld beyond the frontier is new to us, but the receiver takes it for a repeat: no credit for either.
+  Interval beyond{std::max(part.begin, frontier_), std::max(part.end, frontier_)};
+  while (const auto withheld = settled_.first_overlap(beyond)) {
+    (void)uncredited_.insert(*withheld);
+    beyond.begin = withheld->end;
+  }
   (void)settled_.erase(part);
-  (void)lost_.insert(part);
+  (void)waiting_.erase(part);
+  run_ = {};
+  if (part.begin >= frontier_) return;
+  (void)lost_.insert({part.begin, std::min(part.end, frontier_)});
   for (const auto* staged : {&staged_, &staged_aside_})  // these leave in any case
     for (const Interval& chunk : *staged) (void)lost_.erase(chunk);
-  (void)waiting_.erase(part);
 }
 
 void RangeScheduler::on_acked(TransferRange range) {
@@ -108,7 +114,11 @@ std::optional<Interval> RangeScheduler::next_new_run() {
     run_ = *settled_.first_gap({begin, offered_});
     frontier_ = begin;
   }
-  const std::uint64_t limit = std::min({run_.end, credit_.offset_limit.value, run_.begin + new_bytes_allowed()});
+  std::uint64_t limit = std::min({run_.end, credit_.offset_limit.value, run_.begin + new_bytes_allowed()});
+  if (!uncredited_.empty()) {
+    if (const auto free = uncredited_.first_overlap(run_))
+      limit = free->begin == run_.begin ? free->end : std::min(limit, free->begin);
+  }
   if (limit <= run_.begin) return std::nullopt;
   return Interval{run_.begin, limit};
 }
@@ -124,9 +134,13 @@ void RangeScheduler::on_sent(const Chunk& chunk, std::uint64_t length) {
     if (staged_.back().empty()) staged_.pop_back();
     return;
   }
-  first_time_sent_ += length;
-  frontier_ = part.end;
-  run_.begin = part.end;
+  advance(part);
+}
+
+void RangeScheduler::advance(Interval sent) {
+  if (uncredited_.empty() || uncredited_.erase(sent).count == 0) first_time_sent_ += sent.size();
+  frontier_ = sent.end;
+  run_.begin = sent.end;
 }
 
 void RangeScheduler::set_aside(const Chunk& chunk) {
@@ -149,9 +163,7 @@ void RangeScheduler::stage_shuffled(std::uint64_t length_max) {
     const auto run = next_new_run();
     if (!run) break;
     const Interval chunk{run->begin, std::min({run->end, run->begin + length_max, slab_end_of(run->begin)})};
-    first_time_sent_ += chunk.size();
-    frontier_ = chunk.end;
-    run_.begin = chunk.end;
+    advance(chunk);
     staged_.push_back(chunk);
   }
   for (std::size_t left = staged_.size(); left > 1; --left) std::swap(staged_[left - 1], staged_[rng_.below(left)]);

@@ -26,7 +26,7 @@ class RangeScheduler {
   /// Space below `end` may be sent. Never shrinks.
   void offer(TransferOffset end);
   void withhold(TransferRange range);
-  /// Repair: these bytes are sent again, acknowledged or not. Bytes beyond the frontier come of themselves.
+  /// Repair: these bytes are sent again, acknowledged or not.
   void resend(TransferRange range);
   void on_acked(TransferRange range);
   void on_lost(TransferRange range);
@@ -59,6 +59,7 @@ class RangeScheduler {
  private:
   void stage_shuffled(std::uint64_t length_max);
   [[nodiscard]] std::optional<bytes::Interval> next_new_run();
+  void advance(bytes::Interval sent);
   [[nodiscard]] std::uint64_t new_bytes_allowed() const { return credit_.credit - first_time_sent_; }
 
   ChunkOrder order_;
@@ -69,8 +70,9 @@ class RangeScheduler {
   std::uint64_t first_time_sent_ = 0;  // bytes that took credit
   bytes::Interval run_;                // unsettled new bytes from the frontier on, as far as known
   bytes::IntervalSet settled_;
-  bytes::IntervalSet lost_;     // to be sent again
-  bytes::IntervalSet waiting_;  // of those, the ones that are not in memory
+  bytes::IntervalSet lost_;        // to be sent again
+  bytes::IntervalSet uncredited_;  // beyond the frontier: withheld once, to be repaired now
+  bytes::IntervalSet waiting_;     // of those, the ones that are not in memory
   bool frontier_waits_ = false;
   std::vector<bytes::Interval> staged_;        // shuffled order: new chunks that have their credit, last one next
   std::vector<bytes::Interval> staged_aside_;  // of those, the ones that are not in memory
