@@ -35,6 +35,7 @@ struct Options {
   std::size_t udp_payload_size = 1471;  // 1436 file bytes
   std::string address = "127.0.0.1:0";
   std::string backend;
+  std::uint64_t megabits = 0;  // a fixed rate, to see what pacing costs; 0: as fast as it goes
   bool gso = true;
   bool gro = true;
 };
@@ -171,6 +172,10 @@ int run(const Options& options) {
     sender_config.udp_payload_size = options.udp_payload_size;
     sender_config.ip_overhead = ip_overhead(target);
     sender_config.initial_rtt = std::chrono::milliseconds{1};
+    if (options.megabits != 0) {
+      sender_config.congestion = engine::Congestion::fixed;
+      sender_config.rate = DataRate::megabits_per_second(options.megabits / options.lanes);
+    }
 
     engine::Receiver receiver{receiver_config,
                               {.backend = backend,
@@ -230,6 +235,8 @@ int main(int argc, char** argv) {
       options.address = value;
     } else if (name == "--backend") {
       options.backend = value;
+    } else if (name == "--megabits") {
+      options.megabits = std::stoull(value);
     } else if (name == "--no-gso") {
       options.gso = false;
     } else if (name == "--no-gro") {
@@ -237,7 +244,7 @@ int main(int argc, char** argv) {
     } else {
       fmt::print(stderr,
                  "usage: penstock_bench_loopback [--gib=4] [--lanes=1] [--udp-payload=1471] [--address=127.0.0.1:0] "
-                 "[--backend=NAME] [--no-gso] [--no-gro]\n");
+                 "[--backend=NAME] [--megabits=RATE] [--no-gso] [--no-gro]\n");
       return 2;
     }
   }

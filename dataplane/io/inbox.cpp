@@ -35,6 +35,7 @@ bool Inbox::post(Task task) {
     if (closed_) return false;
     first = tasks_.empty();
     tasks_.push_back(std::move(task));
+    has_tasks_.store(true, std::memory_order_release);
   }
   if (first) wake();
   return true;
@@ -48,6 +49,7 @@ void Inbox::take(std::vector<Task>& out) {
   {
     const std::lock_guard lock{mutex_};
     out.swap(tasks_);
+    has_tasks_.store(false, std::memory_order_release);
   }
   room_.notify_all();
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -28,6 +29,9 @@ class Inbox {
 
   /// False: closed, and `task` is dropped.
   bool post(Task task);
+  /// Whether closures wait; costs no lock. What was posted before something that the owner has seen since (such as a
+  /// datagram sent after the post) counts.
+  [[nodiscard]] bool has_tasks() const { return has_tasks_.load(std::memory_order_acquire); }
   /// All that wait, oldest first, into `out` (which is cleared). Owner only.
   void take(std::vector<Task>& out);
   /// Nothing more comes in; those who wait for room give up. What is inside can still be taken.
@@ -44,6 +48,7 @@ class Inbox {
   std::vector<Task> tasks_;
   std::thread::id owner_;
   bool closed_ = false;
+  std::atomic<bool> has_tasks_{false};  // follows tasks_, under the lock
 };
 
 }  // namespace penstock::io

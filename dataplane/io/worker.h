@@ -78,7 +78,8 @@ class Worker {
 
   /// `own` is the id that the peer puts on what it sends (LaneKeys::own_id). Requires: no other lane of this worker has
   /// it. `peer`: where to send; nullopt: learnt. The path is opened as soon as the peer is known; never, if no socket
-  /// of this worker reaches it (IPv6 on a host without).
+  /// of this worker reaches it (IPv6 on a host without). A lane added before its peer can hear of it misses none of the
+  /// peer's datagrams.
   void add_sender(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
                   std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer);
   void add_receiver(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,

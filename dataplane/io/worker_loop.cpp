@@ -57,7 +57,7 @@ Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& confi
     loop->watch(loop->ports_[i]->socket.fd(), EPOLLIN, i, EPOLL_CTL_ADD);
   }
   loop->watch(loop->inbox_.fd(), EPOLLIN, loop->ports_.size(), EPOLL_CTL_ADD);
-  loop->events_.resize(loop->ports_.size() + 1);  // room for all, so that the inbox is never left out
+  loop->events_.resize(loop->ports_.size() + 1);
   loop->publish_counters();
   return loop;
 }
@@ -134,12 +134,11 @@ void WorkerLoop::watch(int fd, std::uint32_t events, std::size_t tag, int operat
 void WorkerLoop::wait_and_react() {
   const int count = wait_for_events(epoll_.get(), events_, time_to_sleep());
   const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
-  // Closures first: a lane that was added before its peer could hear of it misses none of the peer's datagrams.
   for (const epoll_event& event : events) {
-    if (event.data.u64 == ports_.size()) run_tasks();
-  }
-  for (const epoll_event& event : events) {
-    if (event.data.u64 == ports_.size()) continue;
+    if (event.data.u64 == ports_.size()) {
+      run_tasks();
+      continue;
+    }
     Port& port = *ports_[event.data.u64];
     if ((event.events & EPOLLOUT) != 0) on_writable(port);
     if ((event.events & (EPOLLIN | EPOLLERR)) != 0) read_port(port);
@@ -161,6 +160,9 @@ void WorkerLoop::run_tasks() {
 
 void WorkerLoop::read_port(Port& port) {
   const auto runs = port.in.receive();
+  // Closures between receiving and looking: a lane that was added before its peer could hear of it then misses none of
+  // the peer's datagrams, even where an earlier datagram woke us.
+  if (inbox_.has_tasks()) run_tasks();
   const TimePoint now = monotonic_now();
   for (const ReceivedRun& run : runs) take_run(now, port, run);
 }

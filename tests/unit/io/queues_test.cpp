@@ -34,11 +34,15 @@ UdpSocketOptions with(ScriptedCalls& calls) {
 TEST_CASE("queues: the same datagrams arrive whatever the kernel batches") {
   for (const bool gso : {true, false}) {
     for (const bool gro : {true, false}) {
-      for (const auto& [from, to] : {std::pair{"127.0.0.1:0", "127.0.0.1:0"}, std::pair{"[::1]:0", "[::1]:0"},
-                                     std::pair{"[::]:0", "127.0.0.1:0"}, std::pair{"[::]:0", "[::1]:0"}}) {
+      for (const auto& addresses : {std::pair{"127.0.0.1:0", "127.0.0.1:0"}, std::pair{"[::1]:0", "[::1]:0"},
+                                    std::pair{"[::]:0", "127.0.0.1:0"}, std::pair{"[::]:0", "[::1]:0"}}) {
+        // Named, not bound: clang 14 lets no lambda (CAPTURE makes one) refer to a structured binding.
+        const std::string from = addresses.first;
+        const std::string to = addresses.second;
         CAPTURE(gso);
         CAPTURE(gro);
         CAPTURE(from);
+        CAPTURE(to);
         UdpSocketOptions out_options;
         out_options.gso = gso;
         UdpSocketOptions in_options;
@@ -213,15 +217,19 @@ TEST_CASE("queues: the send queue is full after a bounded number of batches and 
 }
 
 TEST_CASE("queues: an answer leaves from the address that the datagram came to") {
-  for (const auto& [wildcard, client, server] :
-       {std::tuple{"0.0.0.0:0", "127.0.0.1:0", "127.0.0.2:0"}, std::tuple{"[::]:0", "127.0.0.1:0", "127.0.0.3:0"},
-        std::tuple{"[::]:0", "[::1]:0", "[::1]:0"}}) {
-    CAPTURE(wildcard);
-    const UdpSocket daemon = bound(wildcard);
-    const UdpSocket peer = bound(client);
+  struct Addresses {
+    std::string wildcard, client, server;
+  };
+  for (const Addresses& addresses :
+       {Addresses{"0.0.0.0:0", "127.0.0.1:0", "127.0.0.2:0"}, Addresses{"[::]:0", "127.0.0.1:0", "127.0.0.3:0"},
+        Addresses{"[::]:0", "[::1]:0", "[::1]:0"}}) {
+    CAPTURE(addresses.wildcard);
+    CAPTURE(addresses.server);
+    const UdpSocket daemon = bound(addresses.wildcard);
+    const UdpSocket peer = bound(addresses.client);
     SendQueue question{peer};
     ReceiveQueue daemon_in{daemon};
-    const Endpoint target = endpoint(server).with_port(daemon.local().port());
+    const Endpoint target = endpoint(addresses.server).with_port(daemon.local().port());
     push(question, {.peer = target, .from = std::nullopt}, random_bytes(50, 1), 50);
     REQUIRE(question.flush());
     std::vector<ReceivedRun> runs;
