@@ -1,6 +1,7 @@
 #include "dataplane/engine/receiver.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,6 +28,10 @@ LaneCoreConfig core_config(const ReceiverConfig& config) {
 
 constexpr bool within_one_slab(TransferRange range) {
   return range.begin.value / slab_size == (range.end.value - 1) / slab_size;
+}
+
+constexpr std::uint32_t saturated(std::uint64_t total) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(total, std::numeric_limits<std::uint32_t>::max()));
 }
 
 /// Memory lent for a run of datagrams: one call of the window opens many, and one commits them.
@@ -231,7 +236,8 @@ AckFields Receiver::Parts::ack_fields(std::uint64_t room) {
   __extension__ using Wide = unsigned __int128;
   return {.delay = {},
           .credit = ranges.credit(room),
-          .socket_drops = socket_drops,
+          .socket_drops = saturated(socket_drops),
+          .sink_refusals = saturated(lane.stats().packets_refused_by_sink),
           .queue_fill = static_cast<std::uint8_t>(255 - Wide{room} * 255 / room_max)};
 }
 

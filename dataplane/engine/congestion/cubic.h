@@ -64,5 +64,4 @@ class Cubic final : public CongestionController {
   PacketNumber next_;                 // one past the last sent
 };
 
-
 }  // namespace penstock::engine

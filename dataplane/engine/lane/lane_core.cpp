@@ -170,7 +170,7 @@ void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, Delive
   if (const auto largest = recovery_.largest_acked()) seal_keys_.on_acked(*largest);
   peer_credit_.credit = std::max(peer_credit_.credit, ack->fields.credit.credit);
   peer_credit_.offset_limit = std::max(peer_credit_.offset_limit, ack->fields.credit.offset_limit);
-  stats_.peer_socket_drops = std::max(stats_.peer_socket_drops, ack->fields.socket_drops);
+  stats_.peer_socket_drops = std::max<std::uint64_t>(stats_.peer_socket_drops, ack->fields.socket_drops);
   for (const auto& range : news.control_acked) control_out_.on_acked(range);
   for (const auto& range : news.control_lost) control_out_.on_lost(range);
   news.control_acked.clear();

@@ -12,7 +12,9 @@ namespace {
 
 using bytes::Interval;
 
-constexpr Duration probe_interval_max = std::chrono::seconds{1};  // PROTOCOL section 4: also in an outage
+// PROTOCOL section 4 wants a second at most, also in an outage. Longer: a path that is back is noticed late; shorter:
+// more than 100 kbit/s of probes into a dead path.
+constexpr Duration probe_interval_max = std::chrono::milliseconds{250};
 constexpr std::uint32_t probe_backoff_max = 16;
 constexpr std::uint32_t probes_per_timeout = 2;  // RFC 9002 section 6.2.4
 // Numbers between two skipped ones. Rarer: a blind peer runs longer; more often: ACKs carry more ranges.
@@ -98,6 +100,7 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
+  refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
   AckTally tally;
   for (const AckRange& range : ack.ranges) {
     if (range.largest.value < ledger_.first()) break;  // newest first: the rest was resolved long ago
@@ -207,7 +210,10 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
   const bool new_recovery = !recovery_start_ || lost.newest_sent_at > *recovery_start_;
   if (new_recovery) recovery_start_ = now;
   detector_.on_loss(new_recovery);
-  controller_->on_packets_lost(lost);
+  // What the receiver's sink refused had crossed the path: its credit slows us, not congestion control.
+  const std::uint64_t excused = std::min(refusals_seen_ - refusals_excused_, lost.packets);
+  refusals_excused_ += excused;
+  if (excused < lost.packets) controller_->on_packets_lost(lost);
 }
 
 void Recovery::forget_resolved(TimePoint now) {

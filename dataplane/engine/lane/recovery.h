@@ -72,7 +72,7 @@ class Recovery {
 
   [[nodiscard]] std::optional<TimePoint> loss_deadline() const { return loss_deadline_; }
   [[nodiscard]] std::optional<TimePoint> probe_deadline() const;
-  /// PTO with its back-off: at most a second, or a PTO where that is longer.
+  /// PTO with its back-off: a quarter of a second at most, or a PTO where that is longer.
   [[nodiscard]] Duration probe_interval() const;
 
   /// Bytes that congestion control lets out now, beyond what is in flight.
@@ -131,6 +131,8 @@ class Recovery {
   TimePoint probe_base_{};  // the last ack-eliciting packet, or the last probe time-out
   std::uint32_t probe_backoff_ = 0;
   std::uint32_t probes_owed_ = 0;
+  std::uint32_t refusals_seen_ = 0;     // the peer's sink refused so many packets so far
+  std::uint64_t refusals_excused_ = 0;  // of those, losses that did not count as congestion
   std::uint64_t packets_lost_ = 0;
   std::uint64_t spurious_losses_ = 0;
   std::uint64_t probe_timeouts_ = 0;

@@ -85,7 +85,8 @@ Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRan
   frame.largest = PacketNumber{in.u64()};
   frame.fields.delay = std::chrono::microseconds{in.u32()};
   frame.fields.credit = {.credit = in.u64(), .offset_limit = TransferOffset{in.u48()}};
-  frame.fields.socket_drops = in.u64();
+  frame.fields.socket_drops = in.u32();
+  frame.fields.sink_refusals = in.u32();
   const auto part = in.bytes(in.u16());
   if (!in.ok()) return WireError::truncated;
   if ((flags & ~(ack_flag_bitmap | ack_flag_recovered)) != 0) return WireError::value_out_of_range;
@@ -135,7 +136,8 @@ std::size_t encode_ack(WireWriter& out, std::size_t room, const AckFields& field
   out.u32(static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay_us, 0, std::numeric_limits<std::uint32_t>::max())));
   out.u64(fields.credit.credit);
   out.u48(fields.credit.offset_limit.value);
-  out.u64(fields.socket_drops);
+  out.u32(fields.socket_drops);
+  out.u32(fields.sink_refusals);
   out.u16(static_cast<std::uint16_t>(part_size));
   if (as_bitmap)
     encode_bitmap(out.reserve(part_size), parts, largest, floor.value);

@@ -23,16 +23,17 @@ struct AckRange {
 
 /// What an ACK says beside its ranges.
 struct AckFields {
-  Duration delay{};                // from the arrival of the largest to this ACK; microseconds on the wire
-  CreditFrame credit = {};         // zero from the end that receives no DATA
-  std::uint64_t socket_drops = 0;  // SO_RXQ_OVFL of the end that acknowledges, running total
-  std::uint8_t queue_fill = 0;     // of its window, in 255ths
+  Duration delay{};                 // from the arrival of the largest to this ACK; microseconds on the wire
+  CreditFrame credit = {};          // zero from the end that receives no DATA
+  std::uint32_t socket_drops = 0;   // SO_RXQ_OVFL of the end that acknowledges, running total, stops at 2^32 - 1
+  std::uint32_t sink_refusals = 0;  // authentic DATA that its sink had no room for, likewise
+  std::uint8_t queue_fill = 0;      // of its window, in 255ths
   bool operator==(const AckFields&) const = default;
 };
 
 // Specification: flags (1), queue fill (1), largest (8), delay in us (4), credit (8), offset limit (6), socket drops
-// (8), length of the ranges part (2), ranges part. Flag bit 0: the ranges part is a bitmap; bit 1: offsets recovered by
-// FEC follow the ranges part, which this version skips.
+// (4), sink refusals (4), length of the ranges part (2), ranges part. Flag bit 0: the ranges part is a bitmap; bit 1:
+// offsets recovered by FEC follow the ranges part, which this version skips.
 inline constexpr std::size_t ack_fields_size = 38;
 inline constexpr std::uint8_t ack_flag_bitmap = 1;
 inline constexpr std::uint8_t ack_flag_recovered = 2;
