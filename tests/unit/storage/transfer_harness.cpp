@@ -1,0 +1,278 @@
+#include "tests/unit/storage/transfer_harness.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+namespace penstock::storage::test {
+
+PostToWorker TestWorker::post() {
+  return [queue = queue_](std::function<void()> task) {
+    {
+      const std::lock_guard lock(queue->mutex);
+      queue->tasks.push_back(std::move(task));
+    }
+    queue->wake.notify_one();
+  };
+}
+
+bool TestWorker::run_until(const std::function<bool()>& done) {
+  while (!done()) {
+    std::function<void()> task;
+    {
+      std::unique_lock lock(queue_->mutex);
+      if (!queue_->wake.wait_for(lock, std::chrono::minutes{1}, [&] { return !queue_->tasks.empty(); })) return false;
+      task = std::move(queue_->tasks.front());
+      queue_->tasks.pop_front();
+    }
+    task();
+  }
+  return true;
+}
+
+namespace {
+
+constexpr std::uint64_t chunk_max = 64 * 1024;
+
+class Harness final : public SourceObserver, public SinkObserver {
+ public:
+  explicit Harness(const Plan& plan) : plan_(plan), rng_(plan.seed) {}
+
+  Outcome run() {
+    SlabPool pool{{.shared = plan_.shared_slabs, .guaranteed = 3, .slabs_max = plan_.slabs_max}};
+    StorageExecutor executor{2};
+    TargetClaims claims;
+    std::vector<SourceRoot> roots;
+    PosixSinkConfig sink_config;
+    for (const auto& source : plan_.sources) {
+      auto root = open_local_root(source);
+      if (!root) {
+        outcome_.source_error = root.error();
+        outcome_.finished = true;
+        return outcome_;
+      }
+      std::string word = source;
+      while (word.size() > 1 && word.back() == '/') word.pop_back();
+      sink_config.roots.push_back(
+          {.name = root->contents ? "" : word.substr(word.rfind('/') + 1), .contents = root->contents});
+      roots.push_back(std::move(*root));
+    }
+    auto destination = open_local_destination(plan_.destination);
+    if (!destination) {
+      outcome_.sink_error = destination.error();
+      outcome_.finished = true;
+      return outcome_;
+    }
+    sink_config.destination = std::move(*destination);
+    sink_config.overwrite = plan_.overwrite;
+    sink_config.algorithm = plan_.algorithm;
+    sink_config.dry_run = plan_.dry_run;
+    std::unique_ptr<JournalStore> journals;
+    std::unique_ptr<Journal> journal;
+    if (!plan_.dry_run) {
+      journals = std::move(*JournalStore::open(plan_.journal_directory, calls()));
+      auto found = journals->find(plan_.identity.owner, plan_.identity.resume_key);
+      if (found && *found) {
+        journal = std::move(*found);
+      } else if (found) {
+        found = journals->create(plan_.identity);
+        if (found) journal = std::move(*found);
+      }
+      if (!found) {
+        outcome_.sink_error = found.error();
+        outcome_.finished = true;
+        return outcome_;
+      }
+    }
+    reader_ =
+        SourceReader::create({.algorithm = plan_.algorithm, .held_digests = plan_.held_digests},
+                             std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
+                             std::move(*pool.open_account()), executor, worker_.post(), *this);
+    sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool.open_account()), executor,
+                            claims, worker_.post(), *this, calls());
+    reader_->request_entries(100);
+    outcome_.finished = worker_.run_until([this] {
+      if (!over_) pump();
+      return over_;
+    });
+    reader_->close();
+    sink_->close();
+    reader_.reset();
+    sink_.reset();
+    return std::move(outcome_);
+  }
+
+  // SourceObserver
+  void on_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries, std::vector<SourceWarning> warnings,
+                  std::uint64_t bytes, bool end) override {
+    outcome_.warnings.insert(outcome_.warnings.end(), warnings.begin(), warnings.end());
+    outcome_.entries = first_index + entries.size();
+    if (plan_.forge) plan_.forge(entries);
+    const std::uint64_t count = first_index + entries.size();
+    if (!entries.empty()) sink_->on_entries(first_index, std::move(entries));
+    if (!plan_.await_verdicts) reader_->release(count, {});
+    manifest_entries_ = count;
+    if (end) {
+      manifest_bytes_ = bytes;
+      sink_->on_manifest_end(count, bytes);
+      if (plan_.dry_run) dry_run_over();
+    } else {
+      reader_->request_entries(100);
+    }
+  }
+  void on_source_failed(const Error& error) override {
+    outcome_.source_error = error;
+    over_ = true;
+  }
+  void on_released(TransferOffset end, std::vector<TransferRange> withhold) override {
+    for (const auto& range : withhold) {
+      outstanding_.erase({range.begin.value, range.end.value});
+      withheld_.insert({range.begin.value, range.end.value});
+    }
+    if (end.value > offered_) {
+      const auto fresh = withheld_.complement({offered_, end.value});
+      for (const auto& run : fresh.intervals()) outstanding_.insert(run);
+      offered_ = end.value;
+    }
+  }
+  void on_resend(std::vector<TransferRange> ranges) override {
+    for (const auto& range : ranges) outstanding_.insert({range.begin.value, range.end.value});
+    resending_ = false;
+  }
+  void on_resident() override {}
+  void on_digests(DigestRun run) override { sink_->on_digests(std::move(run)); }
+  void on_file_read(FileReport report) override { outcome_.source_files.emplace(report.index, std::move(report)); }
+  void on_file_failed(std::uint64_t index, TransferRange range, const Error& error) override {
+    outcome_.entry_errors.emplace(index, error);
+    outstanding_.erase({range.begin.value, range.end.value});
+    sink_->fail_entry(index, error);
+  }
+  void on_all_read() override { all_read_at_ = decided_; }
+
+  // SinkObserver
+  void on_verdicts(SinkVerdicts verdicts) override {
+    decided_ = verdicts.decided;
+    outcome_.exceptions.insert(outcome_.exceptions.end(), verdicts.exceptions.begin(), verdicts.exceptions.end());
+    if (plan_.dry_run) return dry_run_over();
+    reader_->release(verdicts.decided, verdicts.exceptions);
+    released_after_verdicts_ = verdicts.decided;
+  }
+  void on_entry_failed(std::uint64_t index, const Error& error) override {
+    outcome_.entry_errors.emplace(index, error);
+    reader_->abandon(index);
+  }
+  void on_file_finished(FileReport report) override { outcome_.sink_files.emplace(report.index, std::move(report)); }
+  void on_room() override {}
+  void on_audited(AuditResult result) override {
+    if (result.repair.empty() || ++outcome_.rounds > 3) {
+      if (!result.repair.empty()) {
+        for (const auto& blocks : result.repair) {
+          sink_->fail_entry(blocks.index, Error{ErrorCode::DIGEST_MISMATCH, "given up"});
+        }
+      }
+      if (plan_.before_commit) plan_.before_commit();
+      sink_->commit();
+      return;
+    }
+    auditing_ = false;
+    resending_ = true;
+    reader_->resend(result.repair);
+  }
+  void on_committed(SinkTotals totals) override {
+    outcome_.totals = totals;
+    over_ = true;
+  }
+  void on_sink_failed(const Error& error) override {
+    outcome_.sink_error = error;
+    over_ = true;
+  }
+
+ private:
+  FileCalls& calls() const { return plan_.sink_calls != nullptr ? *plan_.sink_calls : FileCalls::kernel(); }
+
+  void dry_run_over() {
+    if (manifest_bytes_ && decided_ == manifest_entries_) over_ = true;
+  }
+
+  /// Sends until bytes or room are missing; either brings a task, after which it goes on.
+  void pump() {
+    while (!outstanding_.empty() && !over_) {
+      auto run = outstanding_.front();
+      if (plan_.shuffled) {
+        const auto runs = outstanding_.intervals();
+        run = runs[rng_.below(runs.size())];
+        run.begin += rng_.below(run.size());
+      }
+      const std::uint64_t slab_end = (run.begin / slab_bytes + 1) * slab_bytes;
+      const std::uint64_t length =
+          std::min({run.size(), slab_end - run.begin, plan_.shuffled ? 1 + rng_.below(chunk_max) : chunk_max});
+      const auto bytes = reader_->resident({run.begin}, static_cast<std::size_t>(length));
+      if (bytes.empty()) {
+        reader_->prefetch({{run.begin}, {run.begin + length}});
+        break;
+      }
+      if (!deliver(run.begin, bytes)) break;
+      outstanding_.erase({run.begin, run.begin + bytes.size()});
+      outcome_.bytes_on_wire += bytes.size();
+      if (plan_.stop_after && outcome_.bytes_on_wire >= *plan_.stop_after) return stop();
+      if (plan_.shuffled && rng_.chance(1, 50)) sink_->window().on_quiet();
+    }
+    const std::uint64_t frontier = outstanding_.empty() ? offered_ : outstanding_.front().begin;
+    reader_->on_progress({frontier}, {frontier}, 0);
+    const bool all_decided = manifest_bytes_ && decided_ == manifest_entries_;
+    if (all_decided && released_after_verdicts_ == manifest_entries_ && offered_ == *manifest_bytes_ &&
+        outstanding_.empty() && all_read_at_ == manifest_entries_ && !resending_ && !auditing_) {
+      auditing_ = true;
+      sink_->audit();
+    }
+  }
+
+  bool deliver(std::uint64_t at, std::span<const std::byte> bytes) {
+    ++chunks_;
+    std::vector<std::byte> copy(bytes.begin(), bytes.end());
+    if (outcome_.rounds == 0 && plan_.corrupt_every != 0 && chunks_ % plan_.corrupt_every == 0) copy[0] ^= std::byte{1};
+    if (outcome_.rounds == 0 && plan_.lose_every != 0 && chunks_ % plan_.lose_every == 0) return true;
+    auto& window = sink_->window();
+    if (const auto room = window.lend({at}, copy.size()); !room.empty()) {
+      std::memcpy(room.data(), copy.data(), copy.size());
+      window.commit({at}, copy.size());
+      return true;
+    }
+    return window.store({at}, copy);
+  }
+
+  void stop() {
+    if (plan_.stop_without_checkpoint) {
+      over_ = true;
+      return;
+    }
+    plan_.stop_after.reset();
+    sink_->checkpoint([this] { over_ = true; });
+  }
+
+  Plan plan_;
+  Rng rng_;
+  TestWorker worker_;
+  Outcome outcome_;
+  std::shared_ptr<SourceReader> reader_;
+  std::shared_ptr<Sink> sink_;
+  bytes::IntervalSet outstanding_;
+  bytes::IntervalSet withheld_;
+  std::uint64_t offered_ = 0;
+  std::uint64_t manifest_entries_ = 0;
+  std::optional<std::uint64_t> manifest_bytes_;
+  std::uint64_t decided_ = 0;
+  std::uint64_t released_after_verdicts_ = 0;
+  std::uint64_t all_read_at_ = 0;
+  std::uint64_t chunks_ = 0;
+  bool resending_ = false;
+  bool auditing_ = false;
+  bool over_ = false;
+};
+
+}  // namespace
+
+Outcome run_transfer(const Plan& plan) { return Harness{plan}.run(); }
+
+}  // namespace penstock::storage::test

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/bytes/interval_set.h"
+#include "common/random.h"
+#include "dataplane/storage/journal_store.h"
+#include "dataplane/storage/posix_sink.h"
+#include "dataplane/storage/posix_source.h"
+#include "dataplane/storage/source_reader.h"
+
+namespace penstock::storage::test {
+
+/// The worker of a test: runs what storage posts to it, on the test's own thread.
+class TestWorker {
+ public:
+  [[nodiscard]] PostToWorker post();
+  /// Runs what was posted until `done`; false when nothing comes for a minute.
+  [[nodiscard]] bool run_until(const std::function<bool()>& done);
+
+ private:
+  struct Queue {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<std::function<void()>> tasks;
+  };
+  std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
+};
+
+/// How a transfer of the harness goes wrong, or differently.
+struct Plan {
+  std::vector<std::string> sources;
+  std::string destination;
+  Overwrite overwrite = Overwrite::never;
+  digest::Algorithm algorithm = digest::Algorithm::xxh3;
+  Links links = Links::keep;
+  bool dry_run = false;
+  bool await_verdicts = true;
+  HeldDigests held_digests = HeldDigests::compute;
+  std::uint64_t seed = 1;
+  bool shuffled = false;                    // bytes arrive in random order, some slabs are flushed early
+  std::optional<std::uint64_t> stop_after;  // bytes on the way; then a checkpoint, and all is dropped
+  bool stop_without_checkpoint = false;
+  std::uint64_t corrupt_every = 0;  // flips a bit in every n-th chunk of the first round
+  std::uint64_t lose_every = 0;     // loses every n-th chunk of the first round
+  FileCalls* sink_calls = nullptr;
+  std::size_t slabs_max = 64;
+  std::size_t shared_slabs = 8;
+  std::function<void()> before_commit;
+  std::function<void(std::vector<ManifestEntry>&)> forge;  // what a hostile source makes of its manifest
+  std::string journal_directory;
+  TransferIdentity identity;
+};
+
+struct Outcome {
+  bool finished = false;  // anything but a hang
+  std::optional<SinkTotals> totals;
+  std::optional<Error> sink_error;
+  std::optional<Error> source_error;
+  std::vector<Verdict> exceptions;
+  std::vector<SourceWarning> warnings;
+  std::map<std::uint64_t, Error> entry_errors;  // of both sides
+  std::map<std::uint64_t, FileReport> sink_files;
+  std::map<std::uint64_t, FileReport> source_files;
+  std::uint64_t bytes_on_wire = 0;
+  std::uint64_t entries = 0;
+  int rounds = 0;
+};
+
+/// Moves a tree from a PosixSource to a PosixSink as the two roles of a transfer would, with a wire between them that
+/// does as `plan` says.
+[[nodiscard]] Outcome run_transfer(const Plan& plan);
+
+}  // namespace penstock::storage::test
