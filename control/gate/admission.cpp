@@ -66,7 +66,8 @@ constexpr Duration refusal_linger = std::chrono::seconds{2};
 
 asio::awaitable<void> turn_away(TlsChannel& channel, const Visit& visit, const Refusal& refusal, bool enrolling) {
   visit.on_refused(refusal, enrolling);
-  (void)co_await channel.async_send(failure_envelope(refusal.wire));
+  const auto failure = failure_envelope(refusal.wire);
+  (void)co_await channel.async_send(failure);
   co_await channel.async_close(refusal_linger);
 }
 
@@ -85,7 +86,8 @@ asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOf
   const auto spki = channel.peer_spki();
   ClientExchange exchange{std::move(offer), binding_of(channel, channel.peer_pin()), {spki.begin(), spki.end()}};
 
-  if (auto sent = co_await channel.async_send_frame(exchange.hello()); !sent) co_return sent.error();
+  auto hello = exchange.hello();
+  if (auto sent = co_await channel.async_send_frame(std::move(hello)); !sent) co_return sent.error();
   const auto wrap = co_await channel.async_receive();
   if (!wrap) co_return wrap.error();
   auto proof = exchange.handle_wrap(*wrap);
@@ -135,10 +137,12 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
   }
 
   const auto wrapped = std::make_shared<std::optional<Admission<std::string>>>();
-  if (auto ran = co_await gatekeeper.signer->async_run([exchange, wrapped] { *wrapped = exchange->make_wrap(); });
-      !ran) {
+  // Named, not a temporary: g++ 12 destroys a closure with captures twice when it is an argument inside co_await.
+  std::function<void()> wrap = [exchange, wrapped] { *wrapped = exchange->make_wrap(); };
+  if (auto ran = co_await gatekeeper.signer->async_run(std::move(wrap)); !ran) {
     visit.on_channel_failed(ran.error());
-    (void)co_await channel.async_send(failure_envelope(ran.error()));
+    const auto failure = failure_envelope(ran.error());
+    (void)co_await channel.async_send(failure);
     co_await channel.async_close(refusal_linger);
     co_return std::nullopt;
   }

@@ -15,13 +15,14 @@ namespace penstock::control {
 /// Who this client is and what it offers.
 struct ClientOffer {
   const crypto::RsaPrivateKey* key = nullptr;  // borrowed until the exchange is over
-  std::optional<Uuid> uuid;                    // a registered client; else `token` enrols it
+  std::optional<Uuid> uuid = {};               // a registered client; else `token` enrols it
   const Token* token = nullptr;                // borrowed for hello(); its secret is sent, the daemon being judged
-  std::string client_name;                     // with a token: for the operator's list
+  std::string client_name = {};                // with a token: for the operator's list
   std::vector<crypto::AeadAlgorithm> suites = {crypto::aead_preference().begin(), crypto::aead_preference().end()};
-  std::vector<ConnectionId> connection_ids;  // our own, one for each lane we could serve: 1..crypto::lanes_max, random
-  std::vector<std::string> capabilities;
-  std::string software;
+  std::vector<ConnectionId> connection_ids =
+      {};  // our own, one for each lane we could serve: 1..crypto::lanes_max, random
+  std::vector<std::string> capabilities = {};
+  std::string software = {};
 };
 
 /// The client's half of the key exchange. Pure: messages in, messages out; one use.

@@ -17,13 +17,13 @@ namespace penstock::control {
 /// One registration with one daemon. Keyed by the daemon's key, not by its name: names and addresses only help to find
 /// it again.
 struct KnownDaemon {
-  Pin pin;                             // the key that the daemon showed when we registered; the record's name
-  std::vector<Pin> other_pins;         // announced next keys, and keys accepted since
-  std::vector<std::string> addresses;  // "host:port" as connected to, newest first, at most addresses_max
-  Uuid uuid;                           // ours, at that daemon
-  std::string user;                    // label from the token; `NAME@HOST` picks by it
-  std::string key_id;                  // which of the home's private keys
-  UnixSeconds registered;
+  Pin pin = {};                             // the key that the daemon showed when we registered; the record's name
+  std::vector<Pin> other_pins = {};         // announced next keys, and keys accepted since
+  std::vector<std::string> addresses = {};  // "host:port" as connected to, newest first, at most addresses_max
+  Uuid uuid = {};                           // ours, at that daemon
+  std::string user = {};                    // label from the token; `NAME@HOST` picks by it
+  std::string key_id = {};                  // which of the home's private keys
+  UnixSeconds registered = {};
 
   [[nodiscard]] bool trusts(const Pin& shown) const;
   [[nodiscard]] std::vector<Pin> all_pins() const;

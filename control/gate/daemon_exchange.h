@@ -38,9 +38,9 @@ std::string_view to_string(AuthRefusal reason);
 
 /// The end of an exchange: what the peer may hear, and what only the log may.
 struct Refusal {
-  AuthRefusal reason;
-  Error wire;              // told to the peer: unknown, wrong and revoked are all AUTH_FAILED with one text
-  std::string log_detail;  // UUID, token id or cause; escaped already
+  AuthRefusal reason = {};
+  Error wire = {};              // told to the peer: unknown, wrong and revoked are all AUTH_FAILED with one text
+  std::string log_detail = {};  // UUID, token id or cause; escaped already
 };
 /// The refusal with the sentence that the peer hears.
 Refusal make_refusal(AuthRefusal reason, std::string log_detail);
@@ -52,13 +52,13 @@ struct DaemonOffer {
   const Identity* identity = nullptr;
   const ReceiptKey* receipt_key = nullptr;
   std::vector<crypto::AeadAlgorithm> suites = {crypto::aead_preference().begin(), crypto::aead_preference().end()};
-  std::vector<ConnectionId> connection_ids;  // ours, one for each lane we could serve, unique in this daemon; the first
-                                             // `lanes` of them are used
+  std::vector<ConnectionId> connection_ids = {};  // ours, one for each lane we could serve, unique in this daemon; the
+                                                  // first `lanes` of them are used
   std::uint16_t udp_port = 0;
-  std::string udp_host;
-  std::vector<std::string> capabilities;
-  std::vector<Pin> next_pins;
-  std::string software;
+  std::string udp_host = {};
+  std::vector<std::string> capabilities = {};
+  std::vector<Pin> next_pins = {};
+  std::string software = {};
 };
 
 /// The daemon's half of the key exchange, enrolment included. Pure but for the registry it is given: messages and time

@@ -28,9 +28,9 @@ inline constexpr std::size_t short_text_max = 255;  // software, client name, ca
 /// Ties the exchange to one TLS connection and one daemon key. The exporters are equal at both ends of one connection
 /// and of no other; none is ever sent.
 struct ChannelBinding {
-  std::array<std::byte, 32> bind{};                // exporter "EXPORTER-penstock/1 bind": goes into the wrap's label
-  crypto::SecretArray<crypto::exporter_size> key;  // exporter "EXPORTER-penstock/1 key": the salt of the PRK
-  Pin daemon;
+  std::array<std::byte, 32> bind{};  // exporter "EXPORTER-penstock/1 bind": goes into the wrap's label
+  crypto::SecretArray<crypto::exporter_size> key = {};  // exporter "EXPORTER-penstock/1 key": the salt of the PRK
+  Pin daemon = {};
 };
 
 /// The OAEP label: SHA-256 over the UUID (16), the pin of the daemon's SPKI (32) and the bind exporter (32).
@@ -39,26 +39,26 @@ std::array<std::byte, 32> wrap_label(const Uuid& uuid, const ChannelBinding& bin
 /// What both ends agreed on for this session.
 struct Agreement {
   std::uint32_t version = protocol_version;
-  std::vector<std::string> capabilities;  // those that both ends have
-  Uuid uuid;
-  std::vector<ConnectionId> client_ids;  // one a lane: put on what is sent to the client
-  std::vector<ConnectionId> daemon_ids;  // one a lane: put on what is sent to the daemon
+  std::vector<std::string> capabilities = {};  // those that both ends have
+  Uuid uuid = {};
+  std::vector<ConnectionId> client_ids = {};  // one a lane: put on what is sent to the client
+  std::vector<ConnectionId> daemon_ids = {};  // one a lane: put on what is sent to the daemon
   std::uint16_t udp_port = 0;
-  std::string udp_host;       // empty: the control channel's address
-  std::string peer_software;  // for logs; escape before showing
+  std::string udp_host = {};       // empty: the control channel's address
+  std::string peer_software = {};  // for logs; escape before showing
 
   [[nodiscard]] std::size_t lanes() const { return client_ids.size(); }
 };
 
 /// A session as the client has it, both proofs verified.
 struct ClientSession {
-  Agreement agreement;
-  crypto::SessionSecrets secrets;  // suite, and epoch-0 secrets of every lane
-  std::string user;
-  std::vector<std::string> grants;         // as text, for the user to see
-  std::vector<Pin> next_pins;              // keys that this daemon will show later
+  Agreement agreement = {};
+  crypto::SessionSecrets secrets = {};  // suite, and epoch-0 secrets of every lane
+  std::string user = {};
+  std::vector<std::string> grants = {};    // as text, for the user to see
+  std::vector<Pin> next_pins = {};         // keys that this daemon will show later
   crypto::Ed25519PublicKey receipt_key{};  // verified against the daemon's key
-  std::vector<std::byte> receipt_certification;
+  std::vector<std::byte> receipt_certification = {};
 };
 
 /// A session as the daemon has it, the client's proof verified.

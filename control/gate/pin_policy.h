@@ -16,16 +16,16 @@ namespace penstock::control {
 
 /// What the user, the token and the client home say about the daemon at one address.
 struct TrustBasis {
-  std::string host;                              // name or address as the user wrote it, for messages and --ca
-  std::vector<Pin> pinned;                       // from the client home, next pins included; empty: never met
-  std::optional<Pin> token_pin;                  // from the token that is about to be used
-  std::optional<Pin> fingerprint;                // --fingerprint
-  std::optional<std::filesystem::path> ca_file;  // --ca: PEM certificates that may vouch for the host
+  std::string host = {};                              // name or address as the user wrote it, for messages and --ca
+  std::vector<Pin> pinned = {};                       // from the client home, next pins included; empty: never met
+  std::optional<Pin> token_pin = {};                  // from the token that is about to be used
+  std::optional<Pin> fingerprint = {};                // --fingerprint
+  std::optional<std::filesystem::path> ca_file = {};  // --ca: PEM certificates that may vouch for the host
 };
 
 /// The daemon as TLS has shown it. Borrowed for the call.
 struct PresentedDaemon {
-  Pin pin;
+  Pin pin = {};
   X509* certificate = nullptr;
   STACK_OF(X509) * chain = nullptr;  // may be null; intermediates that the daemon sent
 };

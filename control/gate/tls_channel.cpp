@@ -12,6 +12,7 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
+#include <functional>
 #include <utility>
 
 #include "common/bytes/view.h"
@@ -261,7 +262,9 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
 asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
   for (;;) {
     if (signer != nullptr) {
-      auto ran = co_await signer->async_run([state = tls] { state->step(); });
+      // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
+      std::function<void()> step = [state = tls] { state->step(); };
+      auto ran = co_await signer->async_run(std::move(step));
       if (!ran) {
         std::error_code ignored;
         socket.write_some(asio::buffer(busy_alert), ignored);  // 7 bytes into an empty socket buffer

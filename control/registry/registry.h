@@ -25,17 +25,17 @@ std::string_view to_string(TokenRefusal refusal);
 
 /// What a client shows to become registered.
 struct Enrolment {
-  TokenId token;
-  std::span<const std::byte> secret;      // 32 bytes, borrowed for the call
-  std::span<const std::byte> public_key;  // DER SubjectPublicKeyInfo, already judged; borrowed for the call
-  std::string client_name;
+  TokenId token = {};
+  std::span<const std::byte> secret = {};      // 32 bytes, borrowed for the call
+  std::span<const std::byte> public_key = {};  // DER SubjectPublicKeyInfo, already judged; borrowed for the call
+  std::string client_name = {};
 };
 
 /// A token that would be taken now.
 struct TokenStanding {
-  std::string user;
-  std::vector<Grant> grants;
-  std::optional<Uuid> registered;  // the same key used this token before (a lost reply): the client's UUID
+  std::string user = {};
+  std::vector<Grant> grants = {};
+  std::optional<Uuid> registered = {};  // the same key used this token before (a lost reply): the client's UUID
 };
 
 /// Either the value, or why the gate stays shut. Failures of the store itself are the outer Result's.

@@ -1,6 +1,7 @@
 #include "control/registry/sqlite_registry.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -435,19 +436,32 @@ Result<std::vector<TransferRecord>> SqliteRegistry::recent_transfers(std::size_t
   }
 }
 
-// SQLite makes its -wal and -shm files with the database's mode and, as root, its owner: so the database itself is made
-// here, 0600 and owned as the directory is.
-Status create_file(const std::filesystem::path& directory, const std::filesystem::path& file) {
+// SQLite makes its -wal and -shm files with the database's mode and, as root, its owner: so the files themselves are
+// made here, 0600 and owned as the directory is. Gives the open file, whether or not it was there.
+Result<UniqueFd> create_or_open(const std::filesystem::path& directory, const std::filesystem::path& file) {
   struct stat owner {};
   if (::stat(directory.c_str(), &owner) != 0) return error_from_errno(errno, "open", directory.string());
   UniqueFd fd{::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
-  if (!fd) {
-    if (errno == EEXIST) return {};
-    return error_from_errno(errno, "create", file.string());
+  if (fd) {
+    if (::geteuid() == 0 && ::fchown(fd.get(), owner.st_uid, owner.st_gid) != 0)
+      return error_from_errno(errno, "give away", file.string());
+    return fd;
   }
-  if (::geteuid() == 0 && ::fchown(fd.get(), owner.st_uid, owner.st_gid) != 0)
-    return error_from_errno(errno, "give away", file.string());
-  return {};
+  if (errno == EEXIST) fd.reset(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd) return error_from_errno(errno, "create", file.string());
+  return fd;
+}
+
+// Held while a registry is opened. Switching a new database to WAL takes a lock that SQLite does not wait for, so two
+// processes that are the first at once would fail with "database is locked". A file of its own, because closing a
+// second descriptor of the database would drop the POSIX locks of every connection in this process.
+Result<UniqueFd> lock_opening(const std::filesystem::path& directory) {
+  const auto file = directory / "registry.lock";
+  auto fd = create_or_open(directory, file);
+  if (!fd) return fd;
+  while (::flock(fd->get(), LOCK_EX) != 0)
+    if (errno != EINTR) return error_from_errno(errno, "lock", file.string());
+  return fd;
 }
 
 }  // namespace
@@ -472,7 +486,11 @@ std::string_view to_string(TokenRefusal refusal) {
 
 Result<std::unique_ptr<Registry>> open_sqlite_registry(const std::filesystem::path& state_directory) {
   const auto file = state_directory / "registry.db";
-  if (auto made = create_file(state_directory, file); !made) return made.error();
+  const auto held = lock_opening(state_directory);
+  if (!held) return held.error();
+  if (std::error_code ignored; !std::filesystem::exists(file, ignored)) {
+    if (auto made = create_or_open(state_directory, file); !made) return made.error();
+  }
   auto database = SqliteDatabase::open(file);
   if (!database) return database.error();
   auto registry = std::make_unique<SqliteRegistry>(*std::move(database));

@@ -1,0 +1,426 @@
+#include "control/gate/tls_channel.h"
+
+#include <doctest/doctest.h>
+
+#include <asio/detached.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+
+#include "common/bytes/view.h"
+#include "tests/unit/control/gate/loopback.h"
+
+using namespace penstock;
+using namespace penstock::control;
+using namespace penstock::control::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+proto::Envelope ping(std::string payload) {
+  proto::Envelope envelope;
+  envelope.mutable_ping()->set_payload(std::move(payload));
+  return envelope;
+}
+
+// A server of another kind: says `greeting` once it has heard something, or at once, and hangs up.
+asio::awaitable<void> foreign_server(Loopback& loop, std::string greeting) {
+  auto socket = co_await loop.accept();
+  std::error_code ignored;
+  std::array<char, 4096> heard;
+  co_await socket.async_read_some(asio::buffer(heard), asio::redirect_error(asio::use_awaitable, ignored));
+  co_await asio::async_write(socket, asio::buffer(greeting), asio::redirect_error(asio::use_awaitable, ignored));
+  socket.shutdown(tcp::socket::shutdown_send, ignored);
+  while (!ignored)
+    co_await socket.async_read_some(asio::buffer(heard), asio::redirect_error(asio::use_awaitable, ignored));
+}
+
+// What a daemon's accept says of a client that only writes `text`.
+Error daemon_meets(const std::string& text) {
+  Loopback loop;
+  std::optional<Error> met;
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = co_await l.accept_channel();
+    if (!channel) error = channel.error();
+  }(loop, met));
+  loop.spawn([](Loopback& l, std::string words) -> asio::awaitable<void> {
+    auto socket = co_await l.dial();
+    std::error_code ignored;
+    co_await asio::async_write(socket, asio::buffer(words), asio::redirect_error(asio::use_awaitable, ignored));
+    socket.shutdown(tcp::socket::shutdown_send, ignored);
+    std::array<char, 4096> heard;
+    while (!ignored)
+      co_await socket.async_read_some(asio::buffer(heard), asio::redirect_error(asio::use_awaitable, ignored));
+  }(loop, text));
+  loop.io.run();
+  REQUIRE(met);
+  return *met;
+}
+
+}  // namespace
+
+TEST_CASE("tls channel: both ends talk, know each other's key and share exporters of their own connection") {
+  Loopback loop;
+  std::array<std::byte, 32> daemon_bind{};
+  std::array<std::byte, 32> client_bind{};
+  std::array<std::byte, 32> client_key{};
+  std::string heard;
+  std::string answered;
+  loop.spawn([](Loopback& l, std::array<std::byte, 32>& bind, std::string& text) -> asio::awaitable<void> {
+    auto channel = must(co_await l.accept_channel());
+    bind = channel.exporter(exporter_label_bind);
+    const auto frame = must(co_await channel.async_receive());
+    text = frame.envelope.ping().payload();
+    CHECK((co_await channel.async_send(ping("back"))).ok());
+    CHECK(channel.peer_spki().empty());
+    const auto end = co_await channel.async_receive();
+    CHECK(end.error().code == ErrorCode::PEER_LOST);
+    CHECK(channel.ended_cleanly());
+  }(loop, daemon_bind, heard));
+  loop.spawn([](Loopback& l, std::array<std::byte, 32>& bind, std::array<std::byte, 32>& key,
+                std::string& text) -> asio::awaitable<void> {
+    auto channel = must(co_await l.dial_channel());
+    CHECK(channel.peer_pin() == daemon_identity().pin());
+    CHECK(pin_of_spki(channel.peer_spki()) == daemon_identity().pin());
+    CHECK(channel.smoothed_rtt());
+    bind = channel.exporter(exporter_label_bind);
+    key = channel.exporter(exporter_label_key);
+    CHECK((co_await channel.async_send(ping("forth"))).ok());
+    const auto frame = must(co_await channel.async_receive());
+    text = frame.envelope.ping().payload();
+    co_await channel.async_close();
+    CHECK(!(co_await channel.async_receive()).ok());
+  }(loop, client_bind, client_key, answered));
+  loop.io.run();
+  CHECK(heard == "forth");
+  CHECK(answered == "back");
+  CHECK(daemon_bind == client_bind);
+  CHECK(client_bind != client_key);
+}
+
+TEST_CASE("tls channel: a daemon with another key is refused before anything is sent to it") {
+  Loopback loop;
+  loop.trust.pinned = {other_identity().pin()};
+  std::optional<Error> refused;
+  std::optional<Error> daemon_saw;
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = co_await l.accept_channel();
+    if (!channel) error = channel.error();
+  }(loop, daemon_saw));
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = co_await l.dial_channel();
+    if (!channel) error = channel.error();
+  }(loop, refused));
+  loop.io.run();
+  REQUIRE(refused);
+  CHECK(refused->code == ErrorCode::PIN_MISMATCH);
+  CHECK(refused->message.find(to_string(daemon_identity().pin())) != std::string::npos);
+  // The handshake itself did not complete at the daemon: no message of ours can have reached it.
+  REQUIRE(daemon_saw);
+  CHECK(daemon_saw->code == ErrorCode::NOT_PENSTOCK);
+}
+
+TEST_CASE("tls channel: a client tells what answers in plain text, HTTP or not at all: NOT_PENSTOCK") {
+  for (const std::string& greeting :
+       {std::string{"SSH-2.0-OpenSSH_9.2\r\n"}, std::string{"HTTP/1.1 400 Bad Request\r\n\r\n"},
+        std::string{"220 mail\r\n"}, std::string{}, std::string(70000, 'x')}) {
+    CAPTURE(greeting.substr(0, 30));
+    Loopback loop;
+    std::optional<Error> met;
+    loop.spawn(foreign_server(loop, greeting));
+    loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+      auto channel = co_await l.dial_channel();
+      if (!channel) error = channel.error();
+    }(loop, met));
+    loop.io.run();
+    REQUIRE(met);
+    CHECK(met->code == ErrorCode::NOT_PENSTOCK);
+    CHECK(met->message.find("host") != std::string::npos);
+  }
+}
+
+TEST_CASE("tls channel: a TLS server of another kind (older, or without our ALPN) is NOT_PENSTOCK to the client") {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    CAPTURE(version);
+    Loopback loop;
+    std::optional<Error> met;
+    std::thread server{[&loop, version] {
+      asio::io_context io;
+      tcp::socket socket{io};
+      tcp::acceptor acceptor{io, loop.acceptor.local_endpoint().protocol(), ::dup(loop.acceptor.native_handle())};
+      acceptor.accept(socket);
+      const SslContextHandle context{SSL_CTX_new(TLS_server_method())};
+      SSL_CTX_set_max_proto_version(context.get(), version);
+      SSL_CTX_use_certificate(context.get(), daemon_identity().chain().front().get());
+      SSL_CTX_use_PrivateKey(context.get(), daemon_identity().key().native());
+      const SslHandle ssl{SSL_new(context.get())};
+      SSL_set_fd(ssl.get(), socket.native_handle());
+      SSL_accept(ssl.get());
+      char byte = 0;
+      SSL_read(ssl.get(), &byte, 1);
+    }};
+    loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+      auto channel = co_await l.dial_channel();
+      if (!channel) error = channel.error();
+    }(loop, met));
+    loop.io.run();
+    server.join();
+    REQUIRE(met);
+    CHECK(met->code == ErrorCode::NOT_PENSTOCK);
+  }
+}
+
+TEST_CASE("tls channel: the daemon refuses plain text, HTTP, a 4 GiB length and silence followed by nothing") {
+  CHECK(daemon_meets("GET / HTTP/1.1\r\nHost: x\r\n\r\n").message.find("HTTP") != std::string::npos);
+  CHECK(daemon_meets("hello there, is this penstock?\n").code == ErrorCode::NOT_PENSTOCK);
+  CHECK(daemon_meets("\xff\xff\xff\xff and more than that").code == ErrorCode::NOT_PENSTOCK);
+  CHECK(daemon_meets(std::string(300'000, '\x16')).code == ErrorCode::NOT_PENSTOCK);
+  CHECK(daemon_meets("").message == "nothing was said");
+}
+
+TEST_CASE("tls channel: the daemon refuses TLS 1.2, TLS without ALPN and with another ALPN") {
+  const std::string http{"\x08http/1.1"};
+  const std::string next{"\x0apenstock/2"};
+  for (const auto& foreign : {ForeignClient{.version_max = TLS1_2_VERSION, .alpn = "\x0apenstock/1"}, ForeignClient{},
+                              ForeignClient{.alpn = http}, ForeignClient{.alpn = next}}) {
+    Loopback loop;
+    std::optional<Error> met;
+    ForeignOutcome outcome;
+    std::thread client{[&] { outcome = run_foreign_client(loop.acceptor.local_endpoint().port(), foreign); }};
+    loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+      auto channel = co_await l.accept_channel();
+      if (!channel) error = channel.error();
+    }(loop, met));
+    loop.io.run();
+    client.join();
+    REQUIRE(met);
+    CHECK(met->code == ErrorCode::NOT_PENSTOCK);
+    CHECK(outcome.received.empty());
+  }
+}
+
+TEST_CASE("tls channel: a 4 GiB message length inside TLS ends the channel at once") {
+  Loopback loop;
+  std::optional<Error> met;
+  std::thread client{[&] {
+    run_foreign_client(loop.acceptor.local_endpoint().port(),
+                       {.alpn = "\x0apenstock/1", .says = std::string{"\xff\xff\xff\xff", 4}});
+  }};
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = must(co_await l.accept_channel());
+    const auto frame = co_await channel.async_receive();
+    if (!frame) error = frame.error();
+  }(loop, met));
+  loop.io.run();
+  client.join();
+  REQUIRE(met);
+  CHECK(met->code == ErrorCode::NOT_PENSTOCK);
+}
+
+TEST_CASE("tls channel: an unproven client gets 64 KiB in all, not more, in however many messages") {
+  Loopback loop;
+  std::optional<Error> met;
+  std::string flood;
+  for (int i = 0; i < 100; ++i) flood += encode_frame(ping(std::string(1000, 'p')));
+  std::thread client{
+      [&] { run_foreign_client(loop.acceptor.local_endpoint().port(), {.alpn = "\x0apenstock/1", .says = flood}); }};
+  std::size_t frames = 0;
+  loop.spawn([](Loopback& l, std::optional<Error>& error, std::size_t& count) -> asio::awaitable<void> {
+    auto channel = must(co_await l.accept_channel());
+    for (;;) {
+      const auto frame = co_await channel.async_receive();
+      if (!frame) {
+        error = frame.error();
+        break;
+      }
+      ++count;
+    }
+  }(loop, met, frames));
+  loop.io.run();
+  client.join();
+  REQUIRE(met);
+  CHECK(met->code == ErrorCode::NOT_PENSTOCK);
+  CHECK(frames * 1000 <= unproven_bytes_max);
+  CHECK(frames > 30);
+}
+
+TEST_CASE("tls channel: silence ends at the deadline, for who says nothing and for who stops after TLS") {
+  for (const bool speaks_tls : {false, true}) {
+    CAPTURE(speaks_tls);
+    Loopback loop;
+    std::optional<Error> met;
+    loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+      auto socket = co_await l.accept();
+      auto channel = co_await TlsChannel::async_accept(std::move(socket), l.daemon_context, l.signer, 300ms);
+      if (!channel) {
+        error = channel.error();
+        co_return;
+      }
+      const auto frame = co_await channel->async_receive();
+      if (!frame) error = frame.error();
+    }(loop, met));
+    loop.spawn([](Loopback& l, bool tls) -> asio::awaitable<void> {
+      if (tls) {
+        auto channel = must(co_await l.dial_channel());
+        CHECK(!(co_await channel.async_receive()).ok());
+      } else {
+        auto socket = co_await l.dial();
+        std::array<char, 16> heard;
+        std::error_code ended;
+        co_await socket.async_read_some(asio::buffer(heard), asio::redirect_error(asio::use_awaitable, ended));
+      }
+    }(loop, speaks_tls));
+    loop.io.run();
+    REQUIRE(met);
+    CHECK(met->code == ErrorCode::TIMED_OUT);
+  }
+}
+
+TEST_CASE("tls channel: a client whose daemon falls silent is TIMED_OUT") {
+  Loopback loop;
+  std::optional<Error> met;
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto socket = co_await l.dial();
+    auto channel = co_await TlsChannel::async_connect(std::move(socket), l.client_context, l.trust, 200ms);
+    if (!channel) error = channel.error();
+  }(loop, met));
+  loop.io.run();  // nobody accepts; the kernel's backlog does
+  REQUIRE(met);
+  CHECK(met->code == ErrorCode::TIMED_OUT);
+}
+
+TEST_CASE(
+    "tls channel: many megabytes from several senders arrive whole and in each one's order, behind a bounded queue") {
+  Loopback loop;
+  constexpr int senders = 4;
+  constexpr int messages = 40;
+  std::size_t queue_seen = 0;
+  int done = 0;
+  std::array<int, senders> next{};
+  loop.spawn([](Loopback& l, std::size_t& seen, int& finished) -> asio::awaitable<void> {
+    auto channel = std::make_shared<TlsChannel>(must(co_await l.accept_channel()));
+    channel->set_proven();
+    for (int sender = 0; sender < senders; ++sender) {
+      asio::co_spawn(
+          l.io,
+          [](std::shared_ptr<TlsChannel> to, int who, std::size_t& most, int& ended) -> asio::awaitable<void> {
+            for (int i = 0; i < messages; ++i) {
+              auto envelope = ping(std::string(500'000, static_cast<char>('a' + who)));
+              envelope.set_id(static_cast<std::uint64_t>(i));
+              CHECK((co_await to->async_send(envelope)).ok());
+              most = std::max(most, to->send_queue_bytes());
+            }
+            if (++ended == senders) co_await to->async_close();
+          }(channel, sender, seen, finished),
+          asio::detached);
+    }
+  }(loop, queue_seen, done));
+  loop.spawn([](Loopback& l, std::array<int, senders>& expected) -> asio::awaitable<void> {
+    auto channel = must(co_await l.dial_channel());
+    channel.set_proven();
+    for (;;) {
+      const auto frame = co_await channel.async_receive();
+      if (!frame) break;
+      const auto& payload = frame->envelope.ping().payload();
+      CHECK(payload.size() == 500'000);
+      auto& number = expected[static_cast<std::size_t>(payload[0] - 'a')];
+      CHECK(frame->envelope.id() == static_cast<std::uint64_t>(number));
+      ++number;
+    }
+    CHECK(channel.ended_cleanly());
+  }(loop, next));
+  loop.io.run();
+  for (const int count : next) CHECK(count == messages);
+  CHECK(queue_seen <= send_queue_max + senders * (message_size_max + 1024));
+}
+
+TEST_CASE("tls channel: abort wakes a receiver and a blocked sender with its reason") {
+  Loopback loop;
+  std::optional<Error> receiver;
+  std::optional<Error> sender;
+  loop.spawn([](Loopback& l, std::optional<Error>& received, std::optional<Error>& sent) -> asio::awaitable<void> {
+    auto channel = std::make_shared<TlsChannel>(must(co_await l.accept_channel()));
+    asio::co_spawn(
+        l.io,
+        [](std::shared_ptr<TlsChannel> c, std::optional<Error>& error) -> asio::awaitable<void> {
+          const auto frame = co_await c->async_receive();
+          if (!frame) error = frame.error();
+        }(channel, received),
+        asio::detached);
+    asio::co_spawn(
+        l.io,
+        [](std::shared_ptr<TlsChannel> c, std::optional<Error>& error) -> asio::awaitable<void> {
+          for (;;) {  // nobody reads at the other end
+            const auto done = co_await c->async_send(ping(std::string(900'000, 'x')));
+            if (!done) {
+              error = done.error();
+              co_return;
+            }
+            if (c->send_queue_bytes() > send_queue_max / 2)
+              asio::post(c->executor(), [c] {
+                c->abort({ErrorCode::REVOKED, "the operator has revoked this client"});
+              });
+          }
+        }(channel, sent),
+        asio::detached);
+  }(loop, receiver, sender));
+  loop.spawn([](Loopback& l) -> asio::awaitable<void> {
+    auto channel = must(co_await l.dial_channel());
+    // The frame is longer than an unproven end takes, so the first one already ends this side; until then it is silent.
+    asio::steady_timer pause{l.io, 50ms};
+    co_await pause.async_wait(asio::use_awaitable);
+    co_await channel.async_receive();
+  }(loop));
+  loop.io.run();
+  REQUIRE(receiver);
+  REQUIRE(sender);
+  CHECK(receiver->code == ErrorCode::REVOKED);
+  CHECK(sender->code == ErrorCode::REVOKED);
+}
+
+TEST_CASE("tls channel: a full signer queue turns the next one away with SERVER_BUSY at both ends") {
+  Loopback loop{0};
+  std::optional<Error> daemon_error;
+  std::optional<Error> client_error;
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = co_await l.accept_channel();
+    if (!channel) error = channel.error();
+  }(loop, daemon_error));
+  loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+    auto channel = co_await l.dial_channel();
+    if (!channel) error = channel.error();
+  }(loop, client_error));
+  loop.io.run();
+  REQUIRE(daemon_error);
+  REQUIRE(client_error);
+  CHECK(daemon_error->code == ErrorCode::SERVER_BUSY);
+  CHECK(client_error->code == ErrorCode::SERVER_BUSY);
+}
+
+TEST_CASE("tls channel: no session ticket is ever given out, so nothing can be resumed") {
+  Loopback loop;
+  std::thread client{[&] {
+    asio::io_context io;
+    tcp::socket socket{io};
+    socket.connect({asio::ip::address_v4::loopback(), loop.acceptor.local_endpoint().port()});
+    const SslContextHandle context{SSL_CTX_new(TLS_client_method())};
+    SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT);
+    const SslHandle ssl{SSL_new(context.get())};
+    const std::string alpn{"\x0apenstock/1"};
+    SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(alpn.data()),
+                        static_cast<unsigned>(alpn.size()));
+    SSL_set_fd(ssl.get(), socket.native_handle());
+    const bool connected = SSL_connect(ssl.get()) == 1;
+    char byte = 0;
+    SSL_read(ssl.get(), &byte, 1);  // would take in tickets
+    const bool resumable = SSL_SESSION_is_resumable(SSL_get0_session(ssl.get())) == 1;
+    CHECK(connected);
+    CHECK_FALSE(resumable);
+  }};
+  loop.spawn([](Loopback& l) -> asio::awaitable<void> {
+    auto channel = must(co_await l.accept_channel());
+    CHECK((co_await channel.async_send(ping("x"))).ok());
+    co_await channel.async_close();
+  }(loop));
+  loop.io.run();
+  client.join();
+}
