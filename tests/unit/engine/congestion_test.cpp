@@ -1,0 +1,225 @@
+#include <doctest/doctest.h>
+
+#include "dataplane/engine/congestion/cubic.h"
+#include "dataplane/engine/congestion/fixed.h"
+#include "dataplane/engine/congestion/pacer.h"
+#include "tests/unit/engine/pair.h"
+
+namespace penstock::engine::test {
+namespace {
+
+constexpr std::uint64_t datagram = 1200;
+TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
+
+/// A path that carries whatever is sent, one round trip after another.
+struct Rounds {
+  explicit Rounds(Duration round_trip = 100ms) : rtt(round_trip), round(round_trip) {}
+
+  /// Sends a full window and acknowledges it in `lumps` ACKs.
+  void full_round(int lumps = 8, Duration sample = {}) {
+    rtt.on_sample(sample == Duration{} ? round : sample, {});
+    const std::uint64_t window = cubic.cwnd();
+    const std::uint64_t packets = window / datagram;
+    cubic.on_packets_sent(now, {next + packets - 1}, packets * datagram, packets * datagram);
+    const TimePoint sent = now;
+    now += round;
+    for (int i = 1; i <= lumps; ++i) {
+      const std::uint64_t largest =
+          next + packets * static_cast<std::uint64_t>(i) / static_cast<std::uint64_t>(lumps) - 1;
+      rtt.on_sample(sample == Duration{} ? round : sample, {});
+      cubic.on_packets_acked({.now = now,
+                              .largest = {largest},
+                              .largest_sent_at = sent,
+                              .bytes = packets * datagram / static_cast<std::uint64_t>(lumps)},
+                             rtt);
+    }
+    next += packets;
+  }
+  void lose(std::uint64_t packets, TimePoint sent_at) {
+    cubic.on_packets_lost(
+        {.now = now, .newest_sent_at = sent_at, .next = {next}, .packets = packets, .bytes = packets * datagram});
+  }
+
+  RttEstimator rtt;
+  Duration round;
+  Cubic cubic{datagram, 100ms};
+  TimePoint now = at(1s);
+  std::uint64_t next = 0;
+};
+
+}  // namespace
+
+TEST_CASE("cubic: starts with 64 packets over one round trip, and doubles while nothing is lost") {
+  Rounds path;
+  CHECK(path.cubic.cwnd() == 64 * datagram);
+  const RttEstimator unmeasured(100ms);
+  CHECK(path.cubic.pacing_rate(unmeasured) == DataRate::bytes_per_second(64 * datagram * 10));
+  for (int round = 1; round <= 4; ++round) {
+    const std::uint64_t before = path.cubic.cwnd();
+    path.full_round(round % 2 == 0 ? 1 : 8);  // in one lump or in many
+    CHECK(path.cubic.cwnd() == 2 * before);
+  }
+}
+
+TEST_CASE("cubic: one reduction to seven tenths for all losses of a round trip") {
+  Rounds path;
+  path.full_round();
+  const std::uint64_t before = path.cubic.cwnd();
+  path.lose(1, path.now - 50ms);
+  CHECK(path.cubic.cwnd() == before * 7 / 10);
+  path.lose(20, path.now - 10ms);
+  CHECK(path.cubic.cwnd() == before * 7 / 10);
+  path.now += 1ms;
+  path.lose(1, path.now);  // sent after the reduction
+  CHECK(path.cubic.cwnd() == before * 49 / 100);
+}
+
+TEST_CASE("cubic: losses that were all spurious leave no trace") {
+  Rounds path;
+  path.full_round();
+  const std::uint64_t before = path.cubic.cwnd();
+  const TimePoint sent = path.now - 50ms;
+  path.lose(3, sent);
+  path.cubic.on_spurious_loss(sent);
+  path.cubic.on_spurious_loss(sent);
+  CHECK(path.cubic.cwnd() < before);
+  path.cubic.on_spurious_loss(sent);
+  CHECK(path.cubic.cwnd() == before);
+  CHECK(path.cubic.in_slow_start());
+}
+
+TEST_CASE("cubic: comes back to the old window after K, flat around it, then probes beyond") {
+  Rounds path;
+  for (int i = 0; i < 4; ++i) path.full_round();
+  const std::uint64_t peak = path.cubic.cwnd();
+  path.lose(1, path.now - 1ms);
+  // K = cbrt(0.3 x 1024 packets / 0.4) = 9.2 s (RFC 9438 section 4.2).
+  const TimePoint reduced = path.now;
+  std::optional<Duration> back;
+  std::uint64_t last = path.cubic.cwnd();
+  while (path.now < reduced + 14s) {
+    path.full_round();
+    CHECK(path.cubic.cwnd() >= last);
+    last = path.cubic.cwnd();
+    if (!back && last >= peak * 99 / 100) back = path.now - reduced;
+  }
+  REQUIRE(back);
+  CHECK(*back > 6s);
+  CHECK(*back < 10s);
+  CHECK(last > peak + 35 * datagram);  // C (14 s - K)^3 = 45 packets
+}
+
+TEST_CASE("cubic: a window that is not half used does not grow") {
+  Rounds path;
+  path.full_round();
+  const std::uint64_t window = path.cubic.cwnd();
+  for (int i = 0; i < 50; ++i) {
+    path.cubic.on_packets_sent(path.now, {path.next}, datagram, window / 4);
+    path.cubic.on_packets_acked(
+        {.now = path.now, .largest = {path.next}, .largest_sent_at = path.now, .bytes = window / 4}, path.rtt);
+    ++path.next;
+  }
+  CHECK(path.cubic.cwnd() <= window * 2);
+  const std::uint64_t settled = path.cubic.cwnd();
+  for (int i = 0; i < 50; ++i) {
+    path.cubic.on_packets_sent(path.now, {path.next}, datagram, window / 4);
+    path.cubic.on_packets_acked(
+        {.now = path.now, .largest = {path.next}, .largest_sent_at = path.now, .bytes = window / 4}, path.rtt);
+    ++path.next;
+  }
+  CHECK(path.cubic.cwnd() == settled);
+}
+
+TEST_CASE("cubic: never below its smallest window, however much is lost") {
+  Rounds path;
+  for (int i = 0; i < 100; ++i) {
+    path.now += 1s;
+    path.lose(10, path.now);
+  }
+  CHECK(path.cubic.cwnd() == window_min_packets * datagram);
+}
+
+TEST_CASE("hystart: a growing round trip ends slow start without a loss") {
+  Rounds path;
+  for (int i = 0; i < 3; ++i) path.full_round();
+  for (int i = 0; i < 8; ++i) path.full_round(8, 100ms + 20ms * (i + 1));
+  CHECK(!path.cubic.in_slow_start());
+}
+
+TEST_CASE("hystart: a steady round trip never ends slow start") {
+  Rounds path;
+  for (int i = 0; i < 10; ++i) path.full_round();
+  CHECK(path.cubic.in_slow_start());
+}
+
+TEST_CASE("fixed: keeps rate and window whatever happens") {
+  const DataRate rate = DataRate::megabits_per_second(100);
+  Fixed fixed(rate, 50ms);
+  RttEstimator rtt(50ms);
+  CHECK(fixed.pacing_rate(rtt) == rate);
+  CHECK(fixed.cwnd() >= rate.bytes_in(100ms));
+  const auto window = fixed.cwnd();
+  fixed.on_packets_lost({.now = at(1s), .newest_sent_at = at(0s), .next = {7}, .packets = 100, .bytes = 120'000});
+  CHECK(fixed.cwnd() == window);
+  CHECK(fixed.pacing_rate(rtt) == rate);
+}
+
+TEST_CASE("pacer: over any time no more than the rate and one bucket leaves") {
+  for (const std::uint64_t megabits :
+       {std::uint64_t{1}, std::uint64_t{50}, std::uint64_t{900}, std::uint64_t{10'000}}) {
+    CAPTURE(megabits);
+    Pacer pacer(1500);
+    const DataRate rate = DataRate::megabits_per_second(megabits);
+    pacer.set_rate(at(0s), rate);
+    Rng rng(megabits);
+    TimePoint now = at(0s);
+    std::uint64_t sent = 0;
+    for (int i = 0; i < 20'000; ++i) {
+      now += Duration{static_cast<std::int64_t>(rng.below(200'000))};
+      while (pacer.available(now) >= 1500) {
+        pacer.on_sent(now, 1500);
+        sent += 1500;
+      }
+      REQUIRE(sent <= rate.bytes_in(now - at(0s)) + pacer.burst());
+    }
+    CHECK(sent >= rate.bytes_in(now - at(0s)) * 95 / 100 - pacer.burst());
+  }
+}
+
+TEST_CASE("pacer: the bucket follows the rate") {
+  Pacer pacer(1500);
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(1));
+  CHECK(pacer.burst() == 3000);
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(800));
+  CHECK(pacer.burst() == 25'000);  // 250 us
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(2000));
+  CHECK(pacer.burst() == 62'500);
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(4000));
+  CHECK(pacer.burst() == 500'000);  // 1 ms
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(100'000));
+  CHECK(pacer.burst() == 1 * MiB);
+}
+
+TEST_CASE("pacer: waking up when it said is enough to send") {
+  Pacer pacer(9028);
+  pacer.set_rate(at(0s), DataRate::bits_per_second(423'017));
+  TimePoint now = at(0s);
+  for (int i = 0; i < 1000; ++i) {
+    while (pacer.available(now) >= 9028) pacer.on_sent(now, 9028);
+    const TimePoint ready = pacer.ready_at(now);
+    REQUIRE(ready > now);
+    now = ready;
+    REQUIRE(pacer.available(now) >= 9028);
+  }
+}
+
+TEST_CASE("pacer: a debt of many seconds is paid back") {
+  Pacer pacer(9000);
+  pacer.set_rate(at(0s), DataRate::bits_per_second(400'000));
+  pacer.on_sent(at(0s), 500'000);  // ten seconds' worth that did not wait
+  const TimePoint ready = pacer.ready_at(at(0s));
+  CHECK(ready < at(11s));
+  CHECK(pacer.available(ready) >= 9000);
+}
+
+}  // namespace penstock::engine::test
