@@ -40,7 +40,7 @@ std::span<const std::byte> VectorSource::resident(TransferOffset at, std::size_t
 }
 
 std::span<std::byte> VectorSink::lend(TransferOffset at, std::size_t length) {
-  if (!open_slabs_.contains(at.value / slab_size) || at.value + length > bytes_.size()) return {};
+  if (!open_slabs_.contains(at.value / slab_size) || at.value + length > bytes_.size() || length > room()) return {};
   return std::span(bytes_).subspan(at.value, length);
 }
 
