@@ -44,7 +44,7 @@ class Slab {
 };
 
 /// What one transfer side may take from the pool: its guaranteed slabs always, more while the pool has some to share.
-/// Outstanding slabs may outlive the account; the pool outlives all.
+/// Outstanding slabs may outlive the account; the pool outlives all, the worker's queue of functors included.
 class SlabAccount {
  public:
   SlabAccount(SlabAccount&& other) noexcept;

@@ -64,8 +64,11 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   void prefetch(TransferRange range) override {
     if (observer_ == nullptr || range.empty()) return;
     for (auto number = range.begin.value / slab_bytes; number * slab_bytes < range.end.value; ++number) {
-      // What lies before the pass comes with it; only a sender that jumps ahead needs more.
-      if (number >= pass_number_ && number < pass_number_ + window_slabs()) continue;
+      // What the pass is about to reach comes with it; only a sender that jumps further needs more.
+      if (!pass_waits_ && number > pass_number_ && number <= pass_limit()) {
+        pass_urgent_ = true;
+        continue;
+      }
       if (reading_.contains(number) || waiting_.size() >= requests_waiting_max) continue;
       waiting_.insert(number);
     }
@@ -73,14 +76,11 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   }
 
   void on_progress(TransferOffset frontier, TransferOffset oldest_unacknowledged, std::uint64_t retention) override {
-    frontier_ = std::max(frontier_, frontier.value);
+    // Both may fall again: a repair round sends what was acknowledged.
+    frontier_ = frontier.value;
     retention_ = retention;
     const std::uint64_t done = oldest_unacknowledged.value / slab_bytes;
-    if (done > oldest_number_) {
-      oldest_number_ = done;
-      resident_.erase(resident_.begin(), resident_.lower_bound(done));
-      failed_.erase_below(done * slab_bytes);
-    }
+    resident_.erase(resident_.begin(), resident_.lower_bound(done));
     pump();
   }
 
@@ -161,19 +161,15 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     std::uint64_t touched = 0;
   };
 
-  /// How far the pass may be ahead of the sender.
-  [[nodiscard]] std::uint64_t window_slabs() const {
-    return config_.read_ahead_slabs + (retention_ + slab_bytes - 1) / slab_bytes;
+  /// The last slab that the pass may read now, so far ahead of the sender.
+  [[nodiscard]] std::uint64_t pass_limit() const {
+    return frontier_ / slab_bytes + config_.read_ahead_slabs + (retention_ + slab_bytes - 1) / slab_bytes;
   }
 
   void pump() {
     if (observer_ == nullptr) return;
     while (!waiting_.empty()) {
       const std::uint64_t number = *waiting_.begin();
-      if (number < oldest_number_) {
-        waiting_.erase(waiting_.begin());
-        continue;
-      }
       Slab slab = slabs_.take();
       // The sender asks for this very byte, so something that it did not use for longer must go.
       if (!slab && evict(Evict::any)) slab = slabs_.take();
@@ -188,7 +184,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
 
   void run_pass() {
     if (pass_running_) return;
-    const std::uint64_t limit = frontier_ / slab_bytes + window_slabs();
+    const std::uint64_t limit = pass_limit();
     if (pass_waits_ || pass_number_ > limit) return;
     std::optional<std::pair<std::uint64_t, SharedSlab>> begun;
     if (const auto found = resident_.find(pass_number_); found != resident_.end()) {
@@ -198,12 +194,13 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     const std::uint64_t wanted = std::min<std::uint64_t>(slabs_per_task, limit - pass_number_ + 1);
     while (fresh.size() < wanted) {
       Slab slab = slabs_.take();
-      if (!slab && fresh.empty() && evict(Evict::sent)) slab = slabs_.take();
+      if (!slab && fresh.empty() && evict(pass_urgent_ ? Evict::any : Evict::sent)) slab = slabs_.take();
       if (!slab) break;
       fresh.push_back(std::move(slab));
     }
     if (fresh.empty() && !begun) return;
     pass_running_ = true;
+    pass_urgent_ = false;
     released_meanwhile_ = false;
     auto shared = std::make_shared<std::vector<Slab>>(std::move(fresh));
     core_->strand().post([core = core_, begun, shared] { core->run_pass(begun, std::move(*shared)); });
@@ -232,12 +229,12 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   bytes::IntervalSet failed_;                   // served as zeros
   std::uint64_t turn_ = 0;
   std::uint64_t frontier_ = 0;
-  std::uint64_t oldest_number_ = 0;
   std::uint64_t retention_ = 0;
 
   std::uint64_t pass_number_ = 0;  // slab where the pass goes on
   bool pass_running_ = false;
-  bool pass_waits_ = true;  // nothing is released beyond what was read
+  bool pass_waits_ = true;    // nothing is released beyond what was read
+  bool pass_urgent_ = false;  // the sender waits for it: what is resident and not yet sent may go
   bool released_meanwhile_ = false;
   std::set<std::uint64_t> reading_;  // slabs being read again
   std::set<std::uint64_t> waiting_;  // to be read again when there is room

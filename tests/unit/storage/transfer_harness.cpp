@@ -17,12 +17,16 @@ PostToWorker TestWorker::post() {
   };
 }
 
+// A hang, not a slow disk: nothing at all was posted for so long.
+constexpr int stall_seconds = 60;
+
 bool TestWorker::run_until(const std::function<bool()>& done) {
   while (!done()) {
     std::function<void()> task;
     {
       std::unique_lock lock(queue_->mutex);
-      if (!queue_->wake.wait_for(lock, std::chrono::minutes{1}, [&] { return !queue_->tasks.empty(); })) return false;
+      if (!queue_->wake.wait_for(lock, std::chrono::seconds{stall_seconds}, [&] { return !queue_->tasks.empty(); }))
+        return false;
       task = std::move(queue_->tasks.front());
       queue_->tasks.pop_front();
     }
@@ -37,12 +41,15 @@ constexpr std::uint64_t chunk_max = 64 * 1024;
 
 class Harness final : public SourceObserver, public SinkObserver {
  public:
-  explicit Harness(const Plan& plan) : plan_(plan), rng_(plan.seed) {}
+  explicit Harness(const Plan& plan)
+      : plan_(plan),
+        rng_(plan.seed),
+        pool_({.shared = plan.shared_slabs, .guaranteed = 3, .slabs_max = plan.slabs_max}) {}
 
   Outcome run() {
-    SlabPool pool{{.shared = plan_.shared_slabs, .guaranteed = 3, .slabs_max = plan_.slabs_max}};
-    StorageExecutor executor{2};
+    std::unique_ptr<JournalStore> journals;  // what tasks may use outlives the executor, whose end joins them
     TargetClaims claims;
+    StorageExecutor executor{2};
     std::vector<SourceRoot> roots;
     PosixSinkConfig sink_config;
     for (const auto& source : plan_.sources) {
@@ -68,7 +75,6 @@ class Harness final : public SourceObserver, public SinkObserver {
     sink_config.overwrite = plan_.overwrite;
     sink_config.algorithm = plan_.algorithm;
     sink_config.dry_run = plan_.dry_run;
-    std::unique_ptr<JournalStore> journals;
     std::unique_ptr<Journal> journal;
     if (!plan_.dry_run) {
       journals = std::move(*JournalStore::open(plan_.journal_directory, calls()));
@@ -88,8 +94,8 @@ class Harness final : public SourceObserver, public SinkObserver {
     reader_ =
         SourceReader::create({.algorithm = plan_.algorithm, .held_digests = plan_.held_digests},
                              std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
-                             std::move(*pool.open_account()), executor, worker_.post(), *this);
-    sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool.open_account()), executor,
+                             std::move(*pool_.open_account()), executor, worker_.post(), *this);
+    sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool_.open_account()), executor,
                             claims, worker_.post(), *this, calls());
     reader_->request_entries(100);
     outcome_.finished = worker_.run_until([this] {
@@ -253,6 +259,7 @@ class Harness final : public SourceObserver, public SinkObserver {
 
   Plan plan_;
   Rng rng_;
+  SlabPool pool_;  // outlives the worker's queue, in which slabs may wait
   TestWorker worker_;
   Outcome outcome_;
   std::shared_ptr<SourceReader> reader_;
