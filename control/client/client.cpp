@@ -69,13 +69,8 @@ class Questions {
     asio::co_spawn(
         link_->channel().executor(),
         [this]() -> asio::awaitable<void> {
-          auto over = co_await link_->async_run([this](proto::Envelope envelope) -> asio::awaitable<Status> {
-            if (reply_)
-              co_return Error{ErrorCode::INTERNAL, "the daemon answered without a question", {}, ErrorSide::remote};
-            reply_ = std::move(envelope);
-            news_.notify();
-            co_return Status{};
-          });
+          SessionLink::Handler handler = [this](proto::Envelope envelope) { return on_message(std::move(envelope)); };
+          auto over = co_await link_->async_run(std::move(handler));
           over_ = std::move(over);
           news_.notify();
         },
@@ -99,6 +94,13 @@ class Questions {
   }
 
  private:
+  asio::awaitable<Status> on_message(proto::Envelope envelope) {
+    if (reply_) co_return Error{ErrorCode::INTERNAL, "the daemon answered without a question", {}, ErrorSide::remote};
+    reply_ = std::move(envelope);
+    news_.notify();
+    co_return Status{};
+  }
+
   std::shared_ptr<SessionLink> link_;
   AsyncEvent news_;
   std::optional<proto::Envelope> reply_;

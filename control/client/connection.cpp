@@ -101,7 +101,8 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   if (!socket) co_return socket.error();
   std::error_code ignored;
   socket->set_option(tcp::no_delay{true}, ignored);
-  auto channel = co_await TlsChannel::async_connect(std::move(*socket), tls, entry.trust, config.connect_timeout);
+  auto channel =
+      co_await TlsChannel::async_connect(std::move(*socket), tls, std::move(entry.trust), config.connect_timeout);
   if (!channel) co_return channel.error();
 
   KnownDaemon daemon;
@@ -187,7 +188,10 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
   const auto user = config.user.empty() ? std::nullopt : std::optional<std::string_view>{config.user};
   auto known = home.find_by_address(address, user);
   if (!known) co_return known.error();
-  if (known->empty() && config.token) co_return co_await async_register(config, home, tls, *config.token);
+  if (known->empty() && config.token) {
+    std::string token = *config.token;
+    co_return co_await async_register(config, home, tls, std::move(token));
+  }
 
   // A daemon that we know under another name is still the same daemon: its key says so.
   const bool by_key = known->empty();

@@ -405,7 +405,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   asio::co_spawn(
       link->channel().executor(),
       [session, link, handler]() -> asio::awaitable<void> {
-        auto over = co_await link->async_run(handler);
+        SessionLink::Handler handle = handler;
+        auto over = co_await link->async_run(std::move(handle));
         session->link_over = over;
         session->news.notify();
         if (session->run) session->run->changed().notify();
@@ -426,7 +427,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     session->run.reset();
   };
 
-  auto local = co_await async_blocking(machinery_.threads, [this, session] { return open_local_side(*session); });
+  const auto prepare = [this, session] { return open_local_side(*session); };
+  auto local = co_await async_blocking(machinery_.threads, prepare);
   if (!local) {
     co_await leave();
     co_return local.error();

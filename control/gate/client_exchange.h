@@ -18,7 +18,7 @@ struct ClientOffer {
   std::optional<Uuid> uuid = {};               // a registered client; else `token` enrols it
   const Token* token = nullptr;                // borrowed for hello(); its secret is sent, the daemon being judged
   std::string client_name = {};                // with a token: for the operator's list
-  std::vector<crypto::AeadAlgorithm> suites = {crypto::aead_preference().begin(), crypto::aead_preference().end()};
+  std::vector<crypto::AeadAlgorithm> suites = preferred_suites();
   std::vector<ConnectionId> connection_ids =
       {};  // our own, one for each lane we could serve: 1..crypto::lanes_max, random
   std::vector<std::string> capabilities = {};

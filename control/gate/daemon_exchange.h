@@ -51,7 +51,7 @@ using Admission = Result<T, Refusal>;
 struct DaemonOffer {
   const Identity* identity = nullptr;
   const ReceiptKey* receipt_key = nullptr;
-  std::vector<crypto::AeadAlgorithm> suites = {crypto::aead_preference().begin(), crypto::aead_preference().end()};
+  std::vector<crypto::AeadAlgorithm> suites = preferred_suites();
   std::vector<ConnectionId> connection_ids = {};  // ours, one for each lane we could serve, unique in this daemon; the
                                                   // first `lanes` of them are used
   std::uint16_t udp_port = 0;

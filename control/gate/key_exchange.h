@@ -69,6 +69,12 @@ struct DaemonSession {
   bool enrolled = false;  // this exchange was (also) a registration
 };
 
+/// What this machine prefers, as an offer lists it.
+inline std::vector<crypto::AeadAlgorithm> preferred_suites() {
+  const auto preference = crypto::aead_preference();
+  return {preference.begin(), preference.end()};
+}
+
 /// The suite for both: AES-256-GCM when both ends list it first, that is when both have AES instructions; else
 /// ChaCha20-Poly1305 when both know it, else what both know. nullopt when they share none.
 std::optional<crypto::AeadAlgorithm> choose_suite(std::span<const crypto::AeadAlgorithm> client,

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <utility>
 
 #include "common/crypto/random.h"
@@ -262,11 +263,13 @@ asio::awaitable<void> Server::Impl::accept_loop(std::size_t listener) {
 
 asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener) {
   std::optional<std::uint64_t> reserved;
-  auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, [&] {
+  // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
+  std::function<DaemonOffer()> offered = [this, listener, &reserved] {
     auto offer = make_offer(listener);
     reserved = offer.connection_ids.front().value;
     return offer;
-  });
+  };
+  auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
   --state.unproven;
   state.changed.notify();
   if (!admitted) {
@@ -306,12 +309,13 @@ asio::awaitable<void> Server::Impl::watch_registry() {
 asio::awaitable<void> Server::Impl::sweep_partials() {
   while (!stopping) {
     const auto ttl = std::chrono::duration_cast<std::chrono::seconds>(state.config.partial_ttl);
-    auto swept = co_await async_blocking(*state.requests, [this, ttl] {
+    const auto sweep = [this, ttl] {
       return state.journals->expire(unix_now() * 1'000'000'000, ttl,
                                     [this](const storage::TransferIdentity&) -> Result<UniqueFd> {
                                       return path::open_trusted_directory(state.config.root.string());
                                     });
-    });
+    };
+    auto swept = co_await async_blocking(*state.requests, sweep);
     if (!swept) {
       state.log(LogLevel::warning, "partials_not_swept", escape_for_display(swept.error().message, 256));
     } else if (*swept > 0) {

@@ -123,8 +123,10 @@ asio::awaitable<void> ServerSession::async_serve() {
   const auto self = shared_from_this();
   state_.log(LogLevel::info, "session_opened", name_ + " is in",
              {{"client", to_string(client_.uuid)}, {"software", escape_for_display(agreement_.peer_software, 64)}});
-  const auto reason =
-      co_await link_->async_run([self](proto::Envelope envelope) { return self->handle(std::move(envelope)); });
+  // Named, here and below: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await
+  // expression.
+  SessionLink::Handler handler = [self](proto::Envelope envelope) { return self->handle(std::move(envelope)); };
+  const auto reason = co_await link_->async_run(std::move(handler));
   if (run_) {
     co_await run_->async_close();
     while (watching_) co_await run_->changed().async_wait(std::chrono::milliseconds{100});
@@ -149,13 +151,10 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
     co_return Error{ErrorCode::INTERNAL, "a transfer's message without a transfer", {}, ErrorSide::remote};
   }
   if (is_file_request(envelope)) {
-    auto request = std::move(envelope);
-    auto grants = client_.grants;
-    const int root = state_.root.get();
-    auto reply =
-        co_await async_blocking(*state_.requests, [request = std::move(request), grants = std::move(grants), root] {
-          return answer_file_request(request, grants, root);
-        });
+    const auto answer = [request = std::move(envelope), grants = client_.grants, root = state_.root.get()] {
+      return answer_file_request(request, grants, root);
+    };
+    auto reply = co_await async_blocking(*state_.requests, answer);
     link_->send(std::move(reply));
     co_return Status{};
   }
@@ -318,10 +317,10 @@ asio::awaitable<Result<RunConfig>> ServerSession::prepare_push(const proto::Open
   std::shared_ptr<OpenedJournal> journal = std::make_shared<OpenedJournal>();
   transfer_id_ = identity.transfer;
   if (!open.dry_run()) {
-    auto opened_journal =
-        co_await async_blocking(*state_.requests, [&state = state_, identity, wanted, resume = open.resume()] {
-          return open_journal(state, identity, wanted, resume);
-        });
+    const auto open_it = [&state = state_, identity, wanted, resume = open.resume()] {
+      return open_journal(state, identity, wanted, resume);
+    };
+    auto opened_journal = co_await async_blocking(*state_.requests, open_it);
     if (!opened_journal) co_return opened_journal.error();
     *journal = std::move(*opened_journal);
     transfer_id_ = journal->journal->state().identity.transfer;

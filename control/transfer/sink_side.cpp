@@ -72,10 +72,12 @@ void SinkSide::handle(const proto::Envelope& envelope) {
       // Only what the manifest has described so far may be given up: the engine takes nothing beyond.
       if (failure.offset() > space_end_.value || failure.length() > space_end_.value - failure.offset())
         return fail_peer("a failure beyond the manifest");
-      auto error = error_of_failure(failure.error());
-      ++failed_;
-      host_.warn(error);
-      sink_->fail_entry(failure.index(), std::move(error));
+      if (failed_entries_.insert(failure.index()).second) {
+        auto error = error_of_failure(failure.error());
+        ++failed_;
+        host_.warn(error);
+        sink_->fail_entry(failure.index(), std::move(error));
+      }
       if (failure.length() > 0)
         lane_.withhold({TransferOffset{failure.offset()}, TransferOffset{failure.offset() + failure.length()}});
       return;
@@ -99,6 +101,13 @@ void SinkSide::handle_segment(const proto::ManifestSegment& segment) {
     auto entry = decode_entry(encoded);
     if (!entry) return fail_peer("a malformed manifest entry");
     if (entry->type == storage::FileType::regular) ++files_;
+    if (config_.dry_run)
+      listed_.push_back({.index = entries_ + entries.size(),
+                         .root = entry->root,
+                         .path = entry->path,
+                         .target_path = {},
+                         .size = entry->size,
+                         .digest = digest::Xxh3{}});
     entries.push_back(std::move(*entry));
   }
   const std::uint64_t first = entries_;
@@ -130,7 +139,9 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
     if (!range.empty()) lane_.withhold(range);
   space_end_ = std::max(space_end_, verdicts.space_end);
   if (!config_.dry_run) lane_.expect(space_end_);
+  const std::uint64_t from = decided_;
   decided_ = std::max(decided_, verdicts.decided);
+  if (config_.dry_run) report_dry_run(from, verdicts.exceptions);
 
   proto::Envelope envelope;
   auto* message = envelope.mutable_verdicts();
@@ -138,6 +149,21 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
   for (const auto& exception : verdicts.exceptions) encode_verdict(exception, *message->add_exceptions());
   host_.send(std::move(envelope));
   maybe_finish_lane();
+}
+
+void SinkSide::report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
+  auto exception = exceptions.begin();
+  for (std::uint64_t index = from; index < decided_; ++index) {
+    auto outcome = EntryOutcome::finished;
+    if (exception != exceptions.end() && exception->index == index) {
+      if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
+      if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
+        outcome = EntryOutcome::skipped;
+      ++exception;
+    }
+    host_.on_entry(listed_[index - from], outcome);
+  }
+  listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
 
 void SinkSide::maybe_finish_lane() {
@@ -175,7 +201,7 @@ void SinkSide::on_audited(storage::AuditResult result) {
     bool news = false;
     for (const auto& run : result.repair) {
       const std::uint64_t index = run.index;
-      if (!given_up_.insert(index).second) continue;
+      if (!failed_entries_.insert(index).second) continue;
       news = true;
       const Error error{ErrorCode::DIGEST_MISMATCH,
                         "a file still differs after three repair rounds and was left out; check disk and memory of "
@@ -213,6 +239,7 @@ void SinkSide::send_failure(std::uint64_t index, const Error& error) {
 void SinkSide::on_entry_failed(std::uint64_t index, const Error& error) {
   if (over()) return;
   if (ends_transfer(error.code)) return fail(error);
+  if (!failed_entries_.insert(index).second) return;
   ++failed_;
   host_.warn(error);
   send_failure(index, error);

@@ -70,6 +70,7 @@ class SinkSide final : public storage::SinkObserver {
   [[nodiscard]] bool over() const { return state_ == State::failed || state_ == State::committed; }
   void handle_segment(const proto::ManifestSegment& segment);
   void handle_end(const proto::ManifestEnd& end);
+  void report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
   void maybe_finish_lane();
   void maybe_audit();
   void send_failure(std::uint64_t index, const Error& error);
@@ -90,7 +91,8 @@ class SinkSide final : public storage::SinkObserver {
   std::uint32_t round_ = 0;
   std::uint64_t failed_ = 0;
   std::uint64_t files_finished_ = 0;
-  std::set<std::uint64_t> given_up_;  // entries that repair could not mend
+  std::set<std::uint64_t> failed_entries_;   // at either end; each is told of once
+  std::vector<storage::FileReport> listed_;  // dry run: what the manifest says, until it is decided
   std::optional<Error> lasting_error_;
   storage::SinkTotals totals_;
   std::vector<storage::FileReport> reports_;

@@ -67,6 +67,13 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     encode_entry(entry, *encoded);
     segment_bytes += encoded->ByteSizeLong() + 8;
     if (entry.type == storage::FileType::regular) ++totals_.files_total;
+    if (config_.dry_run)
+      listed_.push_back({.index = index,
+                         .root = entry.root,
+                         .path = entry.path,
+                         .target_path = {},
+                         .size = entry.size,
+                         .digest = digest::Xxh3{}});
     ++index;
   }
   if (segment->entries_size() > 0) host_.send(std::move(envelope));
@@ -89,8 +96,7 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     state_ = State::sending;
   }
   if (!config_.await_verdicts && !config_.dry_run) {
-    all_read_ = false;
-    reader_->release(totals_.entries, {});
+    release(totals_.entries, {}, std::nullopt);
   }
   maybe_send_finish();
   walk_on();
@@ -137,16 +143,50 @@ void SourceSide::handle_verdicts(const proto::Verdicts& verdicts) {
     }
     exceptions.push_back(std::move(*verdict));
   }
-  decided_ = verdicts.decided();
-  if (config_.dry_run) return maybe_send_finish();
-  all_read_ = false;
-  reader_->release(decided_, std::move(exceptions));
+  const std::uint64_t from = std::exchange(decided_, verdicts.decided());
+  if (config_.dry_run) {
+    report_dry_run(from, exceptions);
+    return maybe_send_finish();
+  }
+  release(decided_, std::move(exceptions), std::nullopt);
+}
+
+void SourceSide::release(std::uint64_t decided, std::vector<storage::Verdict> exceptions,
+                         std::optional<std::uint64_t> gives_up) {
+  releases_.push_back({.grows = decided > released_, .gives_up = gives_up});
+  released_ = std::max(released_, decided);
+  reader_->release(released_, std::move(exceptions));
+}
+
+void SourceSide::report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
+  auto exception = exceptions.begin();
+  for (std::uint64_t index = from; index < decided_; ++index) {
+    auto outcome = EntryOutcome::finished;
+    if (exception != exceptions.end() && exception->index == index) {
+      if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
+      if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
+        outcome = EntryOutcome::skipped;
+      ++exception;
+    }
+    host_.on_entry(listed_[index - from], outcome);
+  }
+  listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
 
 void SourceSide::on_released(TransferOffset end, std::vector<TransferRange> withhold) {
-  if (state_ == State::failed || state_ == State::committed) return;
-  for (const auto& range : withhold)
-    if (!range.empty()) lane_.withhold(range);
+  if (state_ == State::failed || state_ == State::committed || releases_.empty()) return;
+  const Release answered = releases_.front();
+  releases_.pop_front();
+  // The reader tells again that it has read all, after this: what it said before did not know of these files.
+  if (answered.grows) all_read_ = false;
+  for (const auto& range : withhold) {
+    if (range.empty()) continue;
+    lane_.withhold(range);
+    if (!answered.gives_up) continue;
+    const auto given_up = given_up_.find(*answered.gives_up);
+    if (given_up != given_up_.end()) send_failure(given_up->first, range, given_up->second);
+  }
+  if (answered.gives_up) given_up_.erase(*answered.gives_up);
   if (end > offered_) {
     offered_ = end;
     lane_.offer(end);
@@ -184,6 +224,12 @@ void SourceSide::on_file_failed(std::uint64_t index, TransferRange range, const 
   if (!range.empty()) lane_.withhold(range);
   if (!dropped_.insert(index).second) return;
   ++totals_.files_failed;
+  send_failure(index, range, error);
+  host_.warn(error);
+  maybe_send_finish();
+}
+
+void SourceSide::send_failure(std::uint64_t index, TransferRange range, const Error& error) {
   proto::Envelope envelope;
   auto* failure = envelope.mutable_entry_failure();
   failure->set_index(index);
@@ -191,8 +237,6 @@ void SourceSide::on_file_failed(std::uint64_t index, TransferRange range, const 
   failure->set_length(range.size());
   encode_error(error, *failure->mutable_error());
   host_.send(std::move(envelope));
-  host_.warn(error);
-  maybe_send_finish();
 }
 
 void SourceSide::on_all_read() {
@@ -210,7 +254,7 @@ void SourceSide::maybe_send_finish() {
   if (!config_.dry_run) {
     maybe_finish_lane();
     const bool drained = *totals_.bytes_total == 0 || (drained_ && drained_->value >= *totals_.bytes_total);
-    if (!lane_finished_ || !all_read_ || !drained) return;
+    if (!lane_finished_ || !all_read_ || !releases_.empty() || !drained) return;
   }
   state_ = State::finishing;
   proto::Envelope envelope;
@@ -248,8 +292,15 @@ void SourceSide::handle_entry_failure(const proto::EntryFailure& failure) {
   if (failure.index() >= totals_.entries) return fail_peer("a failure of an entry that does not exist");
   if (!dropped_.insert(failure.index()).second) return;
   ++totals_.files_failed;
-  host_.warn(error_of_failure(failure.error()));
-  if (reader_) reader_->abandon(failure.index());
+  auto error = error_of_failure(failure.error());
+  host_.warn(error);
+  reader_->abandon(failure.index());
+  // The sink does not know which bytes these were going to be; the reader does, and tells when asked to withhold them.
+  storage::Verdict unwanted;
+  unwanted.index = failure.index();
+  unwanted.action = storage::Action::skip;
+  given_up_.emplace(failure.index(), std::move(error));
+  release(released_, {std::move(unwanted)}, failure.index());
 }
 
 std::vector<storage::FileReport> SourceSide::take_reports() {

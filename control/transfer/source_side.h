@@ -1,7 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -80,6 +81,9 @@ class SourceSide final : public storage::SourceObserver {
   void fail(Error error);
   void fail_peer(std::string_view what);
   void walk_on();
+  void release(std::uint64_t decided, std::vector<storage::Verdict> exceptions, std::optional<std::uint64_t> gives_up);
+  void send_failure(std::uint64_t index, TransferRange range, const Error& error);
+  void report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
   void maybe_finish_lane();
   void maybe_send_finish();
   void handle_verdicts(const proto::Verdicts& verdicts);
@@ -97,6 +101,14 @@ class SourceSide final : public storage::SourceObserver {
   std::optional<TransferOffset> drained_;
   bool lane_finished_ = false;
   bool all_read_ = false;
+  struct Release {
+    bool grows = false;                     // the reader has more to read, and tells again when it has
+    std::optional<std::uint64_t> gives_up;  // this entry alone is withheld
+  };
+  std::deque<Release> releases_;  // asked of the reader and not answered; at most one a message in flight
+  std::uint64_t released_ = 0;
+  std::map<std::uint64_t, Error> given_up_;  // by the sink; until the reader has told the range
+  std::vector<storage::FileReport> listed_;  // dry run: what the manifest says, until it is decided
   std::uint32_t round_ = 0;
   SourceTotals totals_;
   std::vector<storage::SourceWarning> warnings_;
