@@ -1,9 +1,20 @@
 #include "control/gate/framing.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "common/bytes/view.h"
 #include "common/check.h"
 
 namespace penstock::control {
+
+namespace {
+// libprotobuf writes a line on stderr for text that is not UTF-8: any stranger could fill the daemon's log with it.
+// Returns whether it has been silenced, which is once and for the whole process.
+bool silence_protobuf() {
+  google::protobuf::SetLogHandler(nullptr);
+  return true;
+}
+}  // namespace
 
 std::string_view to_string(FrameError error) {
   switch (error) {
@@ -36,6 +47,7 @@ void FrameDecoder::feed(std::span<const std::byte> bytes) {
 }
 
 Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
+  [[maybe_unused]] static const bool silenced = silence_protobuf();
   const auto fail = [this](FrameError error) {
     failed_ = error;
     buffer_ = {};
