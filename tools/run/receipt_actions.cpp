@@ -61,7 +61,9 @@ void add_receipt_fields(JsonLine& line, const control::ReceiptHeaderFields& fiel
 Result<std::uint64_t> list_receipts(const std::string& home, Output& out) {
   const auto listed = control::ReceiptStore::of_home(home).list();
   if (!listed) return listed.error();
-  for (const auto& [file, fields] : *listed) {
+  for (const auto& receipt : *listed) {
+    const auto& file = receipt.file;
+    const auto& fields = receipt.fields;
     out.event("entry", [&](JsonLine& line) { add_receipt_fields(line, fields, file.native()); });
     out.answer(fmt::format("{}  {}  {}  {} file{}  {}  {}\n", fields.transfer, fields.finished,
                            control::to_string(fields.operation), fields.files, fields.files == 1 ? "" : "s",

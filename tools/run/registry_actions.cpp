@@ -157,7 +157,8 @@ class Actions {
 
   template <class Other>
   Status act(const Other&) {
-    PENSTOCK_CHECK(!"serve and check-config are not of the registry");
+    constexpr bool serve_is_no_registry_action = false;
+    PENSTOCK_CHECK(serve_is_no_registry_action);
     return {};
   }
 

@@ -139,15 +139,17 @@ TEST_CASE("config: the state directory is systemd's, root's, or beneath XDG_STAT
 TEST_CASE("config: root and state may not lie within each other") {
   CHECK(check_root_and_state("/usr", "/nonexistent/state"));
   CHECK(check_root_and_state("/usr", "/usrx"));
-  for (const auto& [root, state] : {std::pair{"/usr", "/usr"},
-                                    {"/usr", "/usr/"},
-                                    {"/usr/", "/usr/state"},
-                                    {"/usr/include", "/usr"},
-                                    {"/", "/var/lib/penstock"},
-                                    {"/usr", "/usr/include/../state"},
-                                    {"/usr", "/tmp/../usr/a/b/c"},
-                                    {"/nonexistent", "/tmp"},
-                                    {"/etc/passwd", "/tmp"}}) {
+  for (const auto& each : {std::pair{"/usr", "/usr"},
+                           {"/usr", "/usr/"},
+                           {"/usr/", "/usr/state"},
+                           {"/usr/include", "/usr"},
+                           {"/", "/var/lib/penstock"},
+                           {"/usr", "/usr/include/../state"},
+                           {"/usr", "/tmp/../usr/a/b/c"},
+                           {"/nonexistent", "/tmp"},
+                           {"/etc/passwd", "/tmp"}}) {
+    const auto& root = each.first;
+    const auto& state = each.second;
     INFO(root, " ", state);
     const auto checked = check_root_and_state(root, state);
     REQUIRE_FALSE(checked);

@@ -63,7 +63,10 @@ TEST_CASE("landing: what lands where follows from the words alone") {
       {{"a/.", "a"}, "c/", "c*: a>. a>a"},
       {{"a:b"}, "c/", "c*: a:b>a:b"},
   };
-  for (const auto& [sources, destination, shown] : cases) {
+  for (const auto& each : cases) {
+    const auto& sources = each.sources;
+    const auto& destination = each.destination;
+    const auto& shown = each.shown;
     INFO(shown);
     const auto words = plan_landing(sources, destination);
     REQUIRE(words);
@@ -87,7 +90,9 @@ TEST_CASE("landing: what the words leave open is refused before anything is conn
       {{"a", "-"}, "/x/"},        //
       {{}, "/x/"},
   };
-  for (const auto& [sources, destination] : cases) {
+  for (const auto& each : cases) {
+    const auto& sources = each.first;
+    const auto& destination = each.second;
     INFO(destination, " ", sources.size());
     const auto words = plan_landing(sources, destination);
     REQUIRE_FALSE(words);
@@ -104,7 +109,9 @@ TEST_CASE("landing: a remote path is normal, absolute and never above its root")
       {"/a/./b", "/a/b"}, {"/./.", "/"},      {"/a/../b", "/b"},  {"/a/..", "/"},   {"/a/b/../../c", "/c"},
       {"/...", "/..."},   {"/a\nb", "/a\nb"}, {"/\xff", "/\xff"}, {"/a b", "/a b"}, {"/.hidden", "/.hidden"},
   };
-  for (const auto& [path, normal] : cases) {
+  for (const auto& each : cases) {
+    const auto& path = each.first;
+    const auto& normal = each.second;
     INFO(std::string{path});
     const auto got = normal_remote_path(path);
     REQUIRE(got);

@@ -43,7 +43,9 @@ TEST_CASE("remote: both forms of an address are read") {
       {"penstock://[fe80::1%25eth0]/p", remote("fe80::1%eth0", {}, "/p")},
       {"penstock://host/a:b@c", remote("host", {}, "/a:b@c")},
   };
-  for (const auto& [text, expected] : cases) {
+  for (const auto& each : cases) {
+    const auto& text = each.first;
+    const auto& expected = each.second;
     INFO(std::string{text});
     const auto got = parse_remote(text);
     REQUIRE(got);
@@ -72,7 +74,9 @@ TEST_CASE("remote: a path without its slash is refused, and the message shows th
       {"2001:db8::7:/p", "[2001:db8::7]:/p"},
       {"host:7441:", "host:7441:/PATH"},
   };
-  for (const auto& [text, suggestion] : cases) {
+  for (const auto& each : cases) {
+    const auto& text = each.first;
+    const auto& suggestion = each.second;
     INFO(std::string{text});
     const auto got = parse_remote(text);
     REQUIRE_FALSE(got);

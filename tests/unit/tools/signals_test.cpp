@@ -63,7 +63,9 @@ TEST_CASE("signals: INT, TERM and HUP are counted, USR1 is not") {
           const std::pair<int, std::string> steps[] = {
               {SIGUSR1, "usr1"}, {SIGTERM, "15x1"}, {SIGUSR1, "usr1"}, {SIGINT, "2x2"}, {SIGHUP, "1x3"}};
           std::size_t count = 0;
-          for (const auto& [signal, expected] : steps) {
+          for (const auto& each : steps) {
+            const auto& signal = each.first;
+            const auto& expected = each.second;
             ::kill(::getpid(), signal);
             if (heard.wait_for(++count).back() != expected) return false;
           }

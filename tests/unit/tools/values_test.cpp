@@ -33,7 +33,9 @@ TEST_CASE("values: rates are bits a second, with B bytes a second") {
       {"007M", 7'000'000},
       {"125GB", 1'000'000'000'000},
   };
-  for (const auto& [text, bits] : cases) {
+  for (const auto& each : cases) {
+    const auto& text = each.first;
+    const auto& bits = each.second;
     INFO(text);
     const auto rate = parse_rate(text);
     REQUIRE(rate);
@@ -98,7 +100,9 @@ TEST_CASE("values: durations carry their unit, 0 needs none") {
       {"15s", 15s}, {"5m", 5min}, {"24h", 24h},     {"7d", 7 * 24h},  {"250ms", 250ms},
       {"0", 0s},    {"0s", 0s},   {"1.5s", 1500ms}, {"0.25h", 15min}, {"36500d", 36500 * 24h},
   };
-  for (const auto& [text, time] : cases) {
+  for (const auto& each : cases) {
+    const auto& text = each.first;
+    const auto& time = each.second;
     INFO(text);
     const auto duration = parse_duration(text);
     REQUIRE(duration);
