@@ -87,6 +87,7 @@ Status ManifestValidator::check_place(const ManifestEntry& entry) const {
   }
   if (entries_ == 0 || entry.root != root_) return refused(entry, "comes before its root");
   const auto slash = entry.path.rfind('/');
+  if (slash == 0) return refused(entry, "begins with a slash");  // its parent would pass for the root
   const std::size_t parent = slash == std::string::npos ? 0 : slash;
   const std::string_view name = std::string_view{entry.path}.substr(slash == std::string::npos ? 0 : slash + 1);
   if (auto component = path::Component::parse(name); !component) {

@@ -1,0 +1,126 @@
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/random.h"
+#include "dataplane/storage/slab_pool.h"
+#include "dataplane/storage/slab_sink_window.h"
+
+namespace penstock::storage::test {
+
+TEST_CASE("slab pool: every transfer gets its guarantee, and the rest is shared") {
+  SlabPool pool{{.shared = 4, .guaranteed = 2, .slabs_max = 64}};
+  auto a = pool.open_account();
+  auto b = pool.open_account();
+  REQUIRE((a && b));
+  std::vector<Slab> held;
+  while (auto slab = a->take()) held.push_back(std::move(slab));
+  CHECK(held.size() == 6);
+  CHECK(a->available() == 0);
+  CHECK(b->available() == 2);
+  CHECK(static_cast<bool>(b->take()));
+  CHECK(pool.limit() == 8);
+  held.clear();
+  CHECK(pool.in_use() == 0);
+  CHECK(b->available() == 6);
+}
+
+TEST_CASE("slab pool: a long path may take twice its bandwidth-delay product more, within the reservation") {
+  SlabPool pool{{.shared = 2, .guaranteed = 2, .slabs_max = 32}};
+  auto account = pool.open_account();
+  REQUIRE(account);
+  account->set_bandwidth_delay_product(5 * MiB);
+  CHECK(account->available() == 14);
+  account->set_bandwidth_delay_product(~std::uint64_t{0} / 4);
+  CHECK(account->available() == 32);
+  account->set_bandwidth_delay_product(0);
+  CHECK(account->available() == 4);
+}
+
+TEST_CASE("slab pool: accounts that could not be honoured are not opened, slabs may outlive theirs") {
+  SlabPool pool{{.shared = 2, .guaranteed = 3, .slabs_max = 8}};
+  auto a = pool.open_account();
+  auto b = pool.open_account();
+  CHECK(!pool.open_account());
+  Slab slab = a->take();
+  std::memset(slab.bytes().data(), 1, slab.bytes().size());
+  a.reset();
+  CHECK(!pool.open_account());
+  slab.reset();
+  CHECK(pool.open_account().has_value());
+}
+
+namespace {
+struct WindowFixture {
+  SlabPool pool{{.shared = 0, .guaranteed = 4, .slabs_max = 4}};
+  SlabAccount account = std::move(*pool.open_account());
+  std::vector<FilledSlab> handed;
+  SlabSinkWindow window{account, [this](FilledSlab slab) { handed.push_back(std::move(slab)); }};
+  bool store(std::uint64_t at, std::size_t length, char fill = 'x') {
+    const std::string bytes(length, fill);
+    return window.store({at}, std::as_bytes(std::span{bytes}));
+  }
+};
+}  // namespace
+
+TEST_CASE("sink window: memory is lent for open slabs only, so that forged headers cost none") {
+  WindowFixture at;
+  CHECK(at.window.lend({100}, 10).empty());
+  CHECK(at.pool.in_use() == 0);
+  REQUIRE(at.store(0, 10));
+  CHECK(at.window.lend({100}, 10).size() == 10);
+  CHECK(at.window.lend({slab_bytes + 5}, 10).empty());
+  CHECK(at.window.lend({slab_bytes - 5}, 10).empty());
+}
+
+TEST_CASE("sink window: a slab is handed on when it is full, or quiet, or the last one is complete") {
+  WindowFixture at;
+  REQUIRE(at.store(0, slab_bytes - 1));
+  CHECK(at.handed.empty());
+  const auto room = at.window.lend({slab_bytes - 1}, 1);
+  REQUIRE(room.size() == 1);
+  at.window.commit({slab_bytes - 1}, 1);
+  REQUIRE(at.handed.size() == 1);
+  CHECK(at.handed[0].runs == std::vector<bytes::Interval>{{0, slab_bytes}});
+
+  REQUIRE(at.store(slab_bytes + 7, 3));
+  REQUIRE(at.store(slab_bytes + 20, 5));
+  at.window.on_quiet();
+  REQUIRE(at.handed.size() == 2);
+  CHECK(at.handed[1].base.value == slab_bytes);
+  CHECK(at.handed[1].runs ==
+        std::vector<bytes::Interval>{{slab_bytes + 7, slab_bytes + 10}, {slab_bytes + 20, slab_bytes + 25}});
+
+  REQUIRE(at.store(2 * slab_bytes, 100));
+  at.window.finish({2 * slab_bytes + 100});
+  CHECK(at.handed.size() == 3);
+}
+
+TEST_CASE("sink window: what will not come is not waited for, until it is expected again") {
+  WindowFixture at;
+  at.window.withhold({{10}, {slab_bytes}});
+  REQUIRE(at.store(0, 10));
+  CHECK(at.handed.size() == 1);
+  at.window.expect_again({{10}, {20}});
+  REQUIRE(at.store(0, 10));
+  CHECK(at.handed.size() == 1);
+  REQUIRE(at.store(10, 10));
+  CHECK(at.handed.size() == 2);
+}
+
+TEST_CASE("sink window: without room nothing is taken, and old slabs make room for new ones") {
+  WindowFixture at;
+  for (std::uint64_t slab = 0; slab < 4; ++slab) REQUIRE(at.store(slab * slab_bytes, 8));
+  CHECK(at.handed.size() == 2);  // at most half stays open
+  CHECK(at.handed[0].base.value == 0);
+  CHECK(at.window.room() == 0);
+  CHECK(!at.store(9 * slab_bytes, 8));
+  at.handed.clear();
+  CHECK(at.window.room() > 0);
+  CHECK(at.store(9 * slab_bytes, 8));
+}
+
+}  // namespace penstock::storage::test
