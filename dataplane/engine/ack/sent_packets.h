@@ -33,6 +33,8 @@ struct SentPacket {
   SentKind kind = SentKind::none;
 };
 
+static_assert(sizeof(SentPacket) == 24);  // the ledger's memory: dataplane/README
+
 /// The ledger: every packet number in order, none left out, in a ring that grows by doubling up to sent_packets_max.
 /// Constant time a packet. Threads: one owner.
 class SentPackets {

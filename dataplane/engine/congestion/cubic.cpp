@@ -42,7 +42,10 @@ void Cubic::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt)
     peak_before_ = std::exchange(peak_in_flight_, 0);
     round_end_ = next_;
   }
-  if (2 * std::max(peak_before_, peak_in_flight_) < cwnd_) return;
+  if (2 * std::max(peak_before_, peak_in_flight_) < cwnd_) {
+    curve_.start.reset();  // idle time is not time in which the path was probed
+    return;
+  }
   if (in_slow_start())
     grow_slow_start(sample, rtt);
   else
