@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -41,7 +43,30 @@ Fingerprint fingerprint(std::span<const std::byte> content) {
   return {content.size(), hash.value()};
 }
 
+void name_if(std::string& text, std::uint64_t count, std::string_view what) {
+  if (count > 0) text += std::to_string(count) + " x " + std::string{what} + "; ";
+}
+
 }  // namespace
+
+std::string to_string(const SinkViolations& violations) {
+  std::string text;
+  name_if(text, violations.lent_over_accepted, "borrowed memory over accepted bytes");
+  name_if(text, violations.accepted_twice, "handed over bytes that were here");
+  name_if(text, violations.committed_elsewhere, "committed what was not lent");
+  name_if(text, violations.wrong_bytes, "handed over wrong bytes");
+  return text;
+}
+
+std::string to_string(const WireViolations& violations) {
+  std::string text;
+  name_if(text, violations.numbers_reused, "packet number not above the last");
+  name_if(text, violations.oversized, "datagram too long");
+  name_if(text, violations.slabs_crossed, "DATA across a slab boundary");
+  name_if(text, violations.beyond_offer, "DATA beyond the offer");
+  name_if(text, violations.credit_exceeded, "DATA beyond any credit");
+  return text;
+}
 
 /// Drawn before the parts that need them.
 struct Lane::Secrets {
@@ -101,7 +126,10 @@ Lane::Lane(EventQueue& events, const EngineOptions& options, LanePlan plan, Secr
       credit_bound_(std::max(options.sender.initial_credit, sink_.room())) {
   sender_host.add(sender_end_.own_id, sender_end_);
   receiver_host.add(receiver_end_.own_id, receiver_end_);
-  for (const TransferRange& range : plan_.held) sink_.preload(range);
+  for (const TransferRange& range : plan_.held) {
+    sink_.preload(range);
+    if (!plan_.source_knows_held) held_unknown_ += range.size();
+  }
   to_receiver_.drop([this](const Sighting& sighting) {
     watch_data(sighting);
     return false;
@@ -243,7 +271,7 @@ void Lane::watch_data(const Sighting& sighting) {
   if (begin / engine::slab_size != (end - 1) / engine::slab_size) ++wire_violations_.slabs_crossed;
   if (end > offered_) ++wire_violations_.beyond_offer;
   sent_distinct_.insert({begin, end});
-  if (sent_distinct_.size() > credit_bound_) ++wire_violations_.credit_exceeded;
+  if (sent_distinct_.size() > credit_bound_ + held_unknown_) ++wire_violations_.credit_exceeded;
 }
 
 void Lane::fail(std::string_view why) {

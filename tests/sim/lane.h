@@ -64,6 +64,10 @@ struct WireViolations {
   bool operator==(const WireViolations&) const = default;
 };
 
+/// Everything forbidden that happened, in words; empty when nothing did.
+[[nodiscard]] std::string to_string(const SinkViolations& violations);
+[[nodiscard]] std::string to_string(const WireViolations& violations);
+
 struct LaneOutcome {
   Fingerprint sent;
   Fingerprint received;
@@ -172,6 +176,7 @@ class Lane {
   std::uint64_t offered_ = 0;
   bytes::IntervalSet sent_distinct_;
   std::uint64_t credit_bound_;
+  std::uint64_t held_unknown_ = 0;  // held bytes that the source may send all the same: their credit is given back
   std::optional<std::uint32_t> last_number_to_receiver_;
   std::optional<std::uint32_t> last_number_to_sender_;
   WireViolations wire_violations_;

@@ -57,7 +57,14 @@ bool MemorySink::store(TransferOffset at, std::span<const std::byte> bytes) {
   return true;
 }
 
-std::uint64_t MemorySink::room() const { return (options_.slabs_max - slabs_.size()) * engine::slab_size; }
+std::uint64_t MemorySink::room() const {
+  std::uint64_t bytes = (options_.slabs_max - slabs_.size()) * engine::slab_size;
+  if (options_.quiet == WhenQuiet::hands_on) return bytes;  // the rest of an open slab may be gone in a moment
+  for (const auto& slab : slabs_) {
+    if (!slab->writing) bytes += slab->memory.size() - slab->filled.size();
+  }
+  return bytes;
+}
 
 void MemorySink::on_quiet() {
   if (options_.quiet == WhenQuiet::hands_on) flush();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "common/random.h"
@@ -64,7 +65,7 @@ std::uint64_t random_size(Rng& luck, std::size_t udp_payload) {
     case 2:  // around whole slabs
       return luck.between(1, 3) * engine::slab_size + luck.between(0, 2) - 1;
     default:
-      return log_uniform(luck, 22);
+      return log_uniform(luck, 23);
   }
 }
 
@@ -125,7 +126,7 @@ RandomCase make_random_case(std::uint64_t seed) {
   options.ack_loss = random_loss(luck);
   if (luck.chance(1, 8)) {
     options.burst = netem::BurstLoss{.to_bad = ppm_up_to(luck, 5'000),
-                                     .to_good = Probability::percent(static_cast<std::uint32_t>(luck.between(5, 50)))};
+                                     .to_good = Probability::percent(static_cast<std::uint32_t>(luck.between(10, 50)))};
   }
   if (luck.chance(1, 3)) options.loss_placement = netem::LossPlacement::before_bottleneck;
   if (luck.chance(1, 5)) options.jitter = up_to(luck, options.rtt / 8);
@@ -135,6 +136,7 @@ RandomCase make_random_case(std::uint64_t seed) {
   }
   if (luck.chance(1, 5)) options.duplicate = ppm_up_to(luck, 50'000);
   if (luck.chance(1, 5)) options.corrupt = ppm_up_to(luck, 20'000);
+  if (luck.chance(1, 10)) options.outage = Outage{.after = up_to(luck, options.rtt * 10), .length = up_to(luck, 3s)};
   const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
   const std::uint64_t queue_min = std::max<std::uint64_t>(32 * options.udp_payload_size, options.rate.bytes_in(1ms));
   if (luck.chance(1, 4)) options.queue_bytes = std::max(queue_min, luck.between(bdp / 8, bdp / 2));
@@ -152,9 +154,11 @@ RandomCase make_random_case(std::uint64_t seed) {
     options.source = {.latency = up_to(luck, 5ms), .granules_max = luck.between(32, 128)};
   }
   if (luck.chance(1, 3)) {
-    options.sink = {.latency = up_to(luck, 20ms),
-                    .slabs_max = luck.between(1, 8),
-                    .quiet = luck.chance(1, 2) ? WhenQuiet::hands_on : WhenQuiet::keeps_slabs};
+    options.sink = {.latency = up_to(luck, 20ms), .slabs_max = luck.between(3, 8)};
+    // Handing partly filled slabs on voids credit that was given for their rest, and shuffled chunks need all slabs of
+    // their window open: with few slabs most datagrams are refused, and the disk's latency is the rate.
+    if (options.sink.slabs_max >= 4 && luck.chance(1, 2)) options.sink.quiet = WhenQuiet::hands_on;
+    if (options.order == engine::ChunkOrder::shuffled) options.sink.slabs_max = 8;
   }
   if (luck.chance(1, 4)) options.coalescing = up_to(luck, 200us);
   const auto backends = crypto::aead_backends();
@@ -171,20 +175,24 @@ RandomCase make_random_case(std::uint64_t seed) {
 std::string describe(const RandomCase& random) {
   const Options& o = random.options;
   const auto percent = [](Probability p) { return static_cast<double>(p.parts_per_billion()) / 1e7; };
-  std::string text = fmt::format(
-      "rtt {} us, rate {} Mbit/s, queue {} B, payload {} B, loss {} %, ack loss {} %, burst {}, jitter {} us, reorder "
-      "{} % "
-      "by {} us, duplicate {} %, corrupt {} %, {} {} kbit/s{}, credit {} B, key update {}, initial rtt {} us, source "
-      "{} us x "
-      "{}, sink {} us x {}{}, coalescing {} us, {}",
-      o.rtt / 1us, o.rate.bits_per_second() / 1'000'000, o.queue_bytes.value_or(0), o.udp_payload_size, percent(o.loss),
-      percent(o.ack_loss),
-      o.burst ? fmt::format("{}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good)) : std::string{"none"},
-      o.jitter / 1us, percent(o.reorder), o.reorder_delay / 1us, percent(o.duplicate), percent(o.corrupt),
-      o.congestion == engine::Congestion::fixed ? "fixed" : "cubic", o.paced ? o.paced->bits_per_second() / 1000 : 0,
-      o.order == engine::ChunkOrder::shuffled ? ", shuffled" : "", o.initial_credit, o.key_update_packets,
-      o.initial_rtt / 1us, o.source.latency / 1us, o.source.granules_max, o.sink.latency / 1us, o.sink.slabs_max,
-      o.sink.quiet == WhenQuiet::hands_on ? " (hands on)" : "", o.coalescing / 1us, o.backend->name());
+  std::string text =
+      fmt::format("rtt {} us, rate {} Mbit/s, payload {} B, loss {} %, ack loss {} %", o.rtt / 1us,
+                  o.rate.bits_per_second() / 1'000'000, o.udp_payload_size, percent(o.loss), percent(o.ack_loss));
+  if (o.queue_bytes) text += fmt::format(", queue {} B", *o.queue_bytes);
+  if (o.burst) text += fmt::format(", bursts {}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good));
+  if (o.jitter > Duration::zero()) text += fmt::format(", jitter {} us", o.jitter / 1us);
+  if (o.reorder > Probability{})
+    text += fmt::format(", reorder {} % by {} us", percent(o.reorder), o.reorder_delay / 1us);
+  if (o.duplicate > Probability{}) text += fmt::format(", duplicate {} %", percent(o.duplicate));
+  if (o.corrupt > Probability{}) text += fmt::format(", corrupt {} %", percent(o.corrupt));
+  if (o.outage) text += fmt::format(", outage of {} us after {} us", o.outage->length / 1us, o.outage->after / 1us);
+  text += o.paced ? fmt::format("; fixed {} kbit/s", o.paced->bits_per_second() / 1000) : std::string{"; cubic"};
+  if (o.order == engine::ChunkOrder::shuffled) text += ", shuffled";
+  text += fmt::format(", credit {} B, key update {}, initial rtt {} us, source {} us x {}, sink {} us x {}{}",
+                      o.initial_credit, o.key_update_packets, o.initial_rtt / 1us, o.source.latency / 1us,
+                      o.source.granules_max, o.sink.latency / 1us, o.sink.slabs_max,
+                      o.sink.quiet == WhenQuiet::hands_on ? " (hands on)" : "");
+  text += fmt::format(", coalescing {} us, {}", o.coalescing / 1us, o.backend->name());
   for (const LanePlan& plan : random.plans) {
     text += fmt::format(
         "\n  {} {} B after {} us, {} offers every {} us, {} held{}, {} repair rounds, {} messages every {} us",
@@ -193,14 +201,6 @@ std::string describe(const RandomCase& random) {
         plan.message_gap / 1us);
   }
   return text;
-}
-
-Duration completion_bound(const RandomCase& random, Duration ideal) {
-  const Options& o = random.options;
-  // A round trip with everything that may hold a datagram back, the queue in full.
-  const std::uint64_t queue = o.queue_bytes.value_or(std::max(o.rate.bytes_in(o.rtt), 64 * KiB));
-  const Duration round = o.rtt + 2 * o.jitter + 2 * o.coalescing + o.reorder_delay + o.rate.time_for(queue);
-  return 6 * ideal + 30 * round + 10s;
 }
 
 }  // namespace penstock::sim

@@ -21,7 +21,4 @@ struct RandomCase {
 /// All parameters, to be read beside a failure.
 [[nodiscard]] std::string describe(const RandomCase& random);
 
-/// Latest acceptable finish, counted from the start: README.md, "What is bounded".
-[[nodiscard]] Duration completion_bound(const RandomCase& random, Duration ideal);
-
 }  // namespace penstock::sim

@@ -72,6 +72,14 @@ Scenario::Scenario(const Options& options)
                                     [this](Datagram datagram) { daemon_.deliver(std::move(datagram)); });
   backward_ = std::make_unique<Pipe>(events_, link_of(options, options.ack_loss), luck_.next(), 1, trace_,
                                      [this](Datagram datagram) { client_.deliver(std::move(datagram)); });
+  if (!options.outage) return;
+  for (Pipe* pipe : {forward_.get(), backward_.get()}) {
+    const netem::LinkSettings up = pipe->settings();
+    netem::LinkSettings down = up;
+    down.down = true;
+    pipe->change_at(start_ + options.outage->after, down);
+    pipe->change_at(start_ + options.outage->after + options.outage->length, up);
+  }
 }
 
 LaneOutcome Scenario::transfer(const LanePlan& plan) { return std::move(transfer_all({plan}).front()); }

@@ -18,6 +18,12 @@
 
 namespace penstock::sim {
 
+/// Nothing gets through, either way.
+struct Outage {
+  Duration after{0};  // from the start
+  Duration length{0};
+};
+
 /// A network of two hosts, and how the engines on them are set. Both directions have the same delay and, unless said
 /// otherwise, the same rate and luck; forward is where the first lane's DATA goes.
 struct Options {
@@ -33,6 +39,7 @@ struct Options {
   Duration reorder_delay = std::chrono::milliseconds{1};
   netem::Probability duplicate = {};
   netem::Probability corrupt = {};
+  std::optional<Outage> outage = {};
 
   engine::Congestion congestion = engine::Congestion::cubic;
   std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
