@@ -155,8 +155,13 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   const std::size_t payload_max = lane.datagram_size() - data_overhead;
   const std::size_t segments_max =
       std::min({batch_segments_max, udp_payload_limit / lane.datagram_size(), buffer.size() / lane.datagram_size()});
+  const Pacer& pacer = lane.recovery().pacer();
   std::uint64_t allowance = lane.recovery().allowance();
-  std::uint64_t paced = lane.recovery().pacer().available(now);
+  std::uint64_t paced = pacer.available(now);
+  // A trickle would cost a system call for each few packets: a batch begins only when it is worth it.
+  const std::uint64_t allowance_min =
+      std::min<std::uint64_t>(segments_max * lane.datagram_size(), lane.recovery().cwnd() / 8);
+  const bool worthwhile = allowance >= allowance_min && paced >= pacer.worthwhile();
   ResidentRun run(window);
   LaneStats& stats = lane.stats();
   Transmit out;
@@ -172,13 +177,13 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
       break;
     }
     const auto wanted = static_cast<std::size_t>(chunk->length);
-    if (allowance < data_overhead + wanted) {
+    if (allowance < data_overhead + wanted || (!worthwhile && allowance < allowance_min)) {
       limit = SenderLimit::cwnd;
       break;
     }
-    if (paced < data_overhead + wanted + ip_overhead) {
+    if (paced < data_overhead + wanted + ip_overhead || !worthwhile) {
       limit = SenderLimit::pacing;
-      pacing_at = lane.recovery().pacer().ready_at(now);
+      pacing_at = pacer.ready_at(now);
       break;
     }
     const auto payload = run.take(chunk->at, wanted, (segments_max - segments) * payload_max);

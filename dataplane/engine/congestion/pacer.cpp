@@ -47,8 +47,10 @@ void Pacer::on_sent(TimePoint now, std::uint64_t bytes) {
   started_ = true;
 }
 
+std::uint64_t Pacer::worthwhile() const { return std::max(packet_bytes_, std::min(burst_max, burst() / 2)); }
+
 TimePoint Pacer::ready_at(TimePoint now) const {
-  const auto wanted = static_cast<std::int64_t>(std::max(packet_bytes_, burst() / 2));
+  const auto wanted = static_cast<std::int64_t>(worthwhile());
   const std::int64_t have = level(now);
   if (have >= wanted) return now;
   // One nanosecond more than the division says: time_for rounds down, and waking a hair too early would spin.

@@ -24,7 +24,9 @@ class Pacer {
   /// Bytes that may leave now, IP overhead included.
   [[nodiscard]] std::uint64_t available(TimePoint now) const;
   void on_sent(TimePoint now, std::uint64_t bytes);
-  /// When enough for a burst worth waking up for will be there: half a bucket, one packet at least.
+  /// Less is not worth a batch: half a bucket, one packet at least, 64 KiB at most.
+  [[nodiscard]] std::uint64_t worthwhile() const;
+  /// When so much will be there.
   [[nodiscard]] TimePoint ready_at(TimePoint now) const;
   [[nodiscard]] std::uint64_t burst() const;
 
