@@ -158,9 +158,8 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   const Pacer& pacer = lane.recovery().pacer();
   std::uint64_t allowance = lane.recovery().allowance();
   std::uint64_t paced = pacer.available(now);
-  // A trickle would cost a system call for each few packets: a batch begins only when it is worth it.
-  const std::uint64_t allowance_min =
-      std::min<std::uint64_t>(segments_max * lane.datagram_size(), lane.recovery().cwnd() / 8);
+  // A trickle would cost a system call for each few packets: where the rate makes a batch in 250 us, we wait for one.
+  const std::uint64_t allowance_min = std::min(pacer.worthwhile(), lane.recovery().cwnd() / 8);
   const bool worthwhile = allowance >= allowance_min && paced >= pacer.worthwhile();
   ResidentRun run(window);
   LaneStats& stats = lane.stats();

@@ -50,7 +50,8 @@ class CheckingSink final : public SinkWindow {
   }
 
   // Forged offsets reach beyond the manifest: memory there is lent, as a careless sink might, and nothing is committed.
-  std::vector<std::byte> memory_ = std::vector<std::byte>(17 * MiB);
+  // Its content does not matter, so that one block serves all inputs.
+  static inline std::vector<std::byte> memory_ = std::vector<std::byte>(17 * MiB);
   std::vector<bool> open_ = std::vector<bool>(17);
   bytes::IntervalSet taken_;
 };
@@ -60,9 +61,7 @@ class CheckingSink final : public SinkWindow {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::SealedScript script(std::as_bytes(std::span(data, size)), fuzz::peer_keys(fuzz::Victim::receiver));
   Receiver receiver({.initial_credit = 256 * KiB}, fuzz::victim_keys(fuzz::Victim::receiver), Rng(1));
-  static CheckingSink* sink = nullptr;  // 17 MiB: made once a run, not once an input
-  delete sink;
-  sink = new CheckingSink;
+  CheckingSink sink;
   TimePoint now{};
   receiver.open_path(now);
   receiver.expect({manifest_bytes});
@@ -71,15 +70,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<std::byte> buffer(udp_payload_limit);
   while (auto step = script.next()) {
     now += step->wait;
-    receiver.handle_datagrams(now, step->datagram, step->datagram.size(), *sink);
+    receiver.handle_datagrams(now, step->datagram, step->datagram.size(), sink);
     if (const auto due = receiver.poll_timeout(); due && *due <= now) receiver.handle_timeout(now);
     std::size_t answers = 0;
-    while (receiver.poll_transmit(now, *sink, buffer)) PENSTOCK_CHECK(++answers < 64);
+    while (receiver.poll_transmit(now, sink, buffer)) PENSTOCK_CHECK(++answers < 64);
     while (receiver.poll_event()) {
     }
     if (const auto due = receiver.poll_timeout(); due && *due <= now) {
       receiver.handle_timeout(now);
-      while (receiver.poll_transmit(now, *sink, buffer)) PENSTOCK_CHECK(++answers < 128);
+      while (receiver.poll_transmit(now, sink, buffer)) PENSTOCK_CHECK(++answers < 128);
       PENSTOCK_CHECK(!receiver.poll_timeout() || *receiver.poll_timeout() > now);
     }
   }
