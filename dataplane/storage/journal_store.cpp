@@ -136,7 +136,12 @@ Result<std::unique_ptr<Journal>> JournalStore::find_matching(const std::string& 
     if (::flock((*read)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
     return std::unique_ptr<Journal>{};
   }
-  if (replay->state.finished || !matches(replay->state.identity)) return std::unique_ptr<Journal>{};
+  if (replay->state.finished) {
+    // Its owner ended between the last record and the unlink.
+    if (::flock((*read)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
+    return std::unique_ptr<Journal>{};
+  }
+  if (!matches(replay->state.identity)) return std::unique_ptr<Journal>{};
 
   // It is the one: lock it, and read again what was written until the lock was ours.
   read = read_journal(directory_.get(), name, Lock::exclusive);

@@ -23,7 +23,8 @@ std::int64_t ns_of(const timespec& time) { return time.tv_sec * std::int64_t{1'0
 /// Follows links, but only such as stay beneath `directory`. Links::follow alone.
 Result<UniqueFd> open_following(int directory, const std::string& path, std::uint64_t flags) {
   struct open_how how {};
-  how.flags = flags | O_CLOEXEC | O_NONBLOCK;
+  how.flags = flags | O_CLOEXEC;
+  if ((flags & O_PATH) == 0) how.flags |= O_NONBLOCK;  // openat2 refuses the two together
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
   const auto fd = ::syscall(SYS_openat2, directory, path.empty() ? "." : path.c_str(), &how, sizeof how);
   if (fd < 0) return error_from_errno(errno == EXDEV ? ELOOP : errno, "follow", path);

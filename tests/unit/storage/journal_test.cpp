@@ -25,8 +25,8 @@ TransferIdentity identity(std::uint8_t number) {
   id.transfer.fill(std::byte{number});
   id.resume_key.fill(std::byte{number});
   id.owner.fill(std::byte{7});
-  id.destination = "/dest\n\xff";
-  id.base = "/";
+  id.destination = std::string{"/dest\n\xff"};
+  id.base = std::string{"/"};
   return id;
 }
 

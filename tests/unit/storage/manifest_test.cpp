@@ -120,7 +120,7 @@ TEST_CASE("manifest: sizes, sums, holes and link targets are bounded") {
   directory_with_size.size = 1;
   CHECK(accepted({directory_with_size}) == 0);
   auto file_with_target = file("");
-  file_with_target.link_target = "x";
+  file_with_target.link_target = std::string(1, 'x');
   CHECK(accepted({file_with_target}) == 0);
   auto special = file("");
   special.type = FileType::special;
@@ -179,9 +179,9 @@ TEST_CASE("manifest store: entries and places come back from memory and from the
     Rng rng{7};
     std::vector<ManifestEntry> entries;
     for (int i = 0; i < 5000; ++i) {
-      auto entry = rng.chance(1, 5)    ? directory("d" + std::to_string(i))
-                   : rng.chance(1, 10) ? link("l" + std::to_string(i), "somewhere")
-                                       : file("f" + std::to_string(i), rng.chance(1, 4) ? 0 : rng.below(100'000));
+      auto entry = rng.chance(1, 5)    ? directory(std::to_string(i).append("d"))
+                   : rng.chance(1, 10) ? link(std::to_string(i).append("l"), "somewhere")
+                                       : file(std::to_string(i).append("f"), rng.chance(1, 4) ? 0 : rng.below(100'000));
       entry.mtime_ns = -static_cast<std::int64_t>(rng.below(1'000'000));
       entry.mode = 0644;
       if (entry.size > 100) entry.holes = {{10, 20}, {50, 5}};
