@@ -36,7 +36,10 @@ class ReceivedRanges {
   /// Bytes came that are here already: withheld ones that the sender did not know of take credit, and give it back.
   void on_duplicate(TransferRange range);
 
-  [[nodiscard]] bool is_complete() const { return here_.first_missing(0).value_or(expected_) >= expected_; }
+  /// Asked for each datagram: the count decides in nearly all cases.
+  [[nodiscard]] bool is_complete() const {
+    return here_.size() >= expected_ && here_.first_missing(0).value_or(expected_) >= expected_;
+  }
   /// What may be told to the sender, now that the sink has room for so many bytes more.
   [[nodiscard]] CreditFrame credit(std::uint64_t room) const;
   /// That was told.

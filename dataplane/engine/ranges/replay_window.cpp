@@ -33,9 +33,4 @@ void ReplayWindow::mark_seen(PacketNumber number) {
   words_[word_of(number.value)] |= bit_of(number.value);
 }
 
-std::optional<PacketNumber> ReplayWindow::largest() const {
-  if (end_ == 0) return std::nullopt;
-  return PacketNumber{end_ - 1};
-}
-
 }  // namespace penstock::engine
