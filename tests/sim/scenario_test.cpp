@@ -323,7 +323,8 @@ TEST_CASE("sim: datagrams that the sink refused are no congestion") {
   CHECK(result.stores_refused > 20);
   CHECK(result.sender.cwnd >= std::uint64_t{64} * 1472);
   REQUIRE(result.finished_at);
-  CHECK(*result.finished_at <= net.start() + 2 * (net.ideal_finish() - net.start()) + 10 * 300ms);
+  // Each byte is refused twice on average before there is room for it; taken for congestion this took two minutes.
+  CHECK(*result.finished_at <= net.start() + 4 * (net.ideal_finish() - net.start()));
 }
 
 TEST_CASE("sim: three lanes on one worker share a link and do not mix") {
