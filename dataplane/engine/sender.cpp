@@ -68,7 +68,6 @@ struct Sender::Parts {
   std::uint32_t persist_backoff = 0;
 
   void take_news();
-  void set_aside(const RangeScheduler::Chunk& chunk);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   void on_blocked(TimePoint now);
@@ -187,7 +186,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     }
     const auto payload = run.take(chunk->at, wanted, (segments_max - segments) * payload_max);
     if (payload.empty()) {
-      set_aside(*chunk);
+      prefetches.push_back({scheduler.set_aside(*chunk)});
       continue;
     }
     const std::size_t size = data_overhead + payload.size();
@@ -206,14 +205,6 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   persist_backoff = 0;
   lane.on_data_batch(now, segments, out.size);
   return out;
-}
-
-void Sender::Parts::set_aside(const RangeScheduler::Chunk& chunk) {
-  const std::uint64_t slab_end = (chunk.at.value / slab_size + 1) * slab_size;
-  const std::uint64_t end =
-      chunk.repeat ? chunk.at.value + chunk.length : std::min(slab_end, scheduler.offered().value);
-  prefetches.push_back({{chunk.at, {end}}});
-  scheduler.set_aside(chunk);
 }
 
 void Sender::Parts::on_blocked(TimePoint now) {

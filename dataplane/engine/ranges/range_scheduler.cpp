@@ -143,19 +143,22 @@ void RangeScheduler::advance(Interval sent) {
   run_.begin = sent.end;
 }
 
-void RangeScheduler::set_aside(const Chunk& chunk) {
+TransferRange RangeScheduler::set_aside(const Chunk& chunk) {
   if (chunk.repeat) {
     // All of the lost range in this slab: if one datagram of it is not there, its neighbours are not either.
     Interval part = lost_.front();
     part.end = std::min(part.end, slab_end_of(part.begin));
     (void)lost_.erase(part);
     (void)waiting_.insert(part);
-  } else if (order_ == ChunkOrder::shuffled) {
+    return {{part.begin}, {part.end}};
+  }
+  if (order_ == ChunkOrder::shuffled) {
     staged_aside_.push_back(staged_.back());
     staged_.pop_back();
-  } else {
-    frontier_waits_ = true;
+    return {chunk.at, chunk.at + chunk.length};
   }
+  frontier_waits_ = true;
+  return {chunk.at, {std::min(offered_, slab_end_of(chunk.at.value))}};
 }
 
 void RangeScheduler::stage_shuffled(std::uint64_t length_max) {

@@ -43,8 +43,8 @@ class RangeScheduler {
   [[nodiscard]] std::optional<Chunk> next(std::uint64_t length_max);
   /// The first `length` bytes of the chunk that next() gave were sent.
   void on_sent(const Chunk& chunk, std::uint64_t length);
-  /// The chunk is not in memory: it and its neighbours wait for on_source_ready.
-  void set_aside(const Chunk& chunk);
+  /// The chunk is not in memory: it and its neighbours in the slab wait for on_source_ready. What should be fetched.
+  TransferRange set_aside(const Chunk& chunk);
 
   enum class Blocked : std::uint8_t { nothing_to_send, source, receiver_credit };
   /// Why next() had nothing.

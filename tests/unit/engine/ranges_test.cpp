@@ -138,7 +138,7 @@ TEST_CASE("scheduler: what is not in memory waits, the rest goes on") {
   scheduler.on_lost({{1 * MiB}, {1 * MiB + 1024}});
   const auto first = scheduler.next(1024);
   REQUIRE(first);
-  scheduler.set_aside(*first);
+  CHECK(scheduler.set_aside(*first) == TransferRange{{0}, {4096}});
   const auto second = scheduler.next(1024);
   REQUIRE(second);
   CHECK(second->at == TransferOffset{1 * MiB});
