@@ -20,7 +20,7 @@ std::string transfer_summary_text(std::string_view verb, const control::Transfer
     out += fmt::format(
         "; loss {}", show_share(static_cast<double>(summary.packets_lost) / static_cast<double>(summary.packets_sent)));
   if (!summary.limited_by.empty()) out += fmt::format("; limited by {}", summary.limited_by);
-  if (!summary.receipt.empty()) out += fmt::format("\nreceipt {}", escape_for_display(summary.receipt.native()));
+  if (!summary.receipt.empty()) out += fmt::format("; receipt {}", escape_for_display(summary.receipt.native()));
   return out;
 }
 

@@ -164,8 +164,8 @@ class ClientRun {
     if (!registered) return failed(registered.error());
     std::string grants;
     for (const auto& grant : registered->grants) grants.append(grants.empty() ? "" : " ").append(grant);
-    out_.note(fmt::format("registered with {} as {} ({}); granted: {}", peer(action.client), registered->user,
-                          registered->uuid, escape_for_display(grants)));
+    out_.note(fmt::format("{} knows this client as {}; granted: {}", peer(action.client), registered->user,
+                          escape_for_display(grants)));
     return done([&](JsonLine& line) {
       line.text("uuid", registered->uuid)
           .text("user", registered->user)
