@@ -8,6 +8,7 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
+#include <csignal>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -38,7 +39,10 @@ struct Loopback {
   tcp::acceptor acceptor{io, tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
   TrustBasis trust{.host = "host", .pinned = {daemon_identity().pin()}};
 
-  explicit Loopback(std::size_t signer_queue = HandshakeExecutor::queue_max_default) : signer(signer_queue) {}
+  explicit Loopback(std::size_t signer_queue = HandshakeExecutor::queue_max_default) : signer(signer_queue) {
+    // OpenSSL's own socket BIO, which the foreign peers use, writes without MSG_NOSIGNAL.
+    std::signal(SIGPIPE, SIG_IGN);
+  }
 
   void spawn(asio::awaitable<void> coroutine) {
     asio::co_spawn(io, std::move(coroutine), [](const std::exception_ptr& failed) {

@@ -250,7 +250,7 @@ TEST_CASE("tls channel: silence ends at the deadline, for who says nothing and f
     std::optional<Error> met;
     loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
       auto socket = co_await l.accept();
-      auto channel = co_await TlsChannel::async_accept(std::move(socket), l.daemon_context, l.signer, 300ms);
+      auto channel = co_await TlsChannel::async_accept(std::move(socket), l.daemon_context, l.signer, 1500ms);
       if (!channel) {
         error = channel.error();
         co_return;
@@ -260,8 +260,11 @@ TEST_CASE("tls channel: silence ends at the deadline, for who says nothing and f
     }(loop, met));
     loop.spawn([](Loopback& l, bool tls) -> asio::awaitable<void> {
       if (tls) {
-        auto channel = must(co_await l.dial_channel());
-        CHECK(!(co_await channel.async_receive()).ok());
+        // On a machine so slow that the deadline comes first, that is as good.
+        auto channel = co_await l.dial_channel();
+        if (!channel) co_return;
+        const auto nothing = co_await channel->async_receive();
+        CHECK(!nothing.ok());
       } else {
         auto socket = co_await l.dial();
         std::array<char, 16> heard;
