@@ -4,8 +4,7 @@
 
 namespace penstock::engine {
 namespace {
-// RFC 9406 section 4.3. Its N_RTT_SAMPLE is 8 of one ACK per packet or two; ours come eight to a round trip in all.
-constexpr std::uint32_t samples_min = 4;
+// RFC 9406 section 4.3.
 constexpr Duration growth_min = std::chrono::milliseconds{4};
 constexpr Duration growth_max = std::chrono::milliseconds{16};
 constexpr std::uint32_t careful_rounds_max = 5;
@@ -22,15 +21,17 @@ void HyStart::on_sample(PacketNumber largest, PacketNumber next, Duration rtt) {
     begin_round(next);
   }
   this_round_rtt_ = std::min(this_round_rtt_.value_or(rtt), rtt);
-  if (++samples_ < samples_min || !last_round_rtt_) return;
+  recent_[samples_++ % recent_.size()] = rtt;
+  if (samples_ < recent_.size() || !last_round_rtt_) return;
+  const Duration recent = *std::min_element(recent_.begin(), recent_.end());
   if (phase_ == Phase::slow_start) {
     const Duration growth = std::clamp(*last_round_rtt_ / 8, growth_min, growth_max);
-    if (*this_round_rtt_ >= *last_round_rtt_ + growth) {
-      baseline_rtt_ = *this_round_rtt_;
+    if (recent >= *last_round_rtt_ + growth) {
+      baseline_rtt_ = recent;
       phase_ = Phase::conservative;
       careful_rounds_ = 0;
     }
-  } else if (*this_round_rtt_ < baseline_rtt_) {
+  } else if (recent < baseline_rtt_) {
     phase_ = Phase::slow_start;  // the growth was a passing one
   }
 }
@@ -38,7 +39,6 @@ void HyStart::on_sample(PacketNumber largest, PacketNumber next, Duration rtt) {
 void HyStart::begin_round(PacketNumber next) {
   last_round_rtt_ = this_round_rtt_;
   this_round_rtt_.reset();
-  samples_ = 0;
   round_end_ = next;
 }
 
