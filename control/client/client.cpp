@@ -1,5 +1,6 @@
 #include "control/client/client.h"
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
@@ -14,6 +15,8 @@
 #include "common/escape.h"
 #include "control/client/connection.h"
 #include "control/client/transfer_command.h"
+#include "control/session/udp_probe.h"
+#include "dataplane/io/path_mtu.h"
 
 namespace penstock::control {
 namespace {
@@ -416,18 +419,65 @@ Result<DigestAnswer> Client::digest(const std::string& path) {
       });
 }
 
+namespace {
+
+// Tuning: how long a probe waits for its echo. A path that drops one in five still answers within a second.
+constexpr Duration probe_patience = std::chrono::seconds{4};
+
+asio::awaitable<Result<PingAnswer>> ping_on_session(Questions& questions, OpenedSession& opened, io::Worker& worker) {
+  PingAnswer answer;
+  auto rtt = co_await opened.link->async_ping();
+  if (!rtt) co_return rtt.error();
+  answer.control_rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
+  const auto& backend = crypto::aead_backend_for(opened.session.secrets.suite);
+  answer.aead = std::string{crypto::to_string(opened.session.secrets.suite)} + " (" + std::string{backend.name()} + ")";
+  answer.software = opened.session.agreement.peer_software;
+
+  const auto& agreement = opened.session.agreement;
+  auto peer = udp_endpoint_of(opened.link->channel().remote(), agreement);
+  if (!peer) co_return peer.error();
+  LanePath path;
+  path.ip_overhead = io::ip_overhead(*peer);
+  path.rtt = *rtt;
+  if (const auto payload = io::udp_payload_towards(*peer)) path.udp_payload = *payload;
+  proto::Envelope request;
+  request.mutable_open_probe()->set_udp_payload_max(static_cast<std::uint32_t>(path.udp_payload));
+  auto reply = co_await questions.async_ask(std::move(request));
+  if (!reply) co_return reply.error();
+  if (!reply->has_done()) co_return unexpected_reply();
+  auto keys = take_lane_keys(opened.session.secrets, agreement, End::client);
+  const auto probed = co_await async_probe_udp(worker, std::move(keys), *peer, path, probe_patience);
+  answer.udp_reachable = probed.reachable;
+  if (probed.rtt) answer.udp_rtt_ms = std::chrono::duration<double, std::milli>(*probed.rtt).count();
+  if (probed.largest_payload != 0)
+    answer.path_mtu =
+        static_cast<std::uint16_t>(std::min<std::size_t>(probed.largest_payload + path.ip_overhead, 65535));
+  const auto counters = worker.counters();
+  if (counters.gso && counters.gso_fallbacks == 0) answer.fast_paths.emplace_back("udp_segment");
+  if (counters.gro) answer.fast_paths.emplace_back("udp_gro");
+  co_return std::move(answer);
+}
+
+}  // namespace
+
 Result<PingAnswer> Client::ping() {
-  return impl_->ask<PingAnswer>([](Questions&, const OpenedSession& opened) -> asio::awaitable<Result<PingAnswer>> {
-    PingAnswer answer;
-    auto rtt = co_await opened.link->async_ping();
-    if (!rtt) co_return rtt.error();
-    answer.control_rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
-    const auto& backend = crypto::aead_backend_for(opened.session.secrets.suite);
-    answer.aead =
-        std::string{crypto::to_string(opened.session.secrets.suite)} + " (" + std::string{backend.name()} + ")";
-    answer.software = opened.session.agreement.peer_software;
+  auto& impl = *impl_;
+  Call current;
+  if (auto ready = current.prepare(impl.config); !ready) return ready.error();
+  auto worker = io::Worker::create({});
+  if (!worker) return worker.error();
+  const auto use = [](Impl& client, Call& call, io::Worker& lanes) -> asio::awaitable<Result<PingAnswer>> {
+    auto opened = co_await async_open_session(client.config, *call.home, *call.tls);
+    if (!opened) co_return opened.error();
+    client.tell_connected(*opened);
+    Questions questions{opened->link};
+    auto answer = co_await ping_on_session(questions, *opened, lanes);
+    co_await questions.async_close();
     co_return std::move(answer);
-  });
+  };
+  auto answer = impl.run<PingAnswer>(current, use(impl, current, **worker), false);
+  worker->reset();  // before the event loop that its observers post to
+  return answer;
 }
 
 }  // namespace penstock::control

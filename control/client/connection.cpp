@@ -74,6 +74,25 @@ asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& conf
                       "); is penstockd running there, and does a firewall let TCP through?"};
 }
 
+/// The advertised UDP host may be a name: it becomes an address here, once.
+asio::awaitable<Status> async_resolve_udp_host(Agreement& agreement) {
+  if (agreement.udp_host.empty()) co_return Status{};
+  std::error_code failed;
+  (void)asio::ip::make_address(agreement.udp_host, failed);
+  if (!failed) co_return Status{};
+  tcp::resolver resolver{co_await asio::this_coro::executor};
+  const auto found = co_await resolver.async_resolve(agreement.udp_host, std::to_string(agreement.udp_port),
+                                                     asio::redirect_error(asio::use_awaitable, failed));
+  if (failed || found.empty())
+    co_return Error{ErrorCode::UDP_BLOCKED,
+                    "the daemon advertises the UDP host " + escape_for_display(agreement.udp_host, 255) +
+                        ", which has no address; its operator set --udp-advertise",
+                    {},
+                    ErrorSide::remote};
+  agreement.udp_host = found.begin()->endpoint().address().to_string();
+  co_return Status{};
+}
+
 std::string own_name(const ClientConfig& config) {
   if (!config.client_name.empty()) return config.client_name;
   std::array<char, 256> name{};
@@ -133,6 +152,7 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   offer.software = software;
   auto session = co_await async_enter(*channel, std::move(offer));
   if (!session) co_return session.error();
+  if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
 
   OpenedSession opened;
   opened.daemon_spki.assign(channel->peer_spki().begin(), channel->peer_spki().end());

@@ -298,19 +298,9 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   config.report_entries = options_.report_files || options_.dry_run;
   config.own = session.opened.session.agreement.client_ids.front();
   const auto& agreement = session.opened.session.agreement;
-  auto peer = endpoint_of(session.opened.link->channel().remote(), agreement.udp_port);
-  if (!agreement.udp_host.empty()) {
-    const bool v6 = agreement.udp_host.find(':') != std::string::npos;
-    const auto text =
-        (v6 ? "[" + agreement.udp_host + "]" : agreement.udp_host) + ":" + std::to_string(agreement.udp_port);
-    const auto advertised = io::Endpoint::parse(text);
-    if (!advertised)
-      return Error{ErrorCode::UDP_BLOCKED,
-                   "the daemon advertises a UDP address that can not be used: " + escape_for_display(text, 255),
-                   {},
-                   ErrorSide::remote};
-    peer = *advertised;
-  }
+  const auto where = udp_endpoint_of(session.opened.link->channel().remote(), agreement);
+  if (!where) return where.error();
+  const io::Endpoint peer = *where;
   config.peer = peer;
   LanePath path;
   path.ip_overhead = io::ip_overhead(peer);

@@ -14,6 +14,7 @@
 #include "control/server/access.h"
 #include "control/server/file_requests.h"
 #include "control/session/async_blocking.h"
+#include "control/session/udp_probe.h"
 #include "control/session/wall_clock.h"
 #include "control/transfer/receipt_list.h"
 #include "dataplane/io/path_mtu.h"
@@ -136,6 +137,7 @@ asio::awaitable<void> ServerSession::async_serve() {
     }
     run_.reset();
   }
+  if (probing_) state_.worker->remove(agreement_.daemon_ids.front());
   for (const auto id : agreement_.daemon_ids) state_.connection_ids.erase(id.value);
   const bool expected = reason || link_->channel().ended_cleanly();
   state_.log(LogLevel::info, "session_closed",
@@ -161,6 +163,8 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
   switch (envelope.body_case()) {
     case proto::Envelope::kOpenTransfer:
       co_return co_await open_transfer(envelope.open_transfer());
+    case proto::Envelope::kOpenProbe:
+      co_return open_probe(envelope.open_probe());
     case proto::Envelope::kSinkProgress:
       sink_is_slow_ = envelope.sink_progress().limited_by() == "target_disk";
       co_return Status{};
@@ -222,13 +226,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   RunConfig config = std::move(**prepared);
 
   // The path: what both ends' interfaces take, and the control channel's own round trip.
-  LanePath path;
-  const auto peer = endpoint_of(link_->channel().remote(), 0);
-  path.ip_overhead = io::ip_overhead(peer);
-  if (const auto payload = io::udp_payload_towards(peer, std::size_t{65535})) path.udp_payload = *payload;
-  if (open.udp_payload_max() != 0) path.udp_payload = std::min<std::size_t>(path.udp_payload, open.udp_payload_max());
-  path.udp_payload = std::max(path.udp_payload, engine::udp_payload_min);
-  path.rtt = link_->channel().smoothed_rtt().value_or(path.rtt);
+  const LanePath path = path_to_client(open.udp_payload_max());
   apply_path(path, config);
   if (open.rate_bps() != 0) config.sender.rate = DataRate::bits_per_second(open.rate_bps());
   if (state_.config.rate_cap && (!config.sender.rate || *config.sender.rate > *state_.config.rate_cap))
@@ -265,6 +263,32 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   asio::co_spawn(
       state_.io, [self = shared_from_this()] { return self->watch_transfer(); }, asio::detached);
   co_return Status{};
+}
+
+LanePath ServerSession::path_to_client(std::uint32_t client_payload_max) const {
+  LanePath path;
+  const auto peer = endpoint_of(link_->channel().remote(), 0);
+  path.ip_overhead = io::ip_overhead(peer);
+  if (const auto payload = io::udp_payload_towards(peer, std::size_t{65535})) path.udp_payload = *payload;
+  if (client_payload_max != 0) path.udp_payload = std::min<std::size_t>(path.udp_payload, client_payload_max);
+  path.udp_payload = std::max(path.udp_payload, engine::udp_payload_min);
+  path.rtt = link_->channel().smoothed_rtt().value_or(path.rtt);
+  return path;
+}
+
+Status ServerSession::open_probe(const proto::OpenProbe& open) {
+  if (transfer_opened_) {
+    link_->send(failure_envelope(usage("the lane of this session is in use")));
+    return {};
+  }
+  transfer_opened_ = true;
+  probing_ = true;
+  start_probe_echo(*state_.worker, take_lane_keys(secrets_, agreement_, End::daemon),
+                   path_to_client(open.udp_payload_max()));
+  proto::Envelope reply;
+  reply.mutable_done();
+  link_->send(std::move(reply));
+  return {};
 }
 
 /// The newer session of the same client takes over: the older one's writer, keys and ids are gone before the first

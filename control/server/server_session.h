@@ -37,6 +37,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
   asio::awaitable<Result<RunConfig>> prepare_push(const proto::OpenTransfer& open, proto::TransferOpened& opened);
   asio::awaitable<Result<RunConfig>> prepare_pull(const proto::OpenTransfer& open, proto::TransferOpened& opened);
+  [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
+  Status open_probe(const proto::OpenProbe& open);
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
   Status finish_committed(RunOutcome outcome);
@@ -58,6 +60,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   bool transfer_opened_ = false;
   bool transfer_over_ = false;
   bool watching_ = false;
+  bool probing_ = false;
   LimitTally limits_;
   std::string source_limit_;   // push: as the client says
   bool sink_is_slow_ = false;  // pull: the client's disk

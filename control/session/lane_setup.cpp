@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/escape.h"
+
 namespace penstock::control {
 
 engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end) {
@@ -30,6 +32,19 @@ void apply_path(const LanePath& path, RunConfig& config) {
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {
   const auto endpoint = io::Endpoint::from_sockaddr(remote.data(), static_cast<socklen_t>(remote.size()));
   return endpoint.value_or(io::Endpoint{}).with_port(udp_port);
+}
+
+Result<io::Endpoint> udp_endpoint_of(const asio::ip::tcp::endpoint& remote, const Agreement& agreement) {
+  if (agreement.udp_host.empty()) return endpoint_of(remote, agreement.udp_port);
+  const bool v6 = agreement.udp_host.find(':') != std::string::npos;
+  const auto text =
+      (v6 ? "[" + agreement.udp_host + "]" : agreement.udp_host) + ":" + std::to_string(agreement.udp_port);
+  if (const auto advertised = io::Endpoint::parse(text)) return *advertised;
+  return Error{ErrorCode::UDP_BLOCKED,
+               "the daemon advertises a UDP address that can not be used: " + escape_for_display(text, 255) +
+                   "; its --udp-advertise wants a numeric address",
+               {},
+               ErrorSide::remote};
 }
 
 std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,

@@ -29,6 +29,10 @@ void apply_path(const LanePath& path, RunConfig& config);
 /// The UDP side of a control channel's remote end.
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port);
 
+/// Where the client sends datagrams: the advertised address, else the control channel's. UDP_BLOCKED when what the
+/// daemon advertises is no address.
+Result<io::Endpoint> udp_endpoint_of(const asio::ip::tcp::endpoint& remote, const Agreement& agreement);
+
 /// What holds a sender back, in DESIGN section 4's words, told from one sample of its lane.
 std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
                           bool target_disk_is_slow);

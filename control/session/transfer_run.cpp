@@ -38,6 +38,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   [[nodiscard]] storage::SinkObserver& sink_observer() { return *sink_; }
 
   void start(std::shared_ptr<storage::SourceReader> reader, std::shared_ptr<storage::Sink> sink) {
+    started_ = true;
     if (source_) source_->start(std::move(reader));
     if (sink_) sink_->start(std::move(sink));
   }
@@ -201,7 +202,9 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   }
 
   void on_pipe_message(std::span<const std::byte> message) {
-    // TCP has every message too, so whatever is inconvenient here is left to it.
+    // TCP has every message too, so whatever is inconvenient here is left to it: above all what comes between the
+    // lane's first breath and the side's start.
+    if (!started_) return;
     if (sink_ && sink_->backlog() > manifest_backlog_max) return;
     proto::Envelope envelope;
     if (!envelope.ParseFromArray(message.data(), static_cast<int>(message.size())) || envelope.id() == 0) return;
@@ -320,6 +323,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   engine::LaneStats lane_stats_;
   std::uint64_t bytes_withheld_ = 0;
   std::uint64_t processed_ = 0;
+  bool started_ = false;
   bool delivered_ = false;
   bool closed_ = false;
 };

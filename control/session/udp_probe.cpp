@@ -1,0 +1,140 @@
+#include "control/session/udp_probe.h"
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <asio/this_coro.hpp>
+#include <utility>
+#include <vector>
+
+#include "common/crypto/random.h"
+
+namespace penstock::control {
+namespace {
+
+// A CONTROL message that fills one datagram: what is left are the frame's own words and the packet's.
+constexpr std::size_t frame_room = 64;
+
+/// A lane without data needs a window all the same.
+class NoSource final : public engine::SourceWindow {
+ public:
+  std::span<const std::byte> resident(TransferOffset, std::size_t) override { return {}; }
+  void prefetch(TransferRange) override {}
+  void on_progress(TransferOffset, TransferOffset, std::uint64_t) override {}
+};
+class NoSink final : public engine::SinkWindow {
+ public:
+  std::span<std::byte> lend(TransferOffset, std::size_t) override { return {}; }
+  void commit(TransferOffset, std::size_t) override {}
+  bool store(TransferOffset, std::span<const std::byte>) override { return false; }
+  std::uint64_t room() const override { return 0; }
+  void on_quiet() override {}
+};
+
+/// What the two threads share; touched on the control thread alone, by what the watch posts there.
+struct Findings {
+  explicit Findings(const asio::any_io_executor& executor) : changed(executor) {}
+  AsyncEvent changed;
+  std::size_t largest_echo = 0;
+  bool heard = false;
+  std::optional<Duration> rtt;
+  bool gone = false;
+};
+
+class Watch final : public io::LaneObserver {
+ public:
+  Watch(asio::any_io_executor control, std::shared_ptr<Findings> findings)
+      : control_(std::move(control)), findings_(std::move(findings)) {}
+  void on_event(const engine::SenderEvent& event) override {
+    const auto* message = std::get_if<engine::ControlReceived>(&event);
+    const std::size_t size = message != nullptr ? message->message.size() : 0;
+    const bool heard = message != nullptr || std::get_if<engine::PeerHeard>(&event) != nullptr;
+    tell([size, heard](Findings& findings) {
+      findings.heard = findings.heard || heard;
+      findings.largest_echo = std::max(findings.largest_echo, size);
+    });
+  }
+  void on_stats(const engine::LaneStats& stats) override {
+    if (stats.packets_received == 0) return;
+    tell([rtt = stats.rtt_min](Findings& findings) { findings.rtt = rtt; });
+  }
+  void on_lane_gone() override {
+    tell([](Findings& findings) { findings.gone = true; });
+  }
+
+ private:
+  template <class Note>
+  void tell(Note note) {
+    asio::post(control_, [findings = findings_, note] {
+      note(*findings);
+      findings->changed.notify();
+    });
+  }
+  asio::any_io_executor control_;
+  std::shared_ptr<Findings> findings_;
+};
+
+class Echo final : public io::LaneObserver {
+ public:
+  Echo(io::Worker& worker, ConnectionId own) : worker_(worker), own_(own) {}
+  void on_event(const engine::ReceiverEvent& event) override {
+    const auto* message = std::get_if<engine::ControlReceived>(&event);
+    if (message == nullptr) return;
+    // The engine's own bound on queued CONTROL bytes is the bound here, too: what does not fit is not echoed.
+    worker_.with_receiver(own_, [bytes = message->message](engine::Receiver& receiver, TimePoint) {
+      (void)receiver.queue_control(bytes);
+    });
+  }
+
+ private:
+  io::Worker& worker_;
+  ConnectionId own_;
+};
+
+}  // namespace
+
+asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKeys keys, io::Endpoint peer,
+                                             LanePath path, Duration patience) {
+  const auto executor = co_await asio::this_coro::executor;
+  const auto findings = std::make_shared<Findings>(executor);
+  const ConnectionId own = keys.own_id;
+  engine::SenderConfig config;
+  config.udp_payload_size = path.udp_payload;
+  config.ip_overhead = path.ip_overhead;
+  config.initial_rtt = path.rtt;
+  worker.add_sender(own, engine::Sender{config, std::move(keys), Rng{crypto::random_u64()}},
+                    std::make_shared<NoSource>(), peer, std::make_shared<Watch>(executor, findings));
+  const std::size_t large = path.udp_payload - frame_room;
+  worker.with_sender(own, [large](engine::Sender& sender, TimePoint) {
+    const std::vector<std::byte> small_message(16);
+    const std::vector<std::byte> large_message(large);
+    (void)sender.queue_control(small_message);
+    (void)sender.queue_control(large_message);
+  });
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (findings->largest_echo < large && std::chrono::steady_clock::now() < deadline)
+    co_await findings->changed.async_wait(std::chrono::milliseconds{50});
+  worker.with_sender(own, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
+  worker.remove(own);
+  while (!findings->gone) co_await findings->changed.async_wait();
+  ProbeResult result;
+  result.reachable = findings->heard;
+  result.rtt = findings->rtt;
+  if (findings->largest_echo >= large) {
+    result.largest_payload = path.udp_payload;
+  } else if (findings->heard) {
+    result.largest_payload = findings->largest_echo + frame_room;
+  }
+  co_return result;
+}
+
+void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path) {
+  const ConnectionId own = keys.own_id;
+  engine::ReceiverConfig config;
+  config.udp_payload_size = path.udp_payload;
+  config.ip_overhead = path.ip_overhead;
+  config.initial_rtt = path.rtt;
+  worker.add_receiver(own, engine::Receiver{config, std::move(keys), Rng{crypto::random_u64()}},
+                      std::make_shared<NoSink>(), std::nullopt, std::make_shared<Echo>(worker, own));
+}
+
+}  // namespace penstock::control

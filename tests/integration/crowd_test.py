@@ -1,0 +1,104 @@
+"""Many clients, lossy paths and hostile neighbours: each gets its own bytes, and the daemon goes on."""
+
+import os
+import random
+import re
+import socket
+import subprocess
+import unittest
+
+from lab import LabTest, Person, free_port, program
+
+
+class Crowd(LabTest):
+    def test_ten_clients_at_once_are_never_mixed(self):
+        people = []
+        for number in range(10):
+            person = Person(self, "p%d" % number)
+            self.register(person, user="p%d" % number)
+            self.random_file("src%d/a" % number, 3_000_000 + number)
+            self.random_file("src%d/b" % number, 1_000 + number)
+            people.append(person)
+        running = [
+            person.start("push", self.path("src%d" % number), self.remote("/in%d" % number), "--json")
+            for number, person in enumerate(people)
+        ]
+        for process in running:
+            stdout, stderr = process.communicate(timeout=120)
+            self.assertEqual(process.returncode, 0, stdout + stderr)
+        for number in range(10):
+            self.assert_equal_trees(self.path("src%d" % number), self.served("in%d" % number))
+        running = [
+            person.start("pull", self.remote("/in%d" % number), self.path("out%d" % number), "--json")
+            for number, person in enumerate(people)
+        ]
+        for process in running:
+            stdout, stderr = process.communicate(timeout=120)
+            self.assertEqual(process.returncode, 0, stdout + stderr)
+        for number in range(10):
+            self.assert_equal_trees(self.path("src%d" % number), self.path("out%d" % number))
+
+    def test_garbage_on_the_udp_port_is_never_answered_and_harms_nobody(self):
+        noise = random.Random(7)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.settimeout(0.5)
+            for _ in range(2000):
+                stranger.sendto(noise.randbytes(noise.randrange(0, 1500)), ("127.0.0.1", self.daemon.port))
+            with self.assertRaises(socket.timeout):
+                stranger.recv(2048)
+        file = self.random_file("blob", 100_000)
+        self.check(self.push(file, self.remote("/blob")), 0)
+
+
+class Lossy(LabTest):
+    """Through a relay that loses, repeats, reorders and spoils datagrams."""
+
+    with_daemon = False
+
+    def serve_behind(self, *luck):
+        port = free_port()
+        relay = subprocess.Popen(
+            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % port, *luck],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(relay.stdout.close)
+        self.addCleanup(relay.wait)
+        self.addCleanup(relay.kill)
+        outer = int(re.search(rb":(\d+)", relay.stdout.readline()).group(1))
+        self.daemon = self.serve(listen="127.0.0.1:%d" % port, extra=("--udp-advertise", "127.0.0.1:%d" % outer))
+        self.register(self.ann)
+        return relay
+
+    def test_the_same_bytes_arrive_whatever_the_network_does(self):
+        self.serve_behind(
+            "--delay", "5ms", "--loss", "10%", "--reorder", "5%", "--reorder-delay", "8ms", "--duplicate", "5%",
+            "--corrupt", "1%", "--seed", "11",
+        )
+        for number in range(20):
+            self.random_file("tree/%d" % number, 70_001 * number)
+        done = self.check(self.push(self.path("tree"), self.remote("/tree")), 0).last
+        self.assert_equal_trees(self.path("tree"), self.served("tree"))
+        self.assertGreater(done["packets_lost"], 0)
+        self.check(self.pull(self.remote("/tree"), self.path("back")), 0)
+        self.assert_equal_trees(self.path("tree"), self.path("back"))
+
+    def test_no_udp_at_all_is_said_so(self):
+        relay = self.serve_behind()
+        relay.kill()
+        relay.wait()
+        file = self.random_file("blob", 1_000_000)
+        self.check(self.push(file, self.remote("/blob")), 3, "UDP_BLOCKED")
+        self.assertFalse(os.path.exists(self.served("blob")))
+        self.check(self.ann.json("ls", self.remote("/")), 0)
+
+    def test_nothing_durable_for_the_allowed_time_ends_with_9(self):
+        relay = self.serve_behind()
+        relay.kill()
+        relay.wait()
+        file = self.random_file("blob", 1_000_000)
+        self.check(self.push(file, self.remote("/blob"), "--timeout", "3s"), 9, "TIMED_OUT")
+
+
+if __name__ == "__main__":
+    unittest.main()

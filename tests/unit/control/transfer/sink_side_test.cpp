@@ -1,0 +1,237 @@
+#include "control/transfer/sink_side.h"
+
+#include <doctest/doctest.h>
+
+#include "control/transfer/message_codec.h"
+#include "side_fakes.h"
+
+using namespace penstock;
+using namespace penstock::control;
+using namespace penstock::control::test;
+
+namespace {
+
+constexpr std::uint64_t size = 1000;
+
+/// A sink that is sent three files of 1000 bytes each.
+struct Scene {
+  explicit Scene(SinkSideConfig config = {}) : side(config, host, lane) { side.start(sink); }
+
+  void segment(std::uint64_t first, int count) {
+    proto::Envelope envelope;
+    envelope.mutable_manifest_segment()->set_first_index(first);
+    for (int i = 0; i < count; ++i)
+      encode_entry(file_entry(std::string(1, static_cast<char>('a' + i)), size),
+                   *envelope.mutable_manifest_segment()->add_entries());
+    side.handle(envelope);
+  }
+  void manifest_end(std::uint64_t entries, std::uint64_t bytes) {
+    proto::Envelope envelope;
+    envelope.mutable_manifest_end()->set_entries(entries);
+    envelope.mutable_manifest_end()->set_bytes(bytes);
+    side.handle(envelope);
+  }
+  void verdicts(std::uint64_t decided, std::vector<storage::Verdict> exceptions = {}) {
+    storage::SinkVerdicts made;
+    made.decided = decided;
+    made.exceptions = std::move(exceptions);
+    made.space_end = TransferOffset{decided * size};
+    side.on_verdicts(std::move(made));
+  }
+  void finish() {
+    proto::Envelope envelope;
+    envelope.mutable_finish();
+    side.handle(envelope);
+  }
+  void drain() { side.on_drained(TransferOffset{3 * size}); }
+  void receive_all() {
+    segment(0, 3);
+    manifest_end(3, 3 * size);
+    verdicts(3);
+    drain();
+    finish();
+  }
+  void source_failure(std::uint64_t index, std::uint64_t offset, std::uint64_t length) {
+    proto::Envelope envelope;
+    auto* failure = envelope.mutable_entry_failure();
+    failure->set_index(index);
+    failure->set_offset(offset);
+    failure->set_length(length);
+    encode_error({ErrorCode::SOURCE_CHANGED, "it changed", "b"}, *failure->mutable_error());
+    side.handle(envelope);
+  }
+
+  FakeHost host;
+  FakeReceiverLane lane;
+  std::shared_ptr<FakeSink> sink = std::make_shared<FakeSink>();
+  SinkSide side;
+};
+
+storage::AuditResult missing(std::uint64_t index) {
+  storage::AuditResult result;
+  result.repair.push_back({index, {0, 1}});
+  result.forget.push_back({TransferOffset{index * size}, TransferOffset{(index + 1) * size}});
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("sink side: bytes are expected as far as the manifest is decided, and what is withheld is withheld first") {
+  Scene scene;
+  scene.segment(0, 3);
+  CHECK(scene.sink->received.size() == 3);
+  CHECK(scene.lane.expected == 0);
+  storage::SinkVerdicts verdicts;
+  verdicts.decided = 2;
+  verdicts.space_end = TransferOffset{2 * size};
+  verdicts.withhold.push_back({TransferOffset{0}, TransferOffset{size}});
+  scene.side.on_verdicts(verdicts);
+  CHECK(scene.lane.expected == 2 * size);
+  CHECK(scene.lane.withheld.size() == 1);
+  const auto told = scene.host.take(proto::Envelope::kVerdicts);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].verdicts().decided() == 2);
+}
+
+TEST_CASE("sink side: the audit waits for Finish and for the last byte, in either order") {
+  for (const bool finish_first : {false, true}) {
+    Scene scene;
+    scene.segment(0, 3);
+    scene.manifest_end(3, 3 * size);
+    scene.verdicts(3);
+    CHECK(scene.lane.finished == 3 * size);
+    if (finish_first) {
+      scene.finish();
+    } else {
+      scene.drain();
+    }
+    CHECK(scene.sink->audits == 0);
+    if (finish_first) {
+      scene.drain();
+    } else {
+      scene.finish();
+    }
+    CHECK(scene.sink->audits == 1);
+  }
+}
+
+TEST_CASE("sink side: nothing missing leads to the commit") {
+  Scene scene;
+  scene.receive_all();
+  scene.side.on_audited({});
+  CHECK(scene.sink->commits == 1);
+  storage::SinkTotals totals;
+  totals.files = 3;
+  scene.side.on_committed(totals);
+  CHECK(scene.host.committed == 1);
+  CHECK(scene.side.totals().files == 3);
+}
+
+TEST_CASE("sink side: three repair rounds, then the file is left out and the others are committed") {
+  Scene scene;
+  scene.receive_all();
+  for (std::uint32_t round = 1; round <= repair_rounds_max; ++round) {
+    CAPTURE(round);
+    scene.side.on_audited(missing(1));
+    const auto lists = scene.host.take(proto::Envelope::kRepairList);
+    REQUIRE(lists.size() == 1);
+    CHECK(lists[0].repair_list().round() == round);
+    CHECK(scene.lane.forgotten.size() == round);
+    scene.finish();  // before the bytes are there again
+    CHECK(scene.sink->audits == static_cast<int>(round));
+    scene.drain();
+    CHECK(scene.sink->audits == static_cast<int>(round) + 1);
+  }
+  scene.side.on_audited(missing(1));
+  CHECK(scene.sink->failed == std::vector<std::uint64_t>{1});
+  CHECK(scene.host.take(proto::Envelope::kEntryFailure).size() == 1);
+  REQUIRE(scene.side.lasting_error());
+  CHECK(scene.side.lasting_error()->code == ErrorCode::DIGEST_MISMATCH);
+  scene.side.on_audited({});
+  CHECK(scene.sink->commits == 1);
+}
+
+TEST_CASE("sink side: a target that exists ends the transfer, and so does a full disk") {
+  storage::Verdict refused;
+  refused.index = 1;
+  refused.action = storage::Action::refuse;
+  refused.error = Error{ErrorCode::FILE_EXISTS, "it is there", "b"};
+  Scene conflict;
+  conflict.segment(0, 3);
+  conflict.verdicts(3, {refused});
+  REQUIRE(conflict.host.failures.size() == 1);
+  CHECK(conflict.host.failures[0].code == ErrorCode::FILE_EXISTS);
+
+  Scene full;
+  full.segment(0, 3);
+  full.verdicts(3);
+  full.side.on_entry_failed(2, {ErrorCode::NO_SPACE, "full", "c"});
+  REQUIRE(full.host.failures.size() == 1);
+  CHECK(full.host.failures[0].code == ErrorCode::NO_SPACE);
+}
+
+TEST_CASE("sink side: an entry that fails on its own is told once, and the others go on") {
+  Scene scene;
+  scene.segment(0, 3);
+  scene.verdicts(3);
+  scene.side.on_entry_failed(2, {ErrorCode::IO_ERROR, "no", "c"});
+  scene.side.on_entry_failed(2, {ErrorCode::IO_ERROR, "no", "c"});
+  CHECK(scene.host.failures.empty());
+  CHECK(scene.host.warnings.size() == 1);
+  CHECK(scene.host.take(proto::Envelope::kEntryFailure).size() == 1);
+  // The source answers with the bytes that nobody waits for any more: no second failure.
+  scene.source_failure(2, 2 * size, size);
+  CHECK(scene.lane.withheld.size() == 1);
+  CHECK(scene.side.entries_failed() == 1);
+}
+
+TEST_CASE("sink side: a source's failure frees its bytes, and only those that the manifest has described") {
+  Scene scene;
+  scene.segment(0, 3);
+  scene.verdicts(3);
+  scene.source_failure(1, size, size);
+  CHECK(scene.sink->failed == std::vector<std::uint64_t>{1});
+  CHECK(scene.lane.withheld.size() == 1);
+  scene.source_failure(2, 2 * size, 2 * size);
+  CHECK(scene.host.failures.size() == 1);
+}
+
+TEST_CASE("sink side: a source that breaks the order of things is refused") {
+  const auto refused = [](auto act) {
+    Scene scene;
+    scene.segment(0, 3);
+    act(scene);
+    return scene.host.failures.size() == 1 && scene.host.failures[0].side == ErrorSide::remote;
+  };
+  CHECK(refused([](Scene& s) { s.segment(0, 1); }));              // indices that repeat
+  CHECK(refused([](Scene& s) { s.segment(4, 1); }));              // or leave a gap
+  CHECK(refused([](Scene& s) { s.segment(3, 0); }));              // an empty segment
+  CHECK(refused([](Scene& s) { s.manifest_end(2, 2 * size); }));  // sums that do not add up
+  CHECK(refused([](Scene& s) { s.finish(); }));                   // the end before the manifest's
+  CHECK(refused([](Scene& s) {                                    // a manifest that goes on after its end
+    s.manifest_end(3, 3 * size);
+    s.segment(3, 1);
+  }));
+  CHECK(refused([](Scene& s) {  // bytes that the entries do not have
+    s.manifest_end(3, 4 * size);
+    s.verdicts(3);
+  }));
+  CHECK(refused([](Scene& s) {  // the sink's own words
+    proto::Envelope envelope;
+    envelope.mutable_commit();
+    s.side.handle(envelope);
+  }));
+}
+
+TEST_CASE("sink side: an interruption makes durable what has come, and nothing is answered after it") {
+  Scene scene;
+  scene.segment(0, 3);
+  bool done = false;
+  scene.side.checkpoint([&] { done = true; });
+  CHECK(done);
+  CHECK(scene.sink->checkpoints == 1);
+  scene.verdicts(3);
+  CHECK(scene.host.sent.empty());
+  scene.side.close();
+  CHECK(scene.sink->closed);
+}
