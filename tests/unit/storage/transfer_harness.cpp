@@ -99,7 +99,7 @@ class Harness final : public SourceObserver, public SinkObserver {
                             claims, worker_.post(), *this, calls());
     reader_->request_entries(100);
     outcome_.finished = worker_.run_until([this] {
-      if (!over_) pump();
+      if (!over_ && !stopping_) pump();
       return over_;
     });
     reader_->close();
@@ -253,7 +253,7 @@ class Harness final : public SourceObserver, public SinkObserver {
       over_ = true;
       return;
     }
-    plan_.stop_after.reset();
+    stopping_ = true;  // nothing more is sent, or a slow disk would let the transfer finish before its checkpoint
     sink_->checkpoint([this] { over_ = true; });
   }
 
@@ -275,6 +275,7 @@ class Harness final : public SourceObserver, public SinkObserver {
   std::uint64_t chunks_ = 0;
   bool resending_ = false;
   bool auditing_ = false;
+  bool stopping_ = false;
   bool over_ = false;
 };
 
