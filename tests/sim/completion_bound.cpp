@@ -23,7 +23,8 @@ struct Work {
   std::uint64_t repair_rounds = 0;  // of the lane that has most
 
   void add(const LanePlan& plan, const Options& options) {
-    std::uint64_t needed = plan.bytes;
+    // The most that control messages can come to travels in the same packets.
+    std::uint64_t needed = plan.bytes + plan.messages * plan.message_size_max;
     for (const auto& round : plan.repairs) {
       for (const TransferRange& range : round) needed += range.size();
     }

@@ -15,6 +15,8 @@ using bytes::Interval;
 // PROTOCOL section 4 wants a second at most, also in an outage. Longer: a path that is back is noticed late; shorter:
 // more than 100 kbit/s of probes into a dead path.
 constexpr Duration probe_interval_max = std::chrono::milliseconds{250};
+// A probe at least so often, however slow the rate: PROTOCOL section 4.
+constexpr Duration probe_payment_max = std::chrono::seconds{1};
 constexpr std::uint32_t probe_backoff_max = 16;
 constexpr std::uint32_t probes_per_timeout = 2;  // RFC 9002 section 6.2.4
 // Numbers between two skipped ones. Rarer: a blind peer runs longer; more often: ACKs carry more ranges.
@@ -238,7 +240,10 @@ void Recovery::on_probe_deadline(TimePoint now) {
 }
 
 Duration Recovery::probe_interval() const {
-  const Duration timeout = rtt_.probe_timeout();
+  // Probes do not wait for the pacer, but they are paid for: closer together than half of the rate allows, they would
+  // keep all else from ever leaving.
+  const Duration paid = pacer_.rate().time_for(2 * probes_per_timeout * pacer_.packet_bytes());
+  const Duration timeout = std::max(rtt_.probe_timeout(), std::min(paid, probe_payment_max));
   const Duration longest = std::max(timeout, probe_interval_max);
   return Duration{std::min(longest.count(), timeout.count() << probe_backoff_)};
 }
