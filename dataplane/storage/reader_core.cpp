@@ -204,7 +204,7 @@ bool ReaderCore::begin_next_file() {
       run_broken_ = true;
       continue;
     }
-    current_.emplace();
+    current_.emplace(Current{});
     current_->index = index;
     current_->begin = *begin;
     current_->builder = FileDigestBuilder{(*entry)->size};

@@ -9,6 +9,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,6 +31,13 @@ namespace penstock::storage {
 using SharedFd = std::shared_ptr<UniqueFd>;
 
 /// One file between its first byte (or verdict `held`) and its name.
+/// Allocation ahead of the writes goes on beside them, and changes the file's time: it must be over before the file
+/// gets its own. The lock is held for one fallocate at a time.
+struct Allocation {
+  std::mutex mutex;
+  bool over = false;
+};
+
 struct ActiveFile {
   ActiveFile(std::shared_ptr<const ManifestEntry> from, path::SafePath to)
       : entry(std::move(from)), target(std::move(to)), blocks(entry->size, entry->holes) {}
@@ -50,6 +58,7 @@ struct ActiveFile {
   SharedFd fd;                                                     // nullptr while closed for others' sake
   std::vector<std::pair<std::uint64_t, digest::Xxh3>> unrecorded;  // verified blocks the journal does not know of
   std::uint64_t written_back = 0;                                  // bytes below it were given to write-back
+  std::shared_ptr<Allocation> allocation;                          // nullptr: none was begun
 
   std::shared_ptr<digest::Sha256Hasher> sha;  // of bytes [0, sha_at); the verify strand has it while sha_busy
   std::uint64_t sha_at = 0;
@@ -127,7 +136,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void name_partial(ActiveFile& file);
   [[nodiscard]] Status ensure_open(std::uint64_t index, ActiveFile& file);
   [[nodiscard]] Status create_partial(std::uint64_t index, ActiveFile& file);
-  void allocate_ahead(const ActiveFile& file);
+  void allocate_ahead(ActiveFile& file);
   void write_back(ActiveFile& file, std::uint64_t end);
   [[nodiscard]] Status set_metadata(ActiveFile& file);
   [[nodiscard]] path::Component random_partial_name();

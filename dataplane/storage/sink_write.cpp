@@ -222,14 +222,18 @@ Status SinkCore::create_partial(std::uint64_t index, ActiveFile& file) {
   return {};
 }
 
-void SinkCore::allocate_ahead(const ActiveFile& file) {
+void SinkCore::allocate_ahead(ActiveFile& file) {
   struct statfs fs {};
   // On tmpfs allocation zeroes pages that are about to be written: it costs a pass and gains nothing.
   if (::fstatfs(file.fd->get(), &fs) != 0 || fs.f_type == TMPFS_MAGIC) return;
   auto extents = file.blocks.data_in(0, file.entry->size);
+  file.allocation = std::make_shared<Allocation>();
   executor_.post(
-      [self = weak_from_this(), fd = file.fd, extents = std::move(extents), &calls = calls_, target = file.target] {
+      [self = weak_from_this(), fd = file.fd, extents = std::move(extents), &calls = calls_, target = file.target,
+       allocation = file.allocation] {
         for (const auto& extent : extents) {
+          const std::lock_guard lock{allocation->mutex};
+          if (allocation->over) return;
           const int result = calls.fallocate(fd->get(), extent.begin, extent.size());
           if (result != -ENOSPC && result != -EDQUOT) {
             if (result < 0) return;  // not supported: fine
@@ -257,6 +261,10 @@ void SinkCore::write_back(ActiveFile& file, std::uint64_t end) {
 
 Status SinkCore::set_metadata(ActiveFile& file) {
   const auto& entry = *file.entry;
+  if (file.allocation) {
+    const std::lock_guard lock{file.allocation->mutex};
+    file.allocation->over = true;
+  }
   const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(entry.mtime_ns)};
   if (::futimens(file.fd->get(), times) != 0 && errno != EINVAL) {
     return error_from_errno(errno, "set the time of", file.target.absolute_text());
