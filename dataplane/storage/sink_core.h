@@ -30,7 +30,6 @@ namespace penstock::storage {
 
 using SharedFd = std::shared_ptr<UniqueFd>;
 
-/// One file between its first byte (or verdict `held`) and its name.
 /// Allocation ahead of the writes goes on beside them, and changes the file's time: it must be over before the file
 /// gets its own. The lock is held for one fallocate at a time.
 struct Allocation {
@@ -38,6 +37,7 @@ struct Allocation {
   bool over = false;
 };
 
+/// One file between its first byte (or verdict `held`) and its name.
 struct ActiveFile {
   ActiveFile(std::shared_ptr<const ManifestEntry> from, path::SafePath to)
       : entry(std::move(from)), target(std::move(to)), blocks(entry->size, entry->holes) {}

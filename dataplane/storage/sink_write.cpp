@@ -228,25 +228,24 @@ void SinkCore::allocate_ahead(ActiveFile& file) {
   if (::fstatfs(file.fd->get(), &fs) != 0 || fs.f_type == TMPFS_MAGIC) return;
   auto extents = file.blocks.data_in(0, file.entry->size);
   file.allocation = std::make_shared<Allocation>();
-  executor_.post(
-      [self = weak_from_this(), fd = file.fd, extents = std::move(extents), &calls = calls_, target = file.target,
-       allocation = file.allocation] {
-        for (const auto& extent : extents) {
-          const std::lock_guard lock{allocation->mutex};
-          if (allocation->over) return;
-          const int result = calls.fallocate(fd->get(), extent.begin, extent.size());
-          if (result != -ENOSPC && result != -EDQUOT) {
-            if (result < 0) return;  // not supported: fine
-            continue;
-          }
-          if (const auto core = self.lock()) {
-            core->strand_.post([core, result, target] {
-              core->fail_transfer(error_from_errno(-result, "make room for", target.absolute_text()));
-            });
-          }
-          return;
-        }
-      });
+  executor_.post([self = weak_from_this(), fd = file.fd, extents = std::move(extents), &calls = calls_,
+                  target = file.target, allocation = file.allocation] {
+    for (const auto& extent : extents) {
+      const std::lock_guard lock{allocation->mutex};
+      if (allocation->over) return;
+      const int result = calls.fallocate(fd->get(), extent.begin, extent.size());
+      if (result != -ENOSPC && result != -EDQUOT) {
+        if (result < 0) return;  // not supported: fine
+        continue;
+      }
+      if (const auto core = self.lock()) {
+        core->strand_.post([core, result, target] {
+          core->fail_transfer(error_from_errno(-result, "make room for", target.absolute_text()));
+        });
+      }
+      return;
+    }
+  });
 }
 
 void SinkCore::write_back(ActiveFile& file, std::uint64_t end) {
