@@ -447,6 +447,18 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
   }
   std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
+  if (!session->transfer->finished_receipt().empty()) {
+    auto summary = finish_by_receipt(*session);
+    co_await leave();
+    co_return summary;
+  }
+  if (awaits_receipt_) {
+    co_await leave();
+    co_return Error{ErrorCode::INTERNAL,
+                    "everything is transferred and durable, but the daemon has no receipt for it",
+                    {},
+                    ErrorSide::remote};
+  }
   transfer_id_ = id;
   if (!push() && !options_.dry_run && !session->journal) {
     storage::TransferIdentity identity;
@@ -630,6 +642,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
       co_await session.run->changed().async_wait(std::chrono::milliseconds{250});
     if (!session.run->receipt()) {
       if (session.failure) co_return *session.failure;
+      awaits_receipt_ = std::move(summary);
       co_return Error{ErrorCode::PEER_LOST,
                       "everything is transferred and durable, but the daemon's receipt did not arrive",
                       {},
@@ -659,6 +672,10 @@ Result<std::filesystem::path> TransferCommand::keep_receipt(Session& session, co
   std::ranges::copy(bytes::as_bytes(header.signature()), receipt.signature.begin());
   receipt.daemon_spki = session.opened.daemon_spki;
   receipt.key_certification = session.opened.session.receipt_certification;
+  return keep_verified(session, receipt);
+}
+
+Result<std::filesystem::path> TransferCommand::keep_verified(Session& session, const Receipt& receipt) {
   if (receipt.header.transfer != bytes::to_hex(*transfer_id_) || receipt.header.operation != operation_)
     return Error{ErrorCode::SIGNATURE_INVALID, "the daemon's receipt is for another transfer", {}, ErrorSide::remote};
   const Pin pin = session.opened.link->channel().peer_pin();
@@ -668,6 +685,33 @@ Result<std::filesystem::path> TransferCommand::keep_receipt(Session& session, co
     return error;
   }
   return ReceiptStore::of_home(machinery_.home.directory()).store(receipt);
+}
+
+/// The connection was lost between the sink's commit and the receipt: the daemon shows what it has signed.
+Result<TransferSummary> TransferCommand::finish_by_receipt(Session& session) {
+  if (!transfer_id_) return Error{ErrorCode::INTERNAL, "the daemon finished what was not begun", {}, ErrorSide::remote};
+  auto receipt = decode_receipt(session.transfer->finished_receipt());
+  if (!receipt) return receipt.error();
+  auto kept = keep_verified(session, *receipt);
+  if (!kept) return kept.error();
+  TransferSummary summary;
+  if (awaits_receipt_) {
+    summary = std::move(*awaits_receipt_);
+  } else {
+    summary.transfer = receipt->header.transfer;
+    summary.files = receipt->header.files;
+    summary.bytes = receipt->header.bytes;
+    summary.bytes_sent = summary.bytes;
+    summary.seconds = std::chrono::duration<double>(SteadyClock::now() - begun_).count();
+    summary.limited_by = limits_.mostly();
+    summary.digest = "sha256:" + bytes::to_hex(receipt->header.list_sha256);
+    summary.packets_sent = packets_sent_before_;
+    summary.packets_lost = packets_lost_before_;
+    summary.bytes_retransmitted = retransmitted_before_;
+  }
+  summary.receipt = std::move(*kept);
+  if (integrity_error_) return *integrity_error_;
+  return summary;
 }
 
 TransferSummary TransferCommand::summary_of(const Session& session, const RunOutcome& outcome,

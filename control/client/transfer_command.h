@@ -62,6 +62,8 @@ class TransferCommand {
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
   Result<std::filesystem::path> keep_receipt(Session& session, const proto::ReceiptHeader& header,
                                              std::vector<ReceiptLine> lines);
+  Result<std::filesystem::path> keep_verified(Session& session, const Receipt& receipt);
+  Result<TransferSummary> finish_by_receipt(Session& session);
   [[nodiscard]] LandingNames landing() const;
   void note_progress(Session& session);
   void emit_progress(const Session& session);
@@ -80,6 +82,7 @@ class TransferCommand {
   std::uint64_t retransmitted_before_ = 0;
   std::optional<storage::TransferId> transfer_id_;
   bool connected_before_ = false;
+  std::optional<TransferSummary> awaits_receipt_;  // all is durable at both ends; the daemon's receipt is missing
   std::uint64_t left_out_ = 0;
   std::optional<Error> integrity_error_;
   LimitTally limits_;

@@ -25,6 +25,7 @@ namespace penstock::control {
 namespace {
 
 constexpr std::size_t log_name_max = 128;
+constexpr std::size_t finished_receipt_max = 900 * KiB;  // fits one message; about ten thousand files
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
 
@@ -207,6 +208,10 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     state_.changed.notify();
   };
   co_await end_older_sessions();
+  if (co_await answer_finished(open)) {
+    give_back();
+    co_return Status{};
+  }
 
   proto::TransferOpened opened;
   std::optional<Result<RunConfig>> prepared;
@@ -289,6 +294,28 @@ Status ServerSession::open_probe(const proto::OpenProbe& open) {
   reply.mutable_done();
   link_->send(std::move(reply));
   return {};
+}
+
+/// A client that comes back may have missed nothing but the end: then the receipt says all.
+asio::awaitable<bool> ServerSession::answer_finished(const proto::OpenTransfer& open) {
+  storage::TransferId id{};
+  if (!copy_id(open.transfer_id(), id)) co_return false;
+  const auto look = [&state = state_, name = bytes::to_hex(id)]() -> Result<Receipt> {
+    const auto file = state.receipts->find(name);
+    if (!file) return file.error();
+    return read_receipt(*file);
+  };
+  const auto receipt = co_await async_blocking(*state_.requests, look);
+  // Somebody else's transfer id is no key to anything.
+  if (!receipt || receipt->header.uuid != to_string(client_.uuid)) co_return false;
+  std::string text = encode_receipt(*receipt);
+  if (text.size() > finished_receipt_max) co_return false;
+  transfer_over_ = true;
+  proto::Envelope reply;
+  reply.mutable_transfer_opened()->set_transfer_id(std::string{bytes::as_text(id)});
+  reply.mutable_transfer_opened()->set_finished_receipt(std::move(text));
+  link_->send(std::move(reply));
+  co_return true;
 }
 
 /// The newer session of the same client takes over: the older one's writer, keys and ids are gone before the first

@@ -39,6 +39,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   asio::awaitable<Result<RunConfig>> prepare_pull(const proto::OpenTransfer& open, proto::TransferOpened& opened);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
   Status open_probe(const proto::OpenProbe& open);
+  asio::awaitable<bool> answer_finished(const proto::OpenTransfer& open);
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
   Status finish_committed(RunOutcome outcome);

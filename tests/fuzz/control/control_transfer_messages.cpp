@@ -1,0 +1,42 @@
+// The transfer's messages as a hostile peer writes them: decoded to storage's words or refused, and what is decoded is
+// encoded and decoded to the same again.
+#include <cstddef>
+#include <cstdint>
+
+#include "common/check.h"
+#include "control/transfer/message_codec.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace penstock::control;
+  proto::Envelope envelope;
+  if (size > 1024 * 1024 || !envelope.ParseFromArray(data, static_cast<int>(size))) return 0;
+  for (const auto& entry : envelope.manifest_segment().entries()) {
+    const auto decoded = decode_entry(entry);
+    if (!decoded) continue;
+    proto::Entry again;
+    encode_entry(*decoded, again);
+    const auto second = decode_entry(again);
+    PENSTOCK_CHECK(second && *second == *decoded);
+  }
+  for (const auto& verdict : envelope.verdicts().exceptions()) {
+    const auto decoded = decode_verdict(verdict);
+    if (!decoded) continue;
+    proto::Verdict again;
+    encode_verdict(*decoded, again);
+    const auto second = decode_verdict(again);
+    PENSTOCK_CHECK(second && second->held == decoded->held && second->action == decoded->action);
+  }
+  if (const auto decoded = decode_digests(envelope.block_digests())) {
+    proto::BlockDigests again;
+    encode_digests(*decoded, again);
+    const auto second = decode_digests(again);
+    PENSTOCK_CHECK(second && second->blocks == decoded->blocks && second->files == decoded->files);
+  }
+  if (const auto decoded = decode_repair(envelope.repair_list())) {
+    proto::RepairList again;
+    encode_repair(*decoded, again);
+    const auto second = decode_repair(again);
+    PENSTOCK_CHECK(second && *second == *decoded);
+  }
+  return 0;
+}
