@@ -136,7 +136,7 @@ Duration completion_bound(const RandomCase& random, Duration ideal) {
   total += static_cast<Duration::rep>(rounds + work.bytes / sink_bytes) * (o.sink.latency + full + 10ms);
   const std::uint64_t ahead_bytes = o.source.granules_max / 4 * MemorySource::granule_size;
   total += static_cast<Duration::rep>(2 + rounds + work.bytes / ahead_bytes) * o.source.latency;
-  return total * 3 / 2 + 5ms;
+  return total * 5 / 4 + 5ms;
 }
 
 }  // namespace penstock::sim
