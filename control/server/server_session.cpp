@@ -170,7 +170,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
       sink_is_slow_ = envelope.sink_progress().limited_by() == "target_disk";
       co_return Status{};
     case proto::Envelope::kSourceProgress:
-      source_limit_ = envelope.source_progress().limited_by().substr(0, 32);
+      if (is_limit(envelope.source_progress().limited_by())) source_limit_ = envelope.source_progress().limited_by();
       co_return Status{};
     case proto::Envelope::kCancel:
     case proto::Envelope::kFailure:
@@ -327,7 +327,9 @@ asio::awaitable<void> ServerSession::end_older_sessions() {
     return nullptr;
   };
   while (const auto session = older()) {
-    session->link_->end(Error{ErrorCode::TRANSFER_ACTIVE, "a newer session of the same client took over"});
+    // Said to it as well: where the same command runs twice, the older one must not come back and take over in turn.
+    session->end({ErrorCode::TRANSFER_ACTIVE,
+                  "the same command was started again and has taken over; it goes on where this one was"});
     co_await state_.changed.async_wait(std::chrono::milliseconds{100});
     if (link_->ended()) co_return;
   }
@@ -532,7 +534,7 @@ Status ServerSession::finish_committed(RunOutcome outcome) {
   for (const auto& line : receipt.lines) header.bytes += line.size;
   header.digest = open_.digest() == proto::SHA256 ? ReceiptDigest::sha256 : ReceiptDigest::xxh3;
   header.list_sha256 = receipt_list_sha256(receipt.lines);
-  header.limited_by = push ? source_limit_ : limits_.mostly();
+  header.limited_by = push ? (source_limit_.empty() ? "source_disk" : source_limit_) : limits_.mostly();
   const std::string list_digest{bytes::as_text(header.list_sha256)};
 
   proto::Commit commit = outcome.commit;

@@ -1,6 +1,7 @@
 #include "control/session/lane_setup.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "common/escape.h"
@@ -66,8 +67,16 @@ std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, b
   return "";
 }
 
+bool is_limit(std::string_view word) {
+  static constexpr std::array<std::string_view, 9> words{// DESIGN section 4
+                                                         "source_disk", "sender_cpu",      "path",
+                                                         "cwnd",        "receiver_credit", "receiver_cpu",
+                                                         "target_disk", "rate_cap",        "server_cap"};
+  return std::ranges::find(words, word) != words.end();
+}
+
 void LimitTally::add(std::string_view limit) {
-  if (limit.empty()) return;
+  if (!is_limit(limit)) return;
   now_ = limit;
   const auto found = counts_.find(limit);
   if (found == counts_.end()) {

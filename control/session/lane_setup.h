@@ -37,9 +37,13 @@ Result<io::Endpoint> udp_endpoint_of(const asio::ip::tcp::endpoint& remote, cons
 std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
                           bool target_disk_is_slow);
 
+/// Is this one of the nine words? A peer's word is shown and counted only then.
+bool is_limit(std::string_view word);
+
 /// Which word was true most of the time: the one that the summary and the receipt show.
 class LimitTally {
  public:
+  /// Anything but one of the nine words is passed over.
   void add(std::string_view limit);
   [[nodiscard]] std::string_view now() const { return now_; }
   [[nodiscard]] std::string mostly() const;

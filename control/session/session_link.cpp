@@ -1,5 +1,6 @@
 #include "control/session/session_link.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <string>
@@ -12,6 +13,8 @@ namespace penstock::control {
 using SteadyClock = std::chrono::steady_clock;
 
 std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel) {
+  // The library prints what a peer got wrong on stderr, as often as the peer likes; the decoder's answer is enough.
+  google::protobuf::SetLogHandler(nullptr);
   return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel)));
 }
 
@@ -43,7 +46,12 @@ void SessionLink::end(Status reason) {
   pong_.notify();
   room_.notify();
   // An orderly end lets write_loop empty the queue first; it closes the channel, which ends read_loop.
-  if (!orderly) channel_.abort(std::move(cause));
+  // A peer that does not read must not keep it from ending.
+  if (orderly) {
+    channel_.expire_after(orderly_end_max);
+  } else {
+    channel_.abort(std::move(cause));
+  }
 }
 
 asio::awaitable<Status> SessionLink::async_run(Handler handler) {

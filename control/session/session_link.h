@@ -19,6 +19,7 @@ namespace penstock::control {
 inline constexpr Duration silence_max = std::chrono::seconds{5};
 inline constexpr Duration ping_interval = std::chrono::seconds{2};
 // Tuning: what may wait for TCP. The transfer stops producing at the first, nothing of ours ever reaches the second.
+inline constexpr Duration orderly_end_max = std::chrono::seconds{3};
 inline constexpr std::size_t link_queue_soft_max = std::size_t{512} * 1024;
 
 /// One proven control channel in use: sends what is queued, hands on what arrives, pings, and notices silence.

@@ -120,8 +120,11 @@ void SinkSide::handle_end(const proto::ManifestEnd& end) {
   bytes_total_ = end.bytes();
   for (const auto& warning : end.warnings()) {
     ++failed_;
-    const auto code = error_code_from_number(warning.code()).value_or(ErrorCode::IO_ERROR);
-    host_.warn({code, warning.message(), warning.path(), ErrorSide::remote});
+    proto::Failure failure;
+    failure.set_code(warning.code());
+    failure.set_message(warning.message());
+    failure.set_path(warning.path());
+    host_.warn(error_of_failure(failure));
   }
   sink_->on_manifest_end(end.entries(), end.bytes());
   maybe_finish_lane();

@@ -87,9 +87,11 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     message->set_bytes(bytes);
     for (const auto& warning : warnings_) {
       auto* out = message->add_warnings();
-      out->set_code(static_cast<std::uint32_t>(warning.code));
-      out->set_message(warning.message);
-      out->set_path(warning.path);
+      proto::Failure failure;
+      encode_error(warning, failure);
+      out->set_code(failure.code());
+      out->set_message(failure.message());
+      out->set_path(failure.path());
     }
     warnings_.clear();
     host_.send(std::move(last));
@@ -118,6 +120,8 @@ void SourceSide::handle(const proto::Envelope& envelope) {
       if (state_ != State::finishing) return fail_peer("it committed before everything was sent");
       commit_ = envelope.commit();
       state_ = State::committed;
+      for (const auto& report : reports_)
+        if (!dropped_.contains(report.index)) host_.on_entry(report, EntryOutcome::finished);
       return host_.on_committed();
     default:
       return fail_peer("an unexpected message");

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import unittest
 
-from lab import LabTest, Person, free_port, program
+from lab import LabTest, Person, free_port, program, sha256_file, wait_until
 
 
 class Crowd(LabTest):
@@ -37,6 +37,22 @@ class Crowd(LabTest):
             self.assertEqual(process.returncode, 0, stdout + stderr)
         for number in range(10):
             self.assert_equal_trees(self.path("src%d" % number), self.path("out%d" % number))
+
+    def test_another_clients_target_is_taken_and_the_same_command_takes_over(self):
+        file = self.random_file("src/big", 200_000_000)
+        other = self.random_file("other/big", 1_000)
+        bob = Person(self, "bob")
+        self.register(bob, user="bob")
+        words = ("push", file, self.remote("/big"))
+        first = self.ann.start(*words, "--rate", "50M", "--json")
+        wait_until(lambda: self.durable_blocks(self.daemon.state), "the first to be under way")
+        self.check(self.push(other, self.remote("/big"), person=bob), 1, "TRANSFER_ACTIVE")
+        second = self.check(self.ann.json(*words), 0)
+        self.assertGreater(second.last["bytes_resumed"], 0)
+        stdout, _ = first.communicate(timeout=60)
+        self.assertEqual(first.returncode, 1, stdout)
+        self.assertIn(b"TRANSFER_ACTIVE", stdout.splitlines()[-1])
+        self.assertEqual(sha256_file(file), sha256_file(self.served("big")))
 
     def test_garbage_on_the_udp_port_is_never_answered_and_harms_nobody(self):
         noise = random.Random(7)
