@@ -129,6 +129,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       outcome.commit = source_->commit();
       outcome.source = source_->totals();
       outcome.entries_failed = source_->totals().files_failed;
+      outcome.lasting_error = source_->totals().refusal;
       outcome.reports = source_->take_reports();
     } else {
       outcome.sink = sink_->totals();

@@ -22,8 +22,10 @@ std::vector<ReceiptLine> receipt_lines(std::span<const storage::FileReport> repo
     lines.push_back({landed_path(report, landing), report.size, {digest.begin(), digest.end()}});
   }
   std::ranges::sort(lines);
-  const auto repeated = std::ranges::unique(lines, {}, &ReceiptLine::path);
-  lines.erase(repeated.begin(), repeated.end());
+  // Not std::ranges::unique: clang 14 can not read libstdc++ 12's subrange.
+  const auto repeated = std::unique(lines.begin(), lines.end(),
+                                    [](const ReceiptLine& a, const ReceiptLine& b) { return a.path == b.path; });
+  lines.erase(repeated, lines.end());
   return lines;
 }
 

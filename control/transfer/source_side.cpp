@@ -142,7 +142,11 @@ void SourceSide::handle_verdicts(const proto::Verdicts& verdicts) {
     last = verdict->index;
     if (verdict->action == storage::Action::refuse) {
       ++totals_.files_failed;
-      if (!config_.dry_run) host_.warn(*verdict->error);
+      if (!config_.dry_run) {
+        host_.warn(*verdict->error);
+      } else if (!totals_.refusal) {
+        totals_.refusal = *verdict->error;
+      }
       dropped_.insert(verdict->index);
     }
     exceptions.push_back(std::move(*verdict));

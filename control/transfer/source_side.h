@@ -30,6 +30,7 @@ struct SourceTotals {
   std::uint64_t files_failed = 0;            // left out at either end, warnings of the walk included
   std::optional<std::uint64_t> bytes_total;  // of all files of the manifest, once it is complete
   std::uint64_t files_total = 0;             // regular files of the manifest so far
+  std::optional<Error> refusal;              // dry run: what would end the transfer, the first of them
 };
 
 /// The sending role of one transfer, as a state machine: streams the manifest, offers what the sink wants, sends

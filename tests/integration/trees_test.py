@@ -197,6 +197,12 @@ class Overwriting(LabTest):
         self.assertEqual(actions.get("fresh"), "send", outcome)
         self.assertEqual(actions.get("newer"), "skip", outcome)
         self.assertFalse(os.path.exists(self.served("dst/fresh")))
+        for outcome in (
+            self.push(self.path("src/."), self.remote("/dst"), "-n"),
+            self.pull(self.remote("/dst/."), self.path("src"), "-n"),
+        ):
+            self.check(outcome, 6, "FILE_EXISTS")
+            self.assertIn("refuse", [line["action"] for line in outcome.events("file")])
 
 
 if __name__ == "__main__":

@@ -265,3 +265,17 @@ TEST_CASE("source side: a dry run sends no byte and tells what each entry would 
       {"a", EntryOutcome::finished}, {"b", EntryOutcome::skipped}, {"c", EntryOutcome::finished}};
   CHECK(scene.host.entries == expected);
 }
+
+TEST_CASE("source side: a dry run remembers the first conflict, which a real run would have ended with") {
+  Scene scene{{.await_verdicts = false, .dry_run = true}};
+  scene.walk_all();
+  storage::Verdict refused;
+  refused.index = 1;
+  refused.action = storage::Action::refuse;
+  refused.error = Error{ErrorCode::FILE_EXISTS, "it is there", "b"};
+  scene.decide(3, {refused});
+  REQUIRE(scene.side.totals().refusal);
+  CHECK(scene.side.totals().refusal->code == ErrorCode::FILE_EXISTS);
+  CHECK(scene.host.entries[1].second == EntryOutcome::refused);
+  CHECK(scene.finishes() == 1);
+}
