@@ -16,8 +16,11 @@ Uuid make_uuid() {
 }
 
 std::string to_string(const Uuid& uuid) {
-  std::string text = bytes::to_hex(uuid.bytes);
-  for (const std::size_t at : {std::size_t{20}, std::size_t{16}, std::size_t{12}, std::size_t{8}}) text.insert(at, "-");
+  std::string text;
+  for (const char digit : bytes::to_hex(uuid.bytes)) {
+    if (text.size() == 8 || text.size() == 13 || text.size() == 18 || text.size() == 23) text += '-';
+    text += digit;
+  }
   return text;
 }
 

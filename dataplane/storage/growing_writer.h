@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,7 +21,11 @@ class GrowingWriter {
   void u8(std::uint8_t value) { big_endian(value, 1); }
   void u32(std::uint32_t value) { big_endian(value, 4); }
   void u64(std::uint64_t value) { big_endian(value, 8); }
-  void bytes(std::span<const std::byte> data) { out_.insert(out_.end(), data.begin(), data.end()); }
+  void bytes(std::span<const std::byte> data) {
+    const std::size_t at = out_.size();
+    out_.resize(at + data.size());
+    std::ranges::copy(data, out_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
   /// A 32-bit length, then the text.
   void text(std::string_view text) {
     u32(static_cast<std::uint32_t>(text.size()));

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "control/transfer/message_codec.h"
-#include "side_fakes.h"
+#include "tests/unit/control/transfer/side_fakes.h"
 
 using namespace penstock;
 using namespace penstock::control;
