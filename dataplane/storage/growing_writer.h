@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -21,11 +22,7 @@ class GrowingWriter {
   void u8(std::uint8_t value) { big_endian(value, 1); }
   void u32(std::uint32_t value) { big_endian(value, 4); }
   void u64(std::uint64_t value) { big_endian(value, 8); }
-  void bytes(std::span<const std::byte> data) {
-    const std::size_t at = out_.size();
-    out_.resize(at + data.size());
-    std::ranges::copy(data, out_.begin() + static_cast<std::ptrdiff_t>(at));
-  }
+  void bytes(std::span<const std::byte> data) { std::ranges::copy(data, std::back_inserter(out_)); }
   /// A 32-bit length, then the text.
   void text(std::string_view text) {
     u32(static_cast<std::uint32_t>(text.size()));
