@@ -164,19 +164,23 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   LaneStats& stats = lane.stats();
   Transmit out;
   std::size_t segments = 0;
+  bool backlogged = true;  // for all we know: more may leave as soon as the pacer lets it
   while (segments < segments_max) {
     if (!lane.can_seal_data()) {
       limit = SenderLimit::cwnd;
+      backlogged = false;
       break;
     }
     const auto chunk = scheduler.next(payload_max);
     if (!chunk) {
       on_blocked(now);
+      backlogged = false;
       break;
     }
     const auto wanted = static_cast<std::size_t>(chunk->length);
     if (allowance < data_overhead + wanted || (!worthwhile && allowance < allowance_min)) {
       limit = SenderLimit::cwnd;
+      backlogged = false;
       break;
     }
     if (paced < data_overhead + wanted + ip_overhead || !worthwhile) {
@@ -200,6 +204,10 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     if (segments++ == 0) out.segment_size = size;
     if (payload.size() < payload_max) break;  // only the last segment of a batch may be shorter
   }
+  if (backlogged)
+    lane.recovery().pacer().on_backlog(now);
+  else
+    lane.recovery().pacer().on_idle(now);
   if (segments == 0) return std::nullopt;
   persist_at.reset();
   persist_backoff = 0;

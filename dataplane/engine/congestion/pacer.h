@@ -9,7 +9,13 @@ namespace penstock::engine {
 
 /// Spreads packets over time: a bucket of bytes that fills at the pacing rate.
 /// Bucket: max(2 packets, min(64 KiB, rate x 250 us)); up to 1 ms of the rate above 2 Gbit/s, 1 MiB at most (PROTOCOL
-/// section 4). May go into debt for packets that do not wait (probes). Threads: one owner.
+/// section 4). May go into debt for packets that do not wait (probes).
+///
+/// Bank: a thread that wakes late finds the bucket full, and what ran over would be lost rate. While there is more to
+/// send, it is banked instead, 25 ms of the rate at most, and paid back by filling the bucket a quarter faster; a burst
+/// is never longer for it. So in any time t at one rate no more leaves than rate x (t + 25 ms) and one bucket: over any
+/// quarter of a second at most 9/8 of the rate, down to 4 Mbit/s (there the bucket is two packets of 1500 bytes); nor
+/// more than 5/4 of the rate and a bucket over any time however short. Threads: one owner.
 class Pacer {
  public:
   /// `packet_bytes`: a full datagram with its IP overhead.
@@ -21,22 +27,36 @@ class Pacer {
   [[nodiscard]] std::uint64_t packet_bytes() const { return packet_bytes_; }
   [[nodiscard]] DataRate rate() const { return rate_; }
 
+  /// From now on the pacer alone holds the sender back: time that it misses is banked.
+  void on_backlog(TimePoint now);
+  /// From now on something else does, or there is nothing to send: no time is banked, and what was is forgotten.
+  void on_idle(TimePoint now);
+
   /// Bytes that may leave now, IP overhead included.
   [[nodiscard]] std::uint64_t available(TimePoint now) const;
   void on_sent(TimePoint now, std::uint64_t bytes);
-  /// Less is not worth a batch: half a bucket, one packet at least, 64 KiB at most.
+  /// Less is not worth a batch: whole packets, one at least and 64 KiB at most, of seven eighths of a bucket; of three
+  /// quarters while more than a bucket is banked, so that being a little late again does not run over again.
   [[nodiscard]] std::uint64_t worthwhile() const;
   /// When so much will be there.
   [[nodiscard]] TimePoint ready_at(TimePoint now) const;
   [[nodiscard]] std::uint64_t burst() const;
+  /// Bytes that are still to be paid back.
+  [[nodiscard]] std::uint64_t banked(TimePoint now) const;
 
  private:
-  [[nodiscard]] std::int64_t level(TimePoint now) const;
+  struct Account {
+    std::int64_t level = 0;  // in the bucket; negative: debt
+    std::uint64_t bank = 0;
+  };
+  [[nodiscard]] Account account(TimePoint now) const;
+  void settle(TimePoint now);
 
   DataRate rate_ = DataRate::megabits_per_second(1);
   std::uint64_t packet_bytes_;
-  std::int64_t level_ = 0;
+  Account settled_;  // at `at_`
   bool started_ = false;
+  bool backlogged_ = false;
   TimePoint at_{};
 };
 

@@ -78,6 +78,7 @@ class Recovery {
   /// Bytes that congestion control lets out now, beyond what is in flight.
   [[nodiscard]] std::uint64_t allowance() const;
   [[nodiscard]] const Pacer& pacer() const { return pacer_; }
+  [[nodiscard]] Pacer& pacer() { return pacer_; }
   /// There was nothing more to send, although the window had room.
   void on_app_limited() { app_limited_until_ = ledger_.end(); }
 
