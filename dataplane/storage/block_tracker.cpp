@@ -108,20 +108,23 @@ void BlockTracker::settle(std::uint64_t block, const digest::Xxh3& ours, const d
   theirs_.erase(block);
 }
 
-void BlockTracker::forget(std::uint64_t block) {
-  const auto range = bytes_of(block);
+void BlockTracker::forget(const BlockRun& blocks) {
+  const bytes::Interval range{blocks.first * block_size, std::min(size_, blocks.end() * block_size)};
   covered_.erase(range);
   for (auto hole = holes_.first_overlap(range); hole; hole = holes_.first_overlap({hole->end, range.end})) {
     covered_.insert(*hole);
     if (hole->end >= range.end) break;
   }
-  held_.erase({block, block + 1});
-  verified_.erase({block, block + 1});
-  ours_.erase(block);
-  theirs_.erase(block);  // the source digests it again when it sends it again
-  recorded_.erase(block);
-  std::erase(unread_, block);
-  if (stream_ && stream_block_ == block) stream_.reset();
+  held_.erase({blocks.first, blocks.end()});
+  verified_.erase({blocks.first, blocks.end()});
+  const auto drop = [&](auto& digests) {
+    digests.erase(digests.lower_bound(blocks.first), digests.lower_bound(blocks.end()));
+  };
+  drop(ours_);
+  drop(theirs_);  // the source digests them again when it sends them again
+  drop(recorded_);
+  std::erase_if(unread_, [&](std::uint64_t block) { return block >= blocks.first && block < blocks.end(); });
+  if (stream_ && stream_block_ >= blocks.first && stream_block_ < blocks.end()) stream_.reset();
 }
 
 std::vector<std::pair<std::uint64_t, digest::Xxh3>> BlockTracker::take_verified() { return std::exchange(fresh_, {}); }

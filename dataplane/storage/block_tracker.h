@@ -42,7 +42,9 @@ class BlockTracker {
   /// Requires: block < block_count(file_size).
   void set_source_digest(std::uint64_t block, const digest::Xxh3& digest);
   /// The block is missing again, its holes apart.
-  void forget(std::uint64_t block);
+  void forget(std::uint64_t block) { forget(BlockRun{block, 1}); }
+  /// The same for a run, in time that does not grow with its length: a peer says how large a file is.
+  void forget(const BlockRun& blocks);
 
   /// Blocks that became verified since the last call, for the journal; held ones are there already.
   [[nodiscard]] std::vector<std::pair<std::uint64_t, digest::Xxh3>> take_verified();

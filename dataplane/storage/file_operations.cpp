@@ -21,7 +21,10 @@ namespace {
 
 using path::DirectoryAccess;
 
+/// What failed under a name of its own directory, told by the path that was asked for. Errors of the way there (they
+/// begin with a slash) keep naming the directory that they are about.
 Error at(const path::SafePath& where, Error error) {
+  if (!error.path.starts_with('/')) return told_of(std::move(error), where.absolute_text());
   error.path = where.absolute_text();
   return error;
 }
@@ -52,7 +55,9 @@ Result<FileInfo> info_at(int directory, const path::Component& name) {
 }
 
 Result<UniqueFd> open_parent(int root_fd, const path::SafePath& file) {
-  return path::open_directory_beneath(root_fd, file.parent(), DirectoryAccess::search);
+  auto opened = path::open_directory_beneath(root_fd, file.parent(), DirectoryAccess::search);
+  if (!opened) return told_of(std::move(opened).error(), file.parent().absolute_text());
+  return opened;
 }
 
 /// Names of an open directory, in no order, without `.`, `..` and partials; `keep` decides on each.
@@ -75,6 +80,13 @@ Status each_name(int directory, Keep keep) {
   ::closedir(stream);
   if (reason != 0) return error_from_errno(reason, "list the directory", {});
   return {};
+}
+
+/// Whether a directory holds anything, partials too; false when nobody can say.
+bool has_names(int parent, const path::Component& name) {
+  const auto fd = path::open_at(parent, name, O_RDONLY | O_DIRECTORY);
+  bool any = false;
+  return fd && each_name(fd->get(), [&any](std::string_view) { any = true; }) && any;
 }
 
 Error unmovable_root() {
@@ -198,6 +210,12 @@ Status make_directory(int root_fd, const path::SafePath& directory, Parents pare
   auto parent = open_parent(root_fd, directory);
   if (!parent) return at(directory, std::move(parent).error());
   auto made = path::make_directory_at(parent->get(), directory.name(), 0777);
+  if (!made && made.error().code == ErrorCode::FILE_EXISTS) {
+    return Error{
+        ErrorCode::FILE_EXISTS,
+        escape_for_display(directory.absolute_text()) + " exists already; mkdir -p is content with a directory",
+        directory.absolute_text()};
+  }
   if (!made) return at(directory, std::move(made).error());
   return {};
 }
@@ -214,6 +232,12 @@ Status rename_file(RenameEnd from, RenameEnd to) {
   const path::Component from_name = from.path.name();
   const path::Component to_name = to.path.name();
   auto renamed = path::rename_at({source->get(), from_name}, {target->get(), to_name}, path::Replace::no);
+  if (!renamed && renamed.error().code == ErrorCode::FILE_EXISTS) {
+    return Error{ErrorCode::FILE_EXISTS,
+                 escape_for_display(to.path.absolute_text()) +
+                     " exists already, and renaming replaces nothing; remove it first, or choose another name",
+                 to.path.absolute_text()};
+  }
   if (!renamed) return at(to.path, std::move(renamed).error());
   return {};
 }
@@ -232,6 +256,12 @@ Status remove_file(int root_fd, const path::SafePath& file, Depth depth) {
     removed = remove_tree(parent->get(), name);
   } else {
     removed = path::remove_directory_at(parent->get(), name);
+    if (!removed && removed.error().code == ErrorCode::IO_ERROR && has_names(parent->get(), name)) {
+      return Error{ErrorCode::IS_A_DIRECTORY,
+                   escape_for_display(file.absolute_text()) +
+                       " is a directory that is not empty; rm -r removes it with all that is in it",
+                   file.absolute_text()};
+    }
   }
   if (!removed) return at(file, std::move(removed).error());
   return {};

@@ -22,17 +22,25 @@ Journal::Journal(UniqueFd file, int directory, std::string name, JournalState st
       state_(std::move(state)),
       size_(size),
       next_sequence_(state_.records),
+      worth_keeping_(!state_.files.empty()),
       calls_(calls) {}
 
 Journal::~Journal() = default;
 
 void Journal::append(const JournalRecord& record) {
+  if (failed_) return;  // the write that follows says so
+  if (const auto* const intended = std::get_if<PartialIntended>(&record)) {
+    worth_keeping_ = worth_keeping_ || intended->partial_name.empty();  // the landing directory is ours
+  } else if (!std::holds_alternative<PartialDropped>(record) && !std::holds_alternative<TransferIdentity>(record)) {
+    worth_keeping_ = true;
+  }
   const auto encoded = encode_journal_record(next_sequence_++, record);
   buffer_.insert(buffer_.end(), encoded.begin(), encoded.end());
   if (buffer_.size() >= buffer_size_max) (void)write();  // an error is kept, and told by the write that follows
 }
 
 Status Journal::write() {
+  if (!failed_ && sync_failed_) failed_ = error_from_errno(EIO, "go on with the journal", name_);
   if (failed_) return *failed_;
   std::size_t done = 0;
   while (done < buffer_.size()) {
@@ -51,7 +59,9 @@ Status Journal::write() {
 }
 
 Status Journal::sync() {
+  if (sync_failed_) return error_from_errno(EIO, "make the journal durable:", name_);
   if (const int result = calls_.fdatasync(file_.get()); result < 0) {
+    sync_failed_ = true;
     return error_from_errno(-result, "make the journal durable:", name_);
   }
   return {};

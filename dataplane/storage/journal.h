@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -128,9 +129,12 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  /// What earlier runs left. Does not follow append. Empty after forget_state().
+  /// What earlier runs left, less what settle() was told of. Does not follow append.
   [[nodiscard]] const JournalState& state() const { return state_; }
-  void forget_state() { state_.files.clear(); }
+  /// What an earlier run left of this path is dealt with: forgotten, so that at the end only leftovers remain.
+  void settle(const std::string& path) { state_.files.erase(path); }
+  /// False while nothing is recorded that a resume could use: of this run or an earlier one.
+  [[nodiscard]] bool worth_keeping() const { return worth_keeping_; }
 
   void append(const JournalRecord& record);
   [[nodiscard]] Status write();
@@ -149,7 +153,9 @@ class Journal {
   std::uint64_t size_;
   std::uint64_t next_sequence_;
   std::vector<std::byte> buffer_;
+  bool worth_keeping_;
   std::optional<Error> failed_;
+  std::atomic<bool> sync_failed_{false};  // set by sync(), which runs beside the strand
   FileCalls& calls_;
 };
 

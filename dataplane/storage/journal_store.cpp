@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -32,9 +33,14 @@ struct OpenFile {
 };
 
 enum class Lock : std::uint8_t { exclusive, none };
+enum class Extent : std::uint8_t { head, whole };
+// The identity record fits: magic, then one record of at most this size.
+constexpr std::uint64_t journal_head_size = journal_magic.size() + journal_record_size_max;
+constexpr std::uint64_t head_size_typical = 4096;
 
 /// nullopt: gone meanwhile, or not a file of ours. TRANSFER_ACTIVE: somebody has it open.
-Result<std::optional<OpenFile>> read_journal(int directory, const std::string& name, Lock lock) {
+Result<std::optional<OpenFile>> read_journal(int directory, const std::string& name, Lock lock,
+                                             Extent extent = Extent::whole) {
   OpenFile file;
   file.fd = UniqueFd{::openat(directory, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
   if (!file.fd) {
@@ -51,7 +57,19 @@ Result<std::optional<OpenFile>> read_journal(int directory, const std::string& n
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (size > journal_size_max) return error_from_errno(EFBIG, "read the journal", name);
   file.modified_ns = status.st_mtim.tv_sec * std::int64_t{1'000'000'000} + status.st_mtim.tv_nsec;
-  file.bytes.resize(size);
+  std::uint64_t wanted = size;
+  if (extent == Extent::head) {
+    std::array<std::byte, journal_magic.size() + 4> prefix{};
+    wanted = std::min(size, head_size_typical);
+    if (::pread(file.fd.get(), prefix.data(), prefix.size(), 0) == static_cast<ssize_t>(prefix.size())) {
+      std::uint64_t body = 0;
+      for (std::size_t i = journal_magic.size(); i < prefix.size(); ++i)
+        body = body << 8 | std::to_integer<unsigned>(prefix[i]);
+      if (body < journal_record_size_max) wanted = std::max(wanted, journal_magic.size() + 64 + body);
+    }
+    wanted = std::min({size, wanted, journal_head_size});
+  }
+  file.bytes.resize(wanted);
   std::size_t done = 0;
   while (done < file.bytes.size()) {
     const auto got =
@@ -97,13 +115,21 @@ Result<std::unique_ptr<JournalStore>> JournalStore::open(const std::string& dire
 
 Result<std::unique_ptr<Journal>> JournalStore::create(const TransferIdentity& identity) {
   const std::string name = name_of(identity.transfer);
-  UniqueFd file{::openat(directory_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
-  if (!file) {
-    if (errno == EEXIST) return Error{ErrorCode::FILE_EXISTS, "a transfer with this id exists already", name};
-    return error_from_errno(errno, "create the journal", name);
-  }
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Error{ErrorCode::TRANSFER_ACTIVE, "this transfer is running already; wait until it ends, or cancel it"};
+  UniqueFd file;
+  while (true) {
+    file = UniqueFd{::openat(directory_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (!file) {
+      if (errno == EEXIST) return Error{ErrorCode::FILE_EXISTS, "a transfer with this id exists already", name};
+      return error_from_errno(errno, "create the journal", name);
+    }
+    // Before the lock is ours, find() may take the empty file for rubbish and unlink it: it holds the lock for no
+    // longer than that takes, and then we begin again.
+    while (::flock(file.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) return error_from_errno(errno, "lock the journal", name);
+    }
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) return error_from_errno(errno, "examine the journal", name);
+    if (status.st_nlink > 0) break;
   }
   JournalState state;
   state.identity = identity;
@@ -126,18 +152,14 @@ Result<std::unique_ptr<Journal>> JournalStore::create(const TransferIdentity& id
 
 template <class Matches>
 Result<std::unique_ptr<Journal>> JournalStore::find_matching(const std::string& name, Matches matches) {
-  auto read = read_journal(directory_.get(), name, Lock::none);
+  // Other owners' journals may be many and long: the head says whose each is.
+  auto read = read_journal(directory_.get(), name, Lock::none, Extent::head);
   if (!read) return std::move(read).error();
   if (!*read) return std::unique_ptr<Journal>{};
   auto replay = replay_journal((*read)->bytes);
   // Of another version, or torn before it said whose it is: nothing in it can be relied on. While someone is about to
   // write its first record it is locked, and stays.
   if (!replay) {
-    if (::flock((*read)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
-    return std::unique_ptr<Journal>{};
-  }
-  if (replay->state.finished) {
-    // Its owner ended between the last record and the unlink.
     if (::flock((*read)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
     return std::unique_ptr<Journal>{};
   }
@@ -148,7 +170,11 @@ Result<std::unique_ptr<Journal>> JournalStore::find_matching(const std::string& 
   if (!read) return std::move(read).error();
   if (!*read) return std::unique_ptr<Journal>{};
   replay = replay_journal((*read)->bytes);
-  if (!replay || replay->state.finished) return std::unique_ptr<Journal>{};
+  if (!replay) return std::unique_ptr<Journal>{};
+  if (replay->state.finished) {  // its owner ended between the last record and the unlink
+    (void)::unlinkat(directory_.get(), name.c_str(), 0);
+    return std::unique_ptr<Journal>{};
+  }
   // The torn tail goes before anything is appended, or a later record could complete it by accident.
   if (replay->valid_bytes < (*read)->bytes.size()) {
     int result = calls_.ftruncate((*read)->fd.get(), replay->valid_bytes);

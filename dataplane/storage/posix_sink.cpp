@@ -64,6 +64,7 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
     window_.flush();
     run([done = std::move(done)](SinkCore& core) mutable { core.checkpoint(std::move(done)); });
   }
+  void on_bandwidth_delay_product(std::uint64_t bytes) override { slabs_.set_bandwidth_delay_product(bytes); }
   void close() override {
     if (observer_ == nullptr) return;
     observer_ = nullptr;

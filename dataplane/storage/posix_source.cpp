@@ -108,12 +108,13 @@ PosixSource::~PosixSource() = default;
 
 Result<WalkBatch> PosixSource::walk(std::size_t entries_max) { return parts_->walk.next(entries_max); }
 
+std::string PosixSource::shown_path(const ManifestEntry& entry) const {
+  return parts_->base.display(entry.root, entry.path);
+}
+
 Result<std::unique_ptr<SourceFile>> PosixSource::open(const ManifestEntry& entry) {
-  const std::string shown = parts_->base.display(entry.root, entry.path);
-  const auto failed = [&](Error error) {
-    error.path = shown;
-    return error;
-  };
+  const std::string shown = shown_path(entry);
+  const auto failed = [&](Error error) { return told_of(std::move(error), shown); };
   auto below = path::SafePath::parse_relative(entry.path);
   if (!below) return failed(std::move(below).error());
   Result<UniqueFd> opened = UniqueFd{};

@@ -47,6 +47,7 @@ class PosixSource final : public Source {
 
   [[nodiscard]] Result<WalkBatch> walk(std::size_t entries_max) override;
   [[nodiscard]] Result<std::unique_ptr<SourceFile>> open(const ManifestEntry& entry) override;
+  [[nodiscard]] std::string shown_path(const ManifestEntry& entry) const override;
 
  private:
   struct Walk;

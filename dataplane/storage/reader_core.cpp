@@ -136,7 +136,7 @@ void ReaderCore::run_pass(std::optional<std::pair<std::uint64_t, SharedSlab>> be
   while (!closed_ && (current_ || begin_next_file())) {
     if (!skip_to_data()) continue;
     pass_number_ = (current_->begin + current_->at) / slab_bytes;
-    FilledRanges filled{.number = pass_number_, .slab = nullptr, .ranges = {}};
+    FilledRanges filled{.number = pass_number_, .slab = nullptr, .ranges = {}, .by_pass = true};
     if (begun && begun->first == pass_number_) {
       filled.slab = begun->second;
     } else {
@@ -352,10 +352,10 @@ Status ReaderCore::check_unchanged(SourceFile& file, const ManifestEntry& entry)
   auto now = file.identity();
   if (!now) return std::move(now).error();
   if (*now == entry.identity) return {};
-  return Error{
-      ErrorCode::SOURCE_CHANGED,
-      escape_for_display(entry.path, 512) + " changed while it was being sent; send it again when it is at rest",
-      entry.path};
+  const std::string shown = source_->shown_path(entry);
+  return Error{ErrorCode::SOURCE_CHANGED,
+               escape_for_display(shown, 512) + " changed while it was being sent; send it again when it is at rest",
+               shown};
 }
 
 void ReaderCore::report_file(std::uint64_t index, const ManifestEntry& entry, const digest::Digest& digest) {

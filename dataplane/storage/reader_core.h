@@ -29,6 +29,7 @@ struct FilledRanges {
   std::uint64_t number = 0;
   SharedSlab slab;
   std::vector<TransferRange> ranges;
+  bool by_pass = false;  // the pass may go on in this slab, behind what it has filled
 };
 
 /// What the reading strand tells the worker's half.

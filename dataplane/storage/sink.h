@@ -97,6 +97,8 @@ class Sink {
   /// Makes what has arrived durable and records it, for a resume: `done` is called on the worker afterwards. For a
   /// signal or a lost peer; may take as long as the disk does.
   virtual void checkpoint(std::function<void()> done) = 0;
+  /// The measured bandwidth-delay product of the path, so that slabs, and with them the credit, can follow it.
+  virtual void on_bandwidth_delay_product(std::uint64_t /*bytes*/) {}
   /// No callback follows. Slabs go back; what is not durable is forgotten; the journal stays unless committed.
   virtual void close() = 0;
   [[nodiscard]] virtual SinkProgress progress() const = 0;

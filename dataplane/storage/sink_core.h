@@ -66,6 +66,14 @@ struct ActiveFile {
   std::optional<digest::Sha256> sha_ours;
   std::optional<digest::Sha256> sha_theirs;
 
+  /// Bytes that the sum has, or is being given by the verify strand, are replaced: it begins again. What comes of the
+  /// hasher in flight is then nobody's.
+  void restart_sha() {
+    sha.reset();
+    sha_at = 0;
+    sha_busy = false;
+    sha_ours.reset();
+  }
   [[nodiscard]] bool large() const { return entry->size > block_size; }
 };
 
@@ -126,6 +134,11 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void fail_transfer(Error error);
   void fail_file(std::uint64_t index, Error error);
   void drop_active(std::uint64_t index);
+  void drop_parked();
+  void drop_leftovers(const path::SafePath& target, const JournalFile& earlier);
+  [[nodiscard]] TargetClaims::Target claim_of(const path::SafePath& target);
+  /// False: it may still be there.
+  [[nodiscard]] bool unlink_partial(const ActiveFile& file);
 
   // sink_write.cpp
   void write_slab(FilledSlab& slab);
@@ -135,6 +148,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
                                  const path::SafePath& target);
   void name_partial(ActiveFile& file);
   [[nodiscard]] Status ensure_open(std::uint64_t index, ActiveFile& file);
+  void make_writable(int directory, ActiveFile& file);
   [[nodiscard]] Status create_partial(std::uint64_t index, ActiveFile& file);
   void allocate_ahead(ActiveFile& file);
   void write_back(ActiveFile& file, std::uint64_t end);
@@ -150,6 +164,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
 
   // sink_sync.cpp
   void start_sync(SyncReason reason);
+  void answer_checkpoints();
   void collect(SyncJob& job);
   void record(const std::shared_ptr<SyncJob>& job, int sync_result);
   void publish(const std::shared_ptr<SyncJob>& job, const Status& synced);
@@ -204,7 +219,10 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   bool audit_asked_ = false;
   bool commit_asked_ = false;
   bool committing_ = false;
-  std::vector<std::function<void()>> checkpoints_;
+  bool committed_ = false;
+  bool leftover_ = false;  // a partial of ours could not be unlinked: the journal stays to remember it
+  std::vector<std::function<void()>> checkpoints_;          // answered by the next sync, or by the failure
+  std::vector<std::function<void()>> checkpoints_in_sync_;  // of the sync in flight
   bool failed_ = false;
   bool closed_ = false;
   SinkTotals totals_;

@@ -111,11 +111,7 @@ void SinkCore::on_blocks_changed(std::uint64_t index, ActiveFile& file) {
   for (const auto block : wrong) {
     std::erase_if(file.unrecorded, [block](const auto& entry) { return entry.first == block; });
     if (file.recorded) journal_->append(BlocksLost{.path = file.target.text(), .blocks = {block, 1}});
-    if (file.sha_at > block * block_size) {
-      file.sha.reset();
-      file.sha_at = 0;
-    }
-    file.sha_ours.reset();
+    file.restart_sha();
   }
   if (config_.algorithm == digest::Algorithm::sha256) {
     follow_sha(index, file);
@@ -124,8 +120,8 @@ void SinkCore::on_blocks_changed(std::uint64_t index, ActiveFile& file) {
   if (!file.blocks.verified()) return;
   if (file.sha_ours && file.sha_theirs && *file.sha_ours != *file.sha_theirs) {
     // Every block agrees and the whole does not: one of the two sums is of something else. All is sent again.
-    for (std::uint64_t block = 0; block < block_count(file.entry->size); ++block) file.blocks.forget(block);
-    file.sha_ours.reset();
+    file.blocks.forget({0, block_count(file.entry->size)});
+    file.restart_sha();
     file.sha_theirs.reset();
     return;
   }
@@ -209,11 +205,11 @@ void SinkCore::follow_sha(std::uint64_t index, ActiveFile& file) {
       if (self->closed_ || self->failed_) return;
       if (found != self->active_.end()) {
         auto& file_now = found->second;
-        file_now.sha_busy = false;
-        if (at != to) {
-          return self->fail_transfer(error_from_errno(EIO, "read back", file_now.target.absolute_text()));
-        }
-        if (file_now.sha == hasher) {  // else a block below was found wrong meanwhile: from the start
+        if (file_now.sha == hasher) {  // else a block was found wrong meanwhile, and another began from the start
+          if (at != to) {
+            return self->fail_transfer(error_from_errno(EIO, "read back", file_now.target.absolute_text()));
+          }
+          file_now.sha_busy = false;
           file_now.sha_at = at;
           file_now.sha_ours = sum;
         }

@@ -48,6 +48,9 @@ void SinkCore::take_entries(std::uint64_t first_index, std::vector<ManifestEntry
     decide(index, entry, verdicts, complete_from_start);
     if (failed_) return;
   }
+  if (!config_.dry_run) {  // the directories that were made for these entries
+    if (auto written = journal_->write(); !written) return fail_transfer(std::move(written).error());
+  }
   verdicts.decided = store_.entries();
   verdicts.space_end = {store_.bytes()};
   tell_([verdicts = std::move(verdicts)](SinkObserver& observer, SlabSinkWindow& window) {
@@ -137,8 +140,7 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
     }
     std::uint64_t hole_bytes = 0;
     for (const auto& hole : entry.holes) hole_bytes += hole.length;
-    const bool resumable = !config_.dry_run && judgement.earlier != nullptr;
-    if (resumable && resume_partial(index, *judgement.earlier, verdict)) {
+    if (!config_.dry_run && judgement.earlier != nullptr && resume_partial(index, *judgement.earlier, verdict)) {
       for (const auto& run : verdict.held) {
         verdicts.withhold.push_back(
             {{begin + run.first * block_size}, {begin + std::min(entry.size, run.end() * block_size)}});
@@ -147,7 +149,34 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
       complete_from_start.push_back(index);
     }
   }
+  if (!config_.dry_run && judgement.earlier != nullptr) {
+    const path::SafePath target = judge_.target_of(entry);
+    // Resumed files had theirs swept, and what has its name has no partial any more.
+    if (verdict.action != Action::held && verdict.action != Action::done_before)
+      drop_leftovers(target, *judgement.earlier);
+    journal_->settle(target.text());
+  }
   if (verdict.action != Action::send) verdicts.exceptions.push_back(std::move(verdict));
+}
+
+void SinkCore::drop_leftovers(const path::SafePath& target, const JournalFile& earlier) {
+  if (!earlier.partial && earlier.intended.empty()) return;
+  JournalFile leftovers;
+  leftovers.intended = earlier.intended;
+  const TargetClaims::Target claim = claim_of(target);
+  // While another transfer writes here, what is recorded stays: the first byte will say TRANSFER_ACTIVE.
+  if (claims_.claim(claim, this)) {
+    leftovers.partial = earlier.partial;
+    claims_.release(claim, this);
+  }
+  (void)sweep_partials(tree_.base(), target.text(), leftovers);
+  if (leftovers.partial || !earlier.partial) journal_->append(PartialDropped{target.text()});
+}
+
+TargetClaims::Target SinkCore::claim_of(const path::SafePath& target) {
+  const auto parent = tree_.open(target.parent());
+  return {
+      .device = parent ? (*parent)->device : 0, .inode = parent ? (*parent)->inode : 0, .name = target.name().text()};
 }
 
 bool SinkCore::resume_partial(std::uint64_t index, const JournalFile& earlier, Verdict& verdict) {
@@ -155,12 +184,6 @@ bool SinkCore::resume_partial(std::uint64_t index, const JournalFile& earlier, V
   if (!found) return fail_transfer(std::move(found).error()), false;
   const auto& entry = *found;
   const path::SafePath target = judge_.target_of(*entry);
-  if (!earlier.intended.empty()) {
-    // Partials of small files are never claimed, so they are simply made anew.
-    JournalFile leftovers;
-    leftovers.intended = earlier.intended;
-    (void)sweep_partials(tree_.base(), target.text(), leftovers);
-  }
   if (!earlier.partial) return false;
   const auto& recorded = *earlier.partial;
   const auto name = path::Component::parse_partial(recorded.partial_name);
@@ -176,15 +199,12 @@ bool SinkCore::resume_partial(std::uint64_t index, const JournalFile& earlier, V
            static_cast<std::uint64_t>(status.st_size) == recorded.size;
     if (fits) fd = std::move(*opened);
   }
-  const TargetClaims::Target claim{
-      .device = parent ? (*parent)->device : 0, .inode = parent ? (*parent)->inode : 0, .name = target.name().text()};
-  if (fits && !claims_.claim(claim, this)) return false;  // its first byte will say TRANSFER_ACTIVE
-  if (!fits) {
+  // Claimed by another: its first byte will say TRANSFER_ACTIVE.
+  if (!fits || !claims_.claim(claim_of(target), this)) return false;
+  if (!earlier.intended.empty()) {
     JournalFile leftovers;
-    leftovers.partial = recorded;
+    leftovers.intended = earlier.intended;
     (void)sweep_partials(tree_.base(), target.text(), leftovers);
-    journal_->append(PartialDropped{target.text()});
-    return false;
   }
   ActiveFile& file = activate(index, entry);
   file.partial = *name;
@@ -225,9 +245,15 @@ void SinkCore::take_manifest_end(std::uint64_t entries, std::uint64_t bytes) {
 void SinkCore::fail_transfer(Error error) {
   if (failed_ || closed_) return;
   failed_ = true;
-  parked_.clear();
-  counters.slabs_waiting = 0;
+  drop_parked();
   tell_([error = std::move(error)](SinkObserver& observer, SlabSinkWindow&) { observer.on_sink_failed(error); });
+  answer_checkpoints();
+}
+
+void SinkCore::drop_parked() {
+  // Slabs still queued on the strand are counted off when their turn comes.
+  counters.slabs_waiting -= parked_.size();
+  parked_.clear();
 }
 
 void SinkCore::fail_file(std::uint64_t index, Error error) {
@@ -250,16 +276,25 @@ void SinkCore::drop_active(std::uint64_t index) {
   if (found == active_.end()) return;
   auto& file = found->second;
   if (file.created) {
-    if (const auto parent = tree_.open(file.target.parent())) {
-      (void)path::unlink_at((*parent)->fd.get(), *file.partial);
-      claims_.release({(*parent)->device, (*parent)->inode, file.target.name().text()}, this);
+    // What could not be unlinked stays in the journal, for a later run or its expiry.
+    if (unlink_partial(file)) {
+      journal_->append(PartialDropped{file.target.text()});
+    } else {
+      leftover_ = true;
     }
-    journal_->append(PartialDropped{file.target.text()});
     if (auto written = journal_->write(); !written) fail_transfer(std::move(written).error());
   }
   open_.remove(index);
   std::erase(to_publish_, index);
   active_.erase(found);
+}
+
+bool SinkCore::unlink_partial(const ActiveFile& file) {
+  const auto parent = tree_.open(file.target.parent());
+  claims_.release({file.parent_device, file.parent_inode, file.target.name().text()}, this);
+  if (!parent || (*parent)->device != file.parent_device || (*parent)->inode != file.parent_inode) return false;
+  const auto gone = path::unlink_at((*parent)->fd.get(), *file.partial);
+  return gone.ok() || gone.error().code == ErrorCode::NOT_FOUND;
 }
 
 void SinkCore::fail_entry(std::uint64_t index, const Error& error) {
@@ -274,10 +309,15 @@ void SinkCore::fail_entry(std::uint64_t index, const Error& error) {
 
 void SinkCore::close() {
   closed_ = true;
+  drop_parked();
+  // What no journal claims can not be resumed: its partial would only lie about until it expires.
+  bool all_gone = true;
+  for (const auto& [index, file] : active_) {
+    if (file.created && !file.recorded) all_gone = unlink_partial(file) && all_gone;
+  }
+  if (journal_ && all_gone && !committed_ && !journal_->worth_keeping()) (void)journal_->remove();
   active_.clear();
   open_.clear();
-  parked_.clear();
-  counters.slabs_waiting = 0;
   claims_.release_all(this);
   journal_.reset();
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "dataplane/storage/partial_sweep.h"
 #include "dataplane/storage/sink_core.h"
 
 namespace penstock::storage {
@@ -91,12 +92,13 @@ void SinkCore::answer_audit() {
       if (active->second.queued) continue;
       auto runs = blocks.unverified();
       for (const auto& run : runs) {
-        for (std::uint64_t block = run.first; block < run.end(); ++block) blocks.forget(block);
+        blocks.forget(run);
         report(blocks, run);
       }
+      active->second.restart_sha();
       if (runs.empty()) {  // the blocks agree, but the whole-file sum never came
         report(blocks, {0, block_count(entry.size)});
-        for (std::uint64_t block = 0; block < block_count(entry.size); ++block) blocks.forget(block);
+        blocks.forget({0, block_count(entry.size)});
       }
     } else {
       report(BlockTracker{entry.size, entry.holes}, {0, block_count(entry.size)});
@@ -135,6 +137,19 @@ Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
   }
   if (auto written = journal_->write(); !written) return written;
   std::vector<PendingLink*> made;
+  // Whatever stops the batch, no link stays behind under a partial's name.
+  struct Cleanup {
+    SinkCore& core;
+    std::vector<PendingLink>& links;
+    ~Cleanup() {
+      for (const auto& link : links) {
+        if (core.states_[link.index] == EntryState::finished || link.parent_inode == 0) continue;
+        if (const auto parent = core.tree_.open(link.target.parent())) {
+          (void)path::unlink_at((*parent)->fd.get(), link.partial);
+        }
+      }
+    }
+  } const cleanup{*this, batch};
   for (auto& link : batch) {
     auto parent = tree_.open(link.target.parent());
     Status status =
@@ -144,14 +159,14 @@ Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
       if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be made", link.target.text()};
       continue;
     }
+    link.parent_device = (*parent)->device;
+    link.parent_inode = (*parent)->inode;
     const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(link.entry->mtime_ns)};
     // A link's own time is a courtesy: some file systems have none.
     (void)::utimensat((*parent)->fd.get(), link.partial.c_str(), times, AT_SYMLINK_NOFOLLOW);
     const auto examined = path::stat_at((*parent)->fd.get(), link.partial);
     if (!examined) return examined.error();
     link.status = *examined;
-    link.parent_device = (*parent)->device;
-    link.parent_inode = (*parent)->inode;
     journal_->append(Published{.path = link.target.text(),
                                .source = link_identity(link.entry->link_target),
                                .size = 0,
@@ -173,9 +188,6 @@ Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
       states_[link->index] = EntryState::finished;
       continue;
     }
-    if (const auto parent = tree_.open(link->target.parent())) {
-      (void)path::unlink_at((*parent)->fd.get(), link->partial);
-    }
     fail_file(link->index, std::move(named).error());
     if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be published", link->target.text()};
   }
@@ -196,11 +208,10 @@ void SinkCore::settle_directories() {
     if (!directory) {
       set = std::move(directory).error();
     } else {
-      const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of((*entry)->mtime_ns)};
-      if (::futimens((*directory)->fd.get(), times) != 0 || ::fchmod((*directory)->fd.get(), (*entry)->mode) != 0) {
-        // A directory that existed may belong to someone else: its content is merged all the same.
-        if (errno != EPERM) set = error_from_errno(errno, "set mode and time of", target.absolute_text());
-      }
+      const int result = set_directory_metadata(**directory, timespec_of((*entry)->mtime_ns), (*entry)->mode);
+      // A directory that existed may belong to someone else: its content is merged all the same.
+      if (result != 0 && result != EPERM)
+        set = error_from_errno(result, "set mode and time of", target.absolute_text());
       tree_.note_changed(*directory);
     }
     if (set) continue;
@@ -218,9 +229,14 @@ void SinkCore::finish_commit(int sync_result) {
   }
   // The files are durable under their names: the journal has no more to say, and a disk that refuses to say so fails
   // nothing. Should it survive, the same command finds every file done before.
-  journal_->append(Finished{});
-  (void)journal_->write();
-  (void)journal_->remove();
+  // Partials of earlier runs whose entries the manifest does not mention any more.
+  (void)sweep_partials(tree_.base(), journal_->state());
+  committed_ = true;
+  if (!leftover_) {
+    journal_->append(Finished{});
+    (void)journal_->write();
+    (void)journal_->remove();
+  }
   totals_.bytes = totals_.bytes_received + totals_.bytes_resumed + totals_.bytes_skipped;
   tell_([totals = totals_](SinkObserver& observer, SlabSinkWindow&) { observer.on_committed(totals); });
 }

@@ -41,18 +41,20 @@ struct SinkCore::SyncJob {
   std::uint64_t bytes = 0;
   std::vector<FileReport> reports;
   UnsyncedDirectories parents;
-  std::vector<std::function<void()>> checkpoints;
 };
 
 void SinkCore::checkpoint(std::function<void()> done) {
   checkpoints_.push_back(std::move(done));
-  if (failed_ || closed_ || config_.dry_run) {
-    for (auto& waiting : std::exchange(checkpoints_, {})) {
-      tell_([waiting = std::move(waiting)](SinkObserver&, SlabSinkWindow&) { waiting(); });
-    }
-    return;
-  }
+  if (failed_ || closed_ || config_.dry_run) return answer_checkpoints();
   start_sync(SyncReason::asked);
+}
+
+void SinkCore::answer_checkpoints() {
+  for (auto* const waiting : {&checkpoints_in_sync_, &checkpoints_}) {
+    for (auto& done : std::exchange(*waiting, {})) {
+      tell_([done = std::move(done)](SinkObserver&, SlabSinkWindow&) { done(); });
+    }
+  }
 }
 
 void SinkCore::start_sync(SyncReason reason) {
@@ -81,7 +83,7 @@ void SinkCore::start_sync(SyncReason reason) {
 
 void SinkCore::collect(SyncJob& job) {
   job.journal = journal_;
-  job.checkpoints = std::exchange(checkpoints_, {});
+  checkpoints_in_sync_ = std::exchange(checkpoints_, {});
   job.bytes = std::exchange(unsynced_bytes_, 0);
   bool everything = false;
   for (const auto index : std::exchange(to_publish_, {})) {
@@ -270,9 +272,9 @@ void SinkCore::finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result)
     return fail_transfer(
         error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
   }
-  if (!job->reports.empty() || !job->checkpoints.empty()) {
-    tell_([reports = std::move(job->reports), checkpoints = std::move(job->checkpoints)](SinkObserver& observer,
-                                                                                         SlabSinkWindow&) {
+  if (!job->reports.empty() || !checkpoints_in_sync_.empty()) {
+    tell_([reports = std::move(job->reports), checkpoints = std::exchange(checkpoints_in_sync_, {})](
+              SinkObserver& observer, SlabSinkWindow&) {
       for (const auto& report : reports) observer.on_file_finished(report);
       for (const auto& done : checkpoints) done();
     });

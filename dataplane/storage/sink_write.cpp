@@ -55,7 +55,7 @@ void SinkCore::write_parked() {
 }
 
 void SinkCore::write_slab(FilledSlab& slab) {
-  const std::span<const std::byte> memory = slab.slab.bytes();
+  const std::span<const std::byte> memory = slab.slab->bytes();
   std::vector<Piece> pieces;
   bool intends = false;
   for (const auto& run : slab.runs) {
@@ -156,6 +156,11 @@ Status SinkCore::ensure_open(std::uint64_t index, ActiveFile& file) {
     auto parent = tree_.open(file.target.parent());
     if (!parent) return std::move(parent).error();
     auto opened = path::open_at((*parent)->fd.get(), *file.partial, O_RDWR | O_NONBLOCK);
+    if (!opened && opened.error().code == ErrorCode::PERMISSION_DENIED) {
+      // It was given its final mode already, and closed for others' sake it keeps us out too.
+      make_writable((*parent)->fd.get(), file);
+      opened = path::open_at((*parent)->fd.get(), *file.partial, O_RDWR | O_NONBLOCK);
+    }
     if (!opened) return std::move(opened).error();
     struct stat status {};
     if (::fstat(opened->get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_dev != file.device ||
@@ -174,6 +179,17 @@ Status SinkCore::ensure_open(std::uint64_t index, ActiveFile& file) {
     if (oldest != active_.end()) oldest->second.fd.reset();
   }
   return {};
+}
+
+void SinkCore::make_writable(int directory, ActiveFile& file) {
+  const auto found = path::open_at(directory, *file.partial, O_PATH);
+  struct stat status {};
+  if (!found || ::fstat(found->get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_dev != file.device ||
+      status.st_ino != file.inode) {
+    return;  // the caller finds out why
+  }
+  // By descriptor, so that nothing that is put in its place meanwhile gets this mode.
+  if (::chmod(("/proc/self/fd/" + std::to_string(found->get())).c_str(), 0600) == 0) file.metadata_set = false;
 }
 
 Status SinkCore::create_partial(std::uint64_t index, ActiveFile& file) {
@@ -199,9 +215,7 @@ Status SinkCore::create_partial(std::uint64_t index, ActiveFile& file) {
   if (!file.partial) name_partial(file);
   auto opened = path::open_at(directory->fd.get(), *file.partial, O_RDWR | O_CREAT | O_EXCL, 0600);
   if (!opened) {
-    Error error = std::move(opened).error();
-    error.path = shown;
-    return error;
+    return told_of(std::move(opened).error(), shown);
   }
   struct stat status {};
   if (::fstat(opened->get(), &status) != 0) return error_from_errno(errno, "examine the partial of", shown);

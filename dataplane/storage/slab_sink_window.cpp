@@ -26,7 +26,7 @@ std::span<std::byte> SlabSinkWindow::lend(TransferOffset at, std::size_t length)
   if (length > slab_bytes - inside) return {};
   const auto found = open_.find(number_of(at));
   if (found == open_.end()) return {};
-  return found->second.slab.bytes().subspan(inside, length);
+  return found->second.slab->bytes().subspan(inside, length);
 }
 
 void SlabSinkWindow::commit(TransferOffset at, std::size_t length) {
@@ -46,9 +46,13 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
       if (open_.size() >= std::max<std::size_t>(2, could_hold / 2)) evict_one();
       Slab slab = slabs_.take();
       if (!slab) return false;
-      found = open_.emplace(number_of(at), Open{.slab = std::move(slab), .received = bytes::IntervalSet{}}).first;
+      found = open_
+                  .emplace(number_of(at), Open{.slab = std::make_shared<Slab>(std::move(slab)),
+                                               .received = bytes::IntervalSet{},
+                                               .handed = bytes::IntervalSet{}})
+                  .first;
     }
-    std::memcpy(found->second.slab.bytes().data() + inside, bytes.data(), length);
+    std::memcpy(found->second.slab->bytes().data() + inside, bytes.data(), length);
     note(found, at, length);
     at = at + length;
     bytes = bytes.subspan(length);
@@ -59,7 +63,8 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
 std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes; }
 
 void SlabSinkWindow::on_quiet() {
-  flush();
+  while (open_.size() > slabs_kept_when_quiet) evict_one();
+  for (auto at = open_.begin(); at != open_.end(); ++at) hand_new_runs(at);
   if (on_quiet_lane_) on_quiet_lane_();
 }
 
@@ -104,11 +109,31 @@ bool SlabSinkWindow::complete(std::uint64_t number, const Open& open) const {
 }
 
 void SlabSinkWindow::hand_on(OpenSlabs::iterator which) {
-  FilledSlab filled{.base = {which->first * slab_bytes}, .slab = std::move(which->second.slab), .runs = {}};
-  const auto runs = which->second.received.intervals();
-  filled.runs.assign(runs.begin(), runs.end());
+  Open open = std::move(which->second);
+  const TransferOffset base{which->first * slab_bytes};
   open_.erase(which);
+  FilledSlab filled{.base = base, .slab = std::move(open.slab), .runs = {}};
+  if (open.handed.empty()) {
+    const auto runs = open.received.intervals();
+    filled.runs.assign(runs.begin(), runs.end());
+  } else {
+    for (const auto& run : open.handed.intervals()) open.received.erase(run);
+    const auto runs = open.received.intervals();
+    filled.runs.assign(runs.begin(), runs.end());
+    if (filled.runs.empty()) return;  // all of it went before
+  }
   hand_over_(std::move(filled));
+}
+
+void SlabSinkWindow::hand_new_runs(OpenSlabs::iterator which) {
+  auto& open = which->second;
+  bytes::IntervalSet fresh = open.received;
+  for (const auto& run : open.handed.intervals()) fresh.erase(run);
+  if (fresh.empty()) return;
+  const auto runs = fresh.intervals();
+  hand_over_(FilledSlab{
+      .base = {which->first * slab_bytes}, .slab = open.slab, .runs = std::vector(runs.begin(), runs.end())});
+  open.handed = open.received;
 }
 
 void SlabSinkWindow::evict_one() {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -17,14 +18,20 @@ namespace penstock::storage {
 
 /// A slab on its way from the worker to the writing strand.
 struct FilledSlab {
-  TransferOffset base;  // a multiple of slab_bytes; memory of byte x of transfer space is at x - base
-  Slab slab;
-  std::vector<bytes::Interval> runs;  // transfer space, ascending: the bytes that are there
+  TransferOffset base;                // a multiple of slab_bytes; memory of byte x of transfer space is at x - base
+  std::shared_ptr<const Slab> slab;   // the worker may still fill other parts of it
+  std::vector<bytes::Interval> runs;  // transfer space, ascending: the bytes that are there, and final
 };
 
+// Tuning: fewer, and bytes are refused after a pause; more, and idle transfers keep slabs from busy ones. It is below
+// what every account is guaranteed.
+inline constexpr std::size_t slabs_kept_when_quiet = 2;
+
 /// The worker's half of a sink: slabs open for writing, by place in transfer space.
-/// A slab is handed on when all bytes that can still come for it have come, when it must make room (the one touched
-/// longest ago goes first), or on_quiet. At most half of what the account may hold stays open partly filled.
+/// A slab is handed on when all bytes that can still come for it have come, or when it must make room (the one touched
+/// longest ago goes first). At most half of what the account may hold stays open partly filled.
+/// on_quiet hands on what has arrived; the slabs_kept_when_quiet touched last stay open for the rest, since credit was
+/// granted for it: a lane that is merely paused must not find its room gone.
 /// Threads: the lane's worker.
 class SlabSinkWindow final : public engine::SinkWindow {
  public:
@@ -52,14 +59,16 @@ class SlabSinkWindow final : public engine::SinkWindow {
 
  private:
   struct Open {
-    Slab slab;
+    std::shared_ptr<Slab> slab;
     bytes::IntervalSet received;
+    bytes::IntervalSet handed;  // of `received`: on its way to the file already
     std::uint64_t touched = 0;  // value of turn_ at the last commit
   };
   using OpenSlabs = std::map<std::uint64_t, Open>;  // by slab number
   void note(OpenSlabs::iterator which, TransferOffset at, std::size_t length);
   [[nodiscard]] bool complete(std::uint64_t number, const Open& open) const;
   void hand_on(OpenSlabs::iterator which);
+  void hand_new_runs(OpenSlabs::iterator which);
   void evict_one();
 
   SlabAccount& slabs_;

@@ -45,6 +45,8 @@ class Source {
   /// Opens a regular file of the manifest for reading. NOT_FOUND when it vanished, SPECIAL_FILE or PATH_REFUSED when
   /// something else took its place, PERMISSION_DENIED, SOURCE_CHANGED when it is another file than the entry says.
   [[nodiscard]] virtual Result<std::unique_ptr<SourceFile>> open(const ManifestEntry& entry) = 0;
+  /// The path to name an entry by in errors, as the user wrote its root. Raw bytes.
+  [[nodiscard]] virtual std::string shown_path(const ManifestEntry& entry) const { return entry.path; }
 };
 
 }  // namespace penstock::storage

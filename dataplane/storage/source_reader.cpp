@@ -78,6 +78,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   void on_progress(TransferOffset frontier, TransferOffset oldest_unacknowledged, std::uint64_t retention) override {
     // Both may fall again: a repair round sends what was acknowledged.
     frontier_ = frontier.value;
+    if (retention / slab_bytes != retention_ / slab_bytes) slabs_.set_bandwidth_delay_product(retention);
     retention_ = retention;
     const std::uint64_t done = oldest_unacknowledged.value / slab_bytes;
     resident_.erase(resident_.begin(), resident_.lower_bound(done));
@@ -125,6 +126,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
       place.valid.clear();
     }
     place.slab = filled.slab;
+    place.by_pass = filled.by_pass;
     place.touched = ++turn_;
     for (const auto& range : filled.ranges) {
       place.valid.insert({range.begin.value, range.end.value});
@@ -159,6 +161,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     SharedSlab slab;
     bytes::IntervalSet valid;
     std::uint64_t touched = 0;
+    bool by_pass = false;
   };
 
   /// The last slab that the pass may read now, so far ahead of the sender.
@@ -187,7 +190,9 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     const std::uint64_t limit = pass_limit();
     if (pass_waits_ || pass_number_ > limit) return;
     std::optional<std::pair<std::uint64_t, SharedSlab>> begun;
-    if (const auto found = resident_.find(pass_number_); found != resident_.end()) {
+    // What was read again holds bytes that the pass has still to read, and they are lent to the sender already: the
+    // pass then gets a slab of its own.
+    if (const auto found = resident_.find(pass_number_); found != resident_.end() && found->second.by_pass) {
       begun = {pass_number_, found->second.slab};
     }
     std::vector<Slab> fresh;

@@ -159,10 +159,7 @@ Result<WalkBatch> SourceWalk::next(std::size_t entries_max) {
 Status SourceWalk::begin_root(WalkBatch& batch) {
   const auto& root = base_.root(root_);
   const std::string shown = base_.display(root_, {});
-  const auto failed = [&](Error error) {
-    error.path = shown;
-    return error;
-  };
+  const auto failed = [&](Error error) { return told_of(std::move(error), shown); };
   if (!root.path.is_root()) {
     auto parent = path::open_directory_beneath(root.base.get(), root.path.parent(), path::DirectoryAccess::search);
     if (!parent) return failed(std::move(parent).error());
@@ -288,8 +285,11 @@ void SourceWalk::enter(const std::string& path, UniqueFd fd, const struct stat& 
 }
 
 void SourceWalk::warn(WalkBatch& batch, Error error, const std::string& path) const {
-  error.path = base_.display(root_, path);
-  batch.warnings.push_back(std::move(error));
+  const std::string shown = base_.display(root_, path);
+  // Some know no name to speak of ("the directory changed"): then it goes in front.
+  if (error.path.empty() && !error.message.starts_with("cannot "))
+    error.message = escape_for_display(shown, 512) + ": " + error.message;
+  batch.warnings.push_back(told_of(std::move(error), shown));
 }
 
 std::vector<Hole> find_holes(int fd, const struct stat& status, std::uint64_t size_min) {

@@ -21,7 +21,12 @@ namespace {
 constexpr std::int64_t ns_per_s = 1'000'000'000;
 
 Judgement refuse(Error error, const path::SafePath& target) {
-  error.path = target.absolute_text();
+  // Told by whole paths: of a directory on the way to the target, or else of the target itself.
+  const std::string asked = target.absolute_text();
+  const std::string above = "/" + error.path;
+  const bool on_the_way = !error.path.empty() && asked.starts_with(above + "/");
+  error = told_of(std::move(error), on_the_way ? above : asked);
+  error.path = asked;
   Judgement judgement;
   judgement.action = Action::refuse;
   judgement.error = std::move(error);
@@ -95,8 +100,14 @@ const JournalFile* TargetJudge::earlier(const path::SafePath& target) const {
 
 bool TargetJudge::ours(const path::SafePath& target, const struct stat& status) const {
   const auto* const file = earlier(target);
-  return file != nullptr && file->published && file->published->device == status.st_dev &&
-         file->published->inode == status.st_ino;
+  if (file == nullptr || !file->published || file->published->device != status.st_dev ||
+      file->published->inode != status.st_ino) {
+    return false;
+  }
+  // Inodes are used again, and files are written to in place: size and time must still be what we left.
+  if (!S_ISREG(status.st_mode)) return true;
+  return static_cast<std::uint64_t>(status.st_size) == file->published->size &&
+         same_mtime(mtime_ns_of(status), file->published->mtime_ns);
 }
 
 Result<std::optional<struct stat>> TargetJudge::look(const path::SafePath& target) {
@@ -169,7 +180,7 @@ Result<path::SafePath> TargetJudge::landing_of(const ManifestEntry& root_entry) 
   }
   // Missing parents of DEST are created; they are not this transfer's to give a mode.
   if (!landing.is_root() && !config_.dry_run) {
-    auto parent = tree_.make(landing.parent());
+    auto parent = tree_.make(landing.parent(), TargetTree::parent_mode);
     if (!parent) return std::move(parent).error();
   }
   return landing;
@@ -185,7 +196,8 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
     const auto& status = **there;
     if (S_ISLNK(status.st_mode)) return refuse(conflict(target, "a symbolic link", "a directory"), target);
     if (!S_ISDIR(status.st_mode)) return refuse(conflict(target, "a file", "a directory"), target);
-    if (names_destination && config_.overwrite == Overwrite::never && !ours(target, status)) {
+    const bool mine = ours(target, status);
+    if (names_destination && config_.overwrite == Overwrite::never && !mine) {
       const auto* const before = earlier(target);
       const bool intended = before != nullptr && !before->intended.empty() && !before->published;
       const auto directory = tree_.open(target);
@@ -196,7 +208,14 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
                       target);
       }
     }
-    judgement.new_directory = journal_ != nullptr && journal_->state().records > 1;  // a resume finishes its metadata
+    // A resume gives mode and time to the directories that the transfer made, not to those that it found.
+    judgement.new_directory = mine;
+    if (!mine && journal_ != nullptr && journal_->state().records > 1 && status.st_uid == ::geteuid() &&
+        (status.st_mode & 07777U) == 0700) {
+      // Killed between making it and saying so, the earlier run had put nothing into it yet.
+      const auto directory = tree_.open(target);
+      judgement.new_directory = directory.ok() && empty_directory(*directory);
+    }
     return judgement;
   }
   judgement.new_directory = true;
@@ -208,7 +227,7 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
   }
   auto made = tree_.make(target);
   if (!made) return refuse(std::move(made).error(), target);
-  if (names_destination && journal_ != nullptr) {
+  if (journal_ != nullptr) {
     journal_->append(Published{.path = target.text(),
                                .source = {},
                                .size = 0,
@@ -216,6 +235,8 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
                                .inode = (*made)->inode,
                                .mtime_ns = 0,
                                .digest = digest::Xxh3{}});
+  }
+  if (names_destination && journal_ != nullptr) {  // the others are written with the batch of entries
     if (auto written = journal_->write(); !written) return refuse(std::move(written).error(), target);
   }
   return judgement;
@@ -247,10 +268,14 @@ Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::Sa
   if (ours(target, status)) {
     const auto& published = *judgement.earlier->published;
     const auto source = entry.type == FileType::symlink ? link_identity(entry.link_target) : entry.identity;
-    if (published.source == source && published.size == entry.size &&
-        (entry.type == FileType::symlink || published.digest.algorithm() == config_.algorithm)) {
-      judgement.action = Action::done_before;
+    bool same = published.source == source && published.size == entry.size;
+    if (entry.type == FileType::symlink) {
+      const auto link = path::read_link_at(directory, target.name());
+      same = same && link && *link == entry.link_target;
+    } else {
+      same = same && S_ISREG(status.st_mode) && published.digest.algorithm() == config_.algorithm;
     }
+    if (same) judgement.action = Action::done_before;
     judgement.replaces = true;  // an older version of the source that we completed ourselves is not "existing"
     return judgement;
   }

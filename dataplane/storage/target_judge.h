@@ -48,6 +48,7 @@ class TargetJudge {
   /// nullopt: nothing there.
   [[nodiscard]] Result<std::optional<struct stat>> look(const path::SafePath& target);
   [[nodiscard]] const JournalFile* earlier(const path::SafePath& target) const;
+  /// Whether an earlier run of this transfer put it there, and nobody has written to it since.
   [[nodiscard]] bool ours(const path::SafePath& target, const struct stat& status) const;
 
   const PosixSinkConfig& config_;

@@ -78,6 +78,18 @@ TEST_CASE("mkdir: one level, or all that are missing") {
   CHECK(fs::is_directory(f.scratch / "root/x/y"));
 }
 
+TEST_CASE("file operations: errors name whole paths, of the thing or of the directory that is missing") {
+  const Fixture f;
+  write_file(f.scratch / "root/a", "a");
+  const auto message = [](const auto& result) { return result.error().message; };
+  CHECK(message(make_directory(f.root.get(), at("/x/y"), Parents::must_exist)) ==
+        "cannot open the directory /x: No such file or directory");
+  CHECK(message(stat_file(f.root.get(), at("/no"))) == "cannot examine /no: No such file or directory");
+  CHECK(stat_file(f.root.get(), at("/a/b")).error().path == "/a/b");
+  CHECK(message(stat_file(f.root.get(), at("/a/b"))) == "cannot open the directory /a: Not a directory");
+  CHECK(message(make_directory(f.root.get(), at("/a"), Parents::must_exist)).starts_with("/a exists already; "));
+}
+
 TEST_CASE("rename: moves, and never replaces") {
   const Fixture f;
   write_file(f.scratch / "root/a", "a");
@@ -96,7 +108,9 @@ TEST_CASE("remove: a tree goes when asked for, its links are not followed, the r
   write_file(f.scratch / "root/t/deep/f", "1");
   write_file(f.scratch / "root/t/.penstock-00112233445566778899aabbccddeeff.part", "partial");
   fs::create_directory_symlink(f.scratch / "outside", f.scratch / "root/t/deep/link");
-  CHECK(!remove_file(f.root.get(), at("/t"), Depth::single).ok());
+  const auto full = remove_file(f.root.get(), at("/t"), Depth::single);
+  CHECK(full.error().code == ErrorCode::IS_A_DIRECTORY);
+  CHECK(full.error().message == "/t is a directory that is not empty; rm -r removes it with all that is in it");
   CHECK(exists(f.scratch / "root/t/deep/f"));
   CHECK(remove_file(f.root.get(), at("/t"), Depth::recursive).ok());
   CHECK(!exists(f.scratch / "root/t"));

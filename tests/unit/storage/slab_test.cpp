@@ -99,6 +99,42 @@ TEST_CASE("sink window: a slab is handed on when it is full, or quiet, or the la
   CHECK(at.handed.size() == 3);
 }
 
+TEST_CASE("sink window: a pause writes what has come and leaves the slab to what credit was granted for") {
+  WindowFixture at;
+  for (std::uint64_t slab = 0; slab < 2; ++slab) REQUIRE(at.store(slab * slab_bytes, 1000));
+  const auto room = at.window.room();
+  at.window.on_quiet();
+  REQUIRE(at.handed.size() == 2);
+  CHECK(at.handed[0].runs == std::vector<bytes::Interval>{{0, 1000}});
+  CHECK(at.window.room() == room);
+  at.window.on_quiet();
+  CHECK(at.handed.size() == 2);  // nothing new
+  // No slab is free any more, and all bytes that credit was granted for are taken nevertheless.
+  REQUIRE(at.store(1000, slab_bytes - 1000));
+  REQUIRE(at.handed.size() == 3);
+  CHECK(at.handed[2].runs == std::vector<bytes::Interval>{{1000, slab_bytes}});
+  CHECK(at.handed[2].slab == at.handed[0].slab);
+  REQUIRE(at.store(slab_bytes + 1000, 500));
+  at.window.on_quiet();
+  REQUIRE(at.store(slab_bytes + 1500, 500));
+  at.window.flush();
+  REQUIRE(at.handed.size() == 5);
+  CHECK(at.handed[4].runs == std::vector<bytes::Interval>{{slab_bytes + 1500, slab_bytes + 2000}});
+  at.handed.clear();
+  CHECK(at.pool.in_use() == 0);
+}
+
+TEST_CASE("sink window: while it pauses, a lane keeps no more slabs than it is guaranteed") {
+  SlabPool pool{{.shared = 20, .guaranteed = 3, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  SlabSinkWindow window{account, [](FilledSlab) {}};
+  for (std::uint64_t slab = 0; slab < 8; ++slab) REQUIRE(window.store({slab * slab_bytes}, std::vector<std::byte>(9)));
+  CHECK(window.open_slabs() == 8);
+  window.on_quiet();
+  CHECK(window.open_slabs() == slabs_kept_when_quiet);
+  CHECK(pool.in_use() <= 3);
+}
+
 TEST_CASE("sink window: what will not come is not waited for, until it is expected again") {
   WindowFixture at;
   at.window.withhold({{10}, {slab_bytes}});
