@@ -61,8 +61,9 @@ struct Closed {
 using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, Closed>;
 using ReceiverEvent = std::variant<ControlReceived, Drained, PeerHeard, Closed>;
 
-/// What holds a sender back at the moment (DESIGN section 4).
-enum class SenderLimit : std::uint8_t { nothing_to_send, source, cwnd, pacing, receiver_credit };
+/// What holds a sender back at the moment (DESIGN section 4). `receiver_cpu`: the window, but while the receiver's own
+/// socket overflows.
+enum class SenderLimit : std::uint8_t { nothing_to_send, source, cwnd, pacing, receiver_credit, receiver_cpu };
 
 /// Counters of one lane since its start; cheap to copy.
 struct LaneStats {

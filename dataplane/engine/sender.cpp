@@ -179,7 +179,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     }
     const auto wanted = static_cast<std::size_t>(chunk->length);
     if (allowance < data_overhead + wanted || (!worthwhile && allowance < allowance_min)) {
-      limit = SenderLimit::cwnd;
+      limit = lane.recovery().receiver_drops_recent(now) ? SenderLimit::receiver_cpu : SenderLimit::cwnd;
       backlogged = false;
       break;
     }
@@ -276,7 +276,8 @@ void Sender::withhold(TransferRange range) { parts_->scheduler.withhold(range); 
 
 void Sender::resend(TransferRange range) {
   // ACKs of copies already on their way would settle bytes that the far end has thrown away since.
-  parts_->lane.recovery().disown_data(range);
+  parts_->lane.recovery().disown_data(range, parts_->news);
+  parts_->take_news();
   parts_->scheduler.resend(range);
   parts_->announced = false;
 }

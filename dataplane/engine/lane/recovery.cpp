@@ -25,6 +25,11 @@ constexpr std::uint64_t skip_distance_max = 4096;
 // A round trip longer than this is paced and acknowledged finely enough that no budget is needed.
 constexpr Duration offload_rtt_max = std::chrono::milliseconds{4};
 constexpr std::uint64_t offload_budget_max = 512 * KiB;  // eight GSO batches; more overruns receive buffers
+// Where the budget begins again once it was halved to nothing, and how long without drops it takes to double. Sooner: a
+// slow receiver drops again and again.
+constexpr std::uint64_t offload_budget_step = 16 * KiB;
+constexpr Duration offload_recovery_interval = std::chrono::seconds{1};
+constexpr Duration receiver_drops_memory = std::chrono::seconds{1};
 
 std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config) {
   if (config.congestion == Congestion::fixed && config.rate)
@@ -67,7 +72,8 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       rate_cap_(config.rate),
       ip_overhead_(config.ip_overhead),
       pacer_(config.datagram_size + config.ip_overhead),
-      rng_(std::move(rng)) {
+      rng_(std::move(rng)),
+      offload_budget_limit_(offload_budget_max) {
   draw_skip();
   update_pacing(TimePoint{});
 }
@@ -103,6 +109,7 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
   refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
+  on_receiver_drops(now, ack.fields.socket_drops);
   AckTally tally;
   for (const AckRange& range : ack.ranges) {
     if (range.largest.value < ledger_.first()) break;  // newest first: the rest was resolved long ago
@@ -137,7 +144,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
-      if (packet.kind == SentKind::data) append(news.data_acked, packet.offset, packet.length);
+      if (packet.kind == SentKind::data) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       controller_->on_spurious_loss(packet.sent_at);
       detector_.on_spurious_loss(now, rtt_);
@@ -155,7 +162,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
-      if (packet.kind == SentKind::data) append(news.data_acked, packet.offset, packet.length);
+      if (packet.kind == SentKind::data) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       in_flight_ -= packet.size;
       tally.bytes += packet.size;
@@ -196,7 +203,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
         loss_deadline_ = packet.sent_at + delay;
         break;
       }
-      if (packet.kind == SentKind::data) append(news.data_lost, packet.offset, packet.length);
+      if (packet.kind == SentKind::data) report(news.data_lost, end);
       if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
       lost.newest_sent_at = packet.sent_at;
       lost.bytes += packet.size;
@@ -230,13 +237,14 @@ void Recovery::forget_resolved(TimePoint now) {
     lost_.erase_below(bound);
   }
   ledger_.forget_below(bound);
+  disowned_.forget_below(bound);
 }
 
 void Recovery::on_probe_deadline(TimePoint now) {
   ++probe_timeouts_;
   probe_backoff_ = std::min(probe_backoff_ + 1, probe_backoff_max);
   probes_owed_ = probes_per_timeout;
-  probe_base_ = now;
+  probe_base_ = std::max(probe_base_, now);
 }
 
 Duration Recovery::probe_interval() const {
@@ -263,7 +271,29 @@ std::uint64_t Recovery::offload_budget() const {
   // On a short path ACKs come every 0.5 ms however short the round trip is: what the window makes in that time has to
   // be in flight as well, or the path starves between two ACKs.
   const Duration lag = ack_interval(rtt_.smoothed()) - rtt_.smoothed() / 8;
-  return std::min(offload_budget_max, pacer_.rate().bytes_in(lag));
+  return std::min(offload_budget_limit_, pacer_.rate().bytes_in(lag));
+}
+
+/// Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
+/// take. But on a short path the budget on top of the window is what a receiver drops first, so it shrinks as well.
+void Recovery::on_receiver_drops(TimePoint now, std::uint32_t total) {
+  const Duration since = now - offload_limit_changed_at_;
+  if (total > receiver_drops_) {
+    receiver_drops_ = total;
+    // Once for the drops of one flight, as the window.
+    if (!receiver_drops_at_ || since >= std::max(rtt_.smoothed(), ack_interval(rtt_.smoothed()))) {
+      offload_budget_limit_ /= 2;
+      offload_limit_changed_at_ = now;
+    }
+    receiver_drops_at_ = now;
+  } else if (offload_budget_limit_ < offload_budget_max && since >= offload_recovery_interval) {
+    offload_budget_limit_ = std::min(offload_budget_max, std::max(2 * offload_budget_limit_, offload_budget_step));
+    offload_limit_changed_at_ = now;
+  }
+}
+
+bool Recovery::receiver_drops_recent(TimePoint now) const {
+  return receiver_drops_at_ && now - *receiver_drops_at_ < receiver_drops_memory;
 }
 
 void Recovery::update_pacing(TimePoint now) {
@@ -279,9 +309,11 @@ PacketNumber Recovery::oldest_needed() const {
 std::optional<TransferRange> Recovery::oldest_data_in_flight() const {
   Interval within{ledger_.first(), ledger_.end()};
   while (const auto gap = resolved_.first_gap(within)) {
-    for (std::uint64_t n = gap->begin; n != gap->end; ++n)
-      if (const SentPacket& packet = ledger_[n]; packet.kind == SentKind::data)
-        return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n) {
+      if (!carries_data(n)) continue;
+      const SentPacket& packet = ledger_[n];
+      return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+    }
     within.begin = gap->end;
   }
   return std::nullopt;
@@ -289,21 +321,42 @@ std::optional<TransferRange> Recovery::oldest_data_in_flight() const {
 
 std::optional<TransferRange> Recovery::newest_data_in_flight() const {
   for (std::uint64_t n = ledger_.end(); n-- > ledger_.first();) {
+    if (!carries_data(n)) continue;
     const SentPacket& packet = ledger_[n];
-    if (packet.kind != SentKind::data) continue;
     if (resolved_.contains(n)) return std::nullopt;  // all older ones are being handled by loss detection
     return TransferRange{{packet.offset}, {packet.offset + packet.length}};
   }
   return std::nullopt;
 }
 
-void Recovery::disown_data(TransferRange range) {
+void Recovery::disown_data(TransferRange range, DeliveryNews& news) {
+  if (range.empty() || ledger_.first() == ledger_.end()) return;
+  disowned_.disown(range, ledger_.end());
+  if (!disowned_.full()) return;
+  ++ledger_walks_;
+  // Too many pieces to remember: what is left of the packets that they touch goes again too, and those packets say
+  // nothing any more.
   for (std::uint64_t n = ledger_.first(); n != ledger_.end(); ++n) {
     const SentPacket& packet = ledger_[n];
-    if (packet.kind == SentKind::data && packet.offset < range.end.value &&
-        packet.offset + packet.length > range.begin.value)
-      ledger_.disown(n);
+    if (packet.kind != SentKind::data || !disowned_.touches(n, packet.offset, packet.length)) continue;
+    report(news.data_lost, n);
+    ledger_.disown(n);
   }
+  disowned_.clear();
+}
+
+/// What packet `number` carried, but for what was disowned since.
+void Recovery::report(std::vector<TransferRange>& to, std::uint64_t number) const {
+  const SentPacket& packet = ledger_[number];
+  if (disowned_.empty()) return append(to, packet.offset, packet.length);
+  disowned_.for_each_owned(number, packet.offset, packet.length,
+                           [&](std::uint64_t offset, std::uint64_t length) { append(to, offset, length); });
+}
+
+bool Recovery::carries_data(std::uint64_t number) const {
+  const SentPacket& packet = ledger_[number];
+  if (packet.kind != SentKind::data) return false;
+  return disowned_.empty() || !disowned_.touches(number, packet.offset, packet.length);
 }
 
 void Recovery::draw_skip() { skip_in_ = rng_.between(skip_distance_min, skip_distance_max); }

@@ -14,6 +14,7 @@
 #include "dataplane/engine/ack/sent_packets.h"
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/pacer.h"
+#include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/wire/ack_frame.h"
 
@@ -72,7 +73,8 @@ class Recovery {
 
   [[nodiscard]] std::optional<TimePoint> loss_deadline() const { return loss_deadline_; }
   [[nodiscard]] std::optional<TimePoint> probe_deadline() const;
-  /// PTO with its back-off: a quarter of a second at most, or a PTO where that is longer.
+  /// PTO, and twice what its probes take at the pacing rate (a second at most); with its back-off a quarter of a second
+  /// at most, or the former where that is longer.
   [[nodiscard]] Duration probe_interval() const;
 
   /// Bytes that congestion control lets out now, beyond what is in flight.
@@ -94,9 +96,14 @@ class Recovery {
   [[nodiscard]] std::optional<TransferRange> oldest_data_in_flight() const;
   [[nodiscard]] std::optional<TransferRange> newest_data_in_flight() const;
 
-  /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew.
-  void disown_data(TransferRange range);
+  /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew. What
+  /// `news` says is lost then is not, but has to be sent again as well. Cost: see DisownedData.
+  void disown_data(TransferRange range, DeliveryNews& news);
+  /// The receiver's own socket dropped datagrams within the last second: it can not keep up.
+  [[nodiscard]] bool receiver_drops_recent(TimePoint now) const;
 
+  /// How often disown_data had to look at every packet in the ledger.
+  [[nodiscard]] std::uint64_t ledger_walks() const { return ledger_walks_; }
   [[nodiscard]] std::uint64_t packets_lost() const { return packets_lost_; }
   [[nodiscard]] std::uint64_t spurious_losses() const { return spurious_losses_; }
   [[nodiscard]] std::uint64_t probe_timeouts() const { return probe_timeouts_; }
@@ -109,13 +116,17 @@ class Recovery {
   void forget_resolved(TimePoint now);
   void update_pacing(TimePoint now);
   [[nodiscard]] std::uint64_t offload_budget() const;
+  void on_receiver_drops(TimePoint now, std::uint32_t total);
+  void report(std::vector<TransferRange>& to, std::uint64_t number) const;
+  [[nodiscard]] bool carries_data(std::uint64_t number) const;
   void draw_skip();
 
   RttEstimator rtt_;
   LossDetector detector_;
   SentPackets ledger_;
   bytes::IntervalSet resolved_;  // numbers acknowledged or lost, or that nobody waits for; from 0 on
-  bytes::IntervalSet lost_;      // declared lost, still in the ledger: a late ACK shows that it was not
+  DisownedData disowned_;
+  bytes::IntervalSet lost_;  // declared lost, still in the ledger: a late ACK shows that it was not
   std::unique_ptr<CongestionController> controller_;
   std::optional<DataRate> rate_cap_;
   std::size_t ip_overhead_;
@@ -134,7 +145,12 @@ class Recovery {
   std::uint32_t probes_owed_ = 0;
   std::uint32_t refusals_seen_ = 0;     // the peer's sink refused so many packets so far
   std::uint64_t refusals_excused_ = 0;  // of those, losses that did not count as congestion
+  std::uint32_t receiver_drops_ = 0;    // the peer's socket dropped so many so far, as it says
+  std::optional<TimePoint> receiver_drops_at_;
+  std::uint64_t offload_budget_limit_;
+  TimePoint offload_limit_changed_at_{};
   std::uint64_t packets_lost_ = 0;
+  std::uint64_t ledger_walks_ = 0;
   std::uint64_t spurious_losses_ = 0;
   std::uint64_t probe_timeouts_ = 0;
 };

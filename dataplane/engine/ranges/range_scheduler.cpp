@@ -46,7 +46,8 @@ void RangeScheduler::resend(TransferRange range) {
   if (part.begin >= frontier_) return;
   (void)lost_.insert({part.begin, std::min(part.end, frontier_)});
   for (const auto* staged : {&staged_, &staged_aside_})  // these leave in any case
-    for (const Interval& chunk : *staged) (void)lost_.erase(chunk);
+    for (const Interval& chunk : *staged)
+      if (chunk.begin < part.end && part.begin < chunk.end) (void)lost_.erase(chunk);
 }
 
 void RangeScheduler::on_acked(TransferRange range) {

@@ -305,6 +305,68 @@ TEST_CASE("engine: repair brings forgotten bytes again after all was acknowledge
   CHECK(pair.sink.bytes() == pair.source.bytes());
 }
 
+TEST_CASE("engine: repair of some bytes of a datagram on its way leaves its other bytes their acknowledgement") {
+  Pair pair({.sender = {.congestion = Congestion::fixed, .rate = DataRate::megabits_per_second(100)}, .size = 300'000});
+  bool deaf = true;
+  pair.backward = [&](auto, auto) { return deaf ? Pair::Fate::drop : Pair::Fate::deliver; };
+  pair.open();
+  pair.offer_all();
+  REQUIRE(pair.run_until([&] { return pair.receiver_drained(); }, 1s));
+  // Two small files in one datagram, say: the ACK is late, and one of them is found broken meanwhile.
+  const TransferRange broken{{100'300}, {100'350}};
+  pair.sink.forget(broken);
+  pair.receiver.forget(broken);
+  pair.sender.resend(broken);
+  deaf = false;
+  REQUIRE(pair.run_until([&] { return pair.sender_drained(); }, 10s));
+  CHECK(pair.sink.bytes() == pair.source.bytes());
+}
+
+TEST_CASE("engine: a repair list of more pieces than are remembered still brings every byte") {
+  constexpr std::uint64_t size = 4 * MiB;
+  Pair pair({.sender = {.congestion = Congestion::fixed, .rate = DataRate::megabits_per_second(1000)},
+             .receiver = {.initial_credit = size},
+             .size = size});
+  bool deaf = true;
+  pair.backward = [&](auto, auto) { return deaf ? Pair::Fate::drop : Pair::Fate::deliver; };
+  pair.open();
+  pair.offer_all();
+  CHECK(!pair.run_until([] { return false; }, 50ms));
+  // Pieces of 20 bytes, with as much between them.
+  for (std::uint64_t at = 0; at + 20 < size; at += 40) {
+    const TransferRange broken{{at}, {at + 20}};
+    pair.sink.forget(broken);
+    pair.receiver.forget(broken);
+    pair.sender.resend(broken);
+  }
+  deaf = false;
+  REQUIRE(pair.run_until([&] { return pair.sender_drained() && pair.receiver_drained(); }, 60s));
+  CHECK(pair.sink.bytes() == pair.source.bytes());
+}
+
+TEST_CASE("engine: drops in the receiver's socket show as its limit, and are forgotten after a second") {
+  Pair pair({.one_way = 10ms, .size = 8 * MiB});
+  std::uint64_t count = 0;
+  std::uint64_t drops = 0;
+  pair.forward = [&](std::span<const std::byte>, TimePoint) {
+    if (++count % 50 != 0 || pair.now() > TimePoint{1s}) return Pair::Fate::deliver;
+    pair.receiver.on_socket_drops(++drops);
+    return Pair::Fate::drop;
+  };
+  bool said = false;
+  pair.open();
+  pair.offer_all();
+  REQUIRE(pair.run_until(
+      [&] {
+        said = said || pair.sender.stats().limit == SenderLimit::receiver_cpu;
+        return pair.sender_drained() && pair.receiver_drained();
+      },
+      60s));
+  CHECK(said);
+  CHECK(pair.sender.stats().peer_socket_drops == drops);
+  CHECK(pair.sink.bytes() == pair.source.bytes());
+}
+
 TEST_CASE("engine: CLOSE reaches the other end even when the first ones are lost, then all is quiet") {
   Pair pair({.size = 1 * MiB});
   REQUIRE(pair.transfer());
