@@ -61,6 +61,8 @@ std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, b
     // A window that losses have shaped is the path's; one that still grows is our own start-up.
     case engine::SenderLimit::cwnd:
       return stats.packets_lost > 0 ? "path" : "cwnd";
+    case engine::SenderLimit::receiver_cpu:
+      return "receiver_cpu";
     case engine::SenderLimit::nothing_to_send:
       break;
   }
