@@ -30,6 +30,7 @@ class Receiver {
   /// One receive batch: equal segments (GRO). DATA is opened from `batch` into `window`, all else in place.
   BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
                                 SinkWindow& window);
+  /// Requires: all that came in by `now` was handed over. This `now` alone may lie before that of an earlier call.
   void handle_timeout(TimePoint now);
 
   /// One or a few datagrams: ACKs with credit, CONTROL, hello. `window` is asked for its room.

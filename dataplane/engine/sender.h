@@ -32,6 +32,8 @@ class Sender {
 
   /// One receive batch: equal segments (GRO, the last may be shorter), opened in place, hence mutable.
   BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size);
+  /// Requires: all that came in by `now` was handed over, else acknowledgements that wait in a socket look lost. So
+  /// this `now` alone may lie before that of an earlier call.
   void handle_timeout(TimePoint now);
 
   /// A GSO batch into `buffer` (at least one full datagram, udp_payload_limit bytes to fill batches); nullopt when

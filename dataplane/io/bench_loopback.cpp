@@ -2,6 +2,7 @@
 // data plane without disks. Not a test; numbers depend on what else the machine does.
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <condition_variable>
@@ -152,8 +153,8 @@ int run(const Options& options) {
     fmt::print(stderr, "no such backend or address\n");
     return 2;
   }
-  const auto receiving = start(options, {*address}, "bench-receive");
-  const auto sending = start(options, {}, "bench-send");
+  auto receiving = start(options, {*address}, "bench-receive");
+  auto sending = start(options, {}, "bench-send");
   const Endpoint target = receiving->local_endpoints().front();
 
   const TransferOffset end{options.bytes / options.lanes};
@@ -212,6 +213,21 @@ int run(const Options& options) {
   fmt::print("datagrams sent {} in {} batches, received {} in {}, drops {}, blocked {}, acks {}, overdue {} {}\n",
              out.datagrams_sent, out.send_batches, in.datagrams_received, in.receive_batches, in.socket_drops,
              out.send_blocked, in.datagrams_sent, out.timers_overdue, in.timers_overdue);
+  // Their last statistics come as they go.
+  sending.reset();
+  receiving.reset();
+  engine::LaneStats sum;
+  for (std::uint64_t lane = 0; lane < options.lanes; ++lane) {
+    const engine::LaneStats& sender = watches[2 * lane + 1]->last;
+    sum.packets_lost += sender.packets_lost;
+    sum.spurious_losses += sender.spurious_losses;
+    sum.pto_count += sender.pto_count;
+    sum.payload_bytes_retransmitted += sender.payload_bytes_retransmitted;
+    sum.packets_sent += (sender.payload_bytes_sent + options.udp_payload_size - 36) / (options.udp_payload_size - 35);
+  }
+  fmt::print("lost {}, late after all {}, probe time-outs {}, repeated {} KiB, datagrams without file bytes {}\n",
+             sum.packets_lost, sum.spurious_losses, sum.pto_count, sum.payload_bytes_retransmitted / KiB,
+             out.datagrams_sent - std::min(out.datagrams_sent, sum.packets_sent));
   return 0;
 }
 

@@ -45,11 +45,15 @@ class Lane {
   virtual std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) = 0;
   /// Events go to window and observer, statistics to the observer when they are due.
   void deliver(TimePoint now);
-  /// Earliest moment at which `handle_due` has something to do. Nullopt: nothing until something arrives.
+  /// Earliest moment at which `handle_due` or `poll_transmit` has something to do. Nullopt: nothing until something
+  /// arrives.
   [[nodiscard]] std::optional<TimePoint> deadline() const;
+  /// Requires: all that came in for the lane by `now` was handed to it.
   void handle_due(TimePoint now);
-  /// The last `now` of handle_due: a deadline before it has been served.
+  /// The last `now` of handle_due: a deadline before it has been served, unless something came in since.
   [[nodiscard]] std::optional<TimePoint> served_until() const { return served_until_; }
+  /// Input may bring a deadline forward into the past (an ACK ends a back-off): that one was not served yet.
+  void forget_served() { served_until_.reset(); }
   /// The last statistics, then on_lane_gone; nothing is delivered afterwards.
   void say_goodbye();
 

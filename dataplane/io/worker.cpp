@@ -76,6 +76,7 @@ void Worker::with_sender(ConnectionId own, std::function<void(engine::Sender&, T
     Lane* const lane = loop->find(own);
     if (lane == nullptr || lane->sender() == nullptr) return;
     act(*lane->sender(), monotonic_now());
+    lane->forget_served();
     loop->make_runnable(*lane);
   });
 }
@@ -85,6 +86,7 @@ void Worker::with_receiver(ConnectionId own, std::function<void(engine::Receiver
     Lane* const lane = loop->find(own);
     if (lane == nullptr || lane->receiver() == nullptr) return;
     act(*lane->receiver(), monotonic_now());
+    lane->forget_served();
     loop->make_runnable(*lane);
   });
 }

@@ -132,7 +132,9 @@ void WorkerLoop::watch(int fd, std::uint32_t events, std::size_t tag, int operat
 }
 
 void WorkerLoop::wait_and_react() {
-  const int count = wait_for_events(epoll_.get(), events_, time_to_sleep());
+  const TimePoint asked_at = monotonic_now();
+  const int count = wait_for_events(epoll_.get(), events_, time_to_sleep(asked_at));
+  bool all_read = count >= 0;
   const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
   for (const epoll_event& event : events) {
     if (event.data.u64 == ports_.size()) {
@@ -141,15 +143,16 @@ void WorkerLoop::wait_and_react() {
     }
     Port& port = *ports_[event.data.u64];
     if ((event.events & EPOLLOUT) != 0) on_writable(port);
-    if ((event.events & (EPOLLIN | EPOLLERR)) != 0) read_port(port);
+    if ((event.events & (EPOLLIN | EPOLLERR)) != 0 && !read_port(port)) all_read = false;
   }
+  heard_.on_read(asked_at, all_read);
 }
 
-std::optional<Duration> WorkerLoop::time_to_sleep() const {
+std::optional<Duration> WorkerLoop::time_to_sleep(TimePoint now) const {
   if (!run_queue_.empty()) return Duration::zero();
   const auto earliest = deadlines_.earliest();
   if (!earliest) return std::nullopt;
-  return std::max(*earliest - monotonic_now(), Duration::zero());
+  return std::max(*earliest - now, Duration::zero());
 }
 
 void WorkerLoop::run_tasks() {
@@ -158,13 +161,14 @@ void WorkerLoop::run_tasks() {
   tasks_.clear();
 }
 
-void WorkerLoop::read_port(Port& port) {
+bool WorkerLoop::read_port(Port& port) {
   const auto runs = port.in.receive();
   // Closures between receiving and looking: a lane that was added before its peer could hear of it then misses none of
   // the peer's datagrams, even where an earlier datagram woke us.
   if (inbox_.has_tasks()) run_tasks();
   const TimePoint now = monotonic_now();
   for (const ReceivedRun& run : runs) take_run(now, port, run);
+  return !port.in.saturated();
 }
 
 /// Cuts a run where the connection id changes: one peer may have several lanes in one GRO message.
@@ -203,6 +207,7 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
     counted_.datagrams_unknown += (batch.size() + segment_size - 1) / segment_size;
     return;
   }
+  lane->forget_served();
   const auto outcome = lane->handle_datagrams(now, batch, segment_size, port.in.socket_drops());
   if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
   make_runnable(*lane);
@@ -212,7 +217,9 @@ void WorkerLoop::serve_deadlines() {
   if (!deadlines_.earliest()) return;
   const TimePoint now = monotonic_now();
   while (Lane* const lane = deadlines_.pop_due(now)) {
-    lane->handle_due(now);
+    // Pacing needs no more than a turn. A time-out that fell due after we last listened stays due, and the next turn,
+    // which begins by listening, does not sleep.
+    lane->handle_due(heard_.until());
     make_runnable(*lane);
   }
 }

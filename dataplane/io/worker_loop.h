@@ -17,6 +17,7 @@
 #include "common/unique_fd.h"
 #include "common/units.h"
 #include "dataplane/io/deadline_heap.h"
+#include "dataplane/io/heard.h"
 #include "dataplane/io/inbox.h"
 #include "dataplane/io/lane.h"
 #include "dataplane/io/port.h"
@@ -55,9 +56,10 @@ class WorkerLoop {
 
   void watch(int fd, std::uint32_t events, std::size_t tag, int operation);
   void wait_and_react();
-  [[nodiscard]] std::optional<Duration> time_to_sleep() const;
+  [[nodiscard]] std::optional<Duration> time_to_sleep(TimePoint now) const;
   void run_tasks();
-  void read_port(Port& port);
+  /// False: the socket held more than one call takes.
+  bool read_port(Port& port);
   void take_run(TimePoint now, Port& port, const ReceivedRun& run);
   void hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id, std::span<std::byte> batch);
   void serve_deadlines();
@@ -80,6 +82,7 @@ class WorkerLoop {
   DeadlineHeap<Lane> deadlines_;
   std::vector<Inbox::Task> tasks_;
   std::vector<epoll_event> events_;
+  Heard heard_;
 
   WorkerCounters counted_;  // what the ports do not count
   mutable std::mutex published_mutex_;
