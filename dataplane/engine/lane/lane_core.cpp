@@ -225,9 +225,12 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   // An epoch that is used up and unconfirmed lets probes out, whose ACK then confirms it.
   if (seal_keys_.exhausted() && !probe && !ping_owed_) return std::nullopt;
   const bool ack = ack_due(now);
-  const bool oldest = oldest_needed_due(now);
+  const bool oldest = oldest_needed_due(now, 1);
   const bool control = control_due(now, probe);
-  if (!ack && !control && !ping_owed_ && !(oldest && sends_bulk_)) return std::nullopt;
+  // The peer asks for an acknowledgement of ours once a round trip, and that one carries the word along: a datagram of
+  // its own is only for when it does not ask.
+  const bool oldest_alone = sends_bulk_ && oldest_needed_due(now, 4);
+  if (!ack && !control && !ping_owed_ && !oldest_alone) return std::nullopt;
 
   bytes::WireWriter out(
       std::span<std::byte>(scratch_).first(datagram_size_ - frames_header_size - crypto::aead_tag_size));
@@ -311,9 +314,10 @@ void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields
     tracker_.on_ack_sent(now);
 }
 
-bool LaneCore::oldest_needed_due(TimePoint now) const {
+bool LaneCore::oldest_needed_due(TimePoint now, int half_rounds) const {
   if (recovery_.largest_acked() == oldest_told_for_) return false;  // nothing was acknowledged since
-  return !oldest_told_at_ || now - *oldest_told_at_ >= std::max(recovery_.rtt().smoothed(), oldest_needed_interval_min);
+  return !oldest_told_at_ ||
+         now - *oldest_told_at_ >= half_rounds * std::max(recovery_.rtt().smoothed(), oldest_needed_interval_min) / 2;
 }
 
 PacketHeader LaneCore::header_for(PacketType type, PacketNumber number) const {

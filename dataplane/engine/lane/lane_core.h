@@ -28,7 +28,7 @@ struct LaneCoreConfig {
   RecoveryConfig recovery;
   std::uint64_t key_update_packets = 0;
   /// This end sends bulk: it tells the peer once a round trip which acknowledgements it still needs, in a datagram of
-  /// its own if nothing else is due.
+  /// its own if for two nothing else was due.
   bool sends_bulk = false;
 };
 
@@ -111,7 +111,8 @@ class LaneCore {
   [[nodiscard]] bool ack_due(TimePoint now) const;
   [[nodiscard]] bool control_due(TimePoint now, bool probe);
   void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields);
-  [[nodiscard]] bool oldest_needed_due(TimePoint now) const;
+  /// There is news since OLDEST_NEEDED was told last, and that was so many half round trips ago.
+  [[nodiscard]] bool oldest_needed_due(TimePoint now, int half_rounds) const;
   [[nodiscard]] Transmit seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
                                      std::span<std::byte> buffer);
   PacketHeader header_for(PacketType type, PacketNumber number) const;

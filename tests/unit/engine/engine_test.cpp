@@ -367,6 +367,23 @@ TEST_CASE("engine: drops in the receiver's socket show as its limit, and are for
   CHECK(pair.sink.bytes() == pair.source.bytes());
 }
 
+TEST_CASE("engine: a steady sender spends one datagram a round trip on words of its own") {
+  Pair pair({.sender = {.congestion = Congestion::fixed, .rate = DataRate::megabits_per_second(100)},
+             .receiver = {.initial_credit = 16 * MiB},
+             .one_way = 5ms,
+             .size = 16 * MiB});
+  std::uint64_t words = 0;
+  pair.forward = [&](std::span<const std::byte> datagram, TimePoint) {
+    words += decode_packet_header(datagram)->type == PacketType::frames ? 1U : 0U;
+    return Pair::Fate::deliver;
+  };
+  REQUIRE(pair.transfer());
+  const auto rounds = static_cast<std::uint64_t>((pair.now() - TimePoint{}) / 10ms);
+  CHECK(rounds > 100);
+  CHECK(words >= rounds / 2);
+  CHECK(words <= rounds + rounds / 10 + 4);
+}
+
 TEST_CASE("engine: CLOSE reaches the other end even when the first ones are lost, then all is quiet") {
   Pair pair({.size = 1 * MiB});
   REQUIRE(pair.transfer());
