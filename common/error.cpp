@@ -74,4 +74,19 @@ Error error_from_errno(int errno_value, std::string_view doing, std::string_view
   return Error{.code = code_of(errno_value), .message = std::move(message), .path = std::string{path}};
 }
 
+Error told_of(Error error, std::string_view path) {
+  if (!error.path.empty() && error.path != path) {
+    // Only with what stands around it: a short name may be part of any word.
+    const std::string old = escape_for_display(error.path);
+    const auto named = error.message.find(" " + old + ": ");
+    if (named != std::string::npos) {
+      error.message.replace(named + 1, old.size(), escape_for_display(path));
+    } else if (error.message.starts_with(old + " ")) {
+      error.message.replace(0, old.size(), escape_for_display(path));
+    }
+  }
+  error.path = path;
+  return error;
+}
+
 }  // namespace penstock

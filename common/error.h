@@ -88,4 +88,8 @@ struct Error {
 /// ENAMETOOLONG and ELOOP get their own codes, all else IO_ERROR. The message reads "cannot DOING PATH: REASON".
 Error error_from_errno(int errno_value, std::string_view doing, std::string_view path);
 
+/// The same error about `path`, the name by which the user knows the thing: where the message names the error's own
+/// path (one component, or relative to some descriptor), as error_from_errno does or at its beginning, it names `path`.
+Error told_of(Error error, std::string_view path);
+
 }  // namespace penstock

@@ -85,4 +85,16 @@ std::string escape_for_display(std::string_view raw, std::size_t length_max) {
   return out;
 }
 
+std::string escape_sentence(std::string_view text, std::size_t length_max) {
+  std::string out;
+  while (out.size() <= length_max) {
+    const std::size_t backslash = text.find('\\');
+    out += escape_for_display(text.substr(0, backslash), length_max - out.size());
+    if (backslash == std::string_view::npos || out.size() >= length_max) break;
+    out += '\\';
+    text.remove_prefix(backslash + 1);
+  }
+  return out;
+}
+
 }  // namespace penstock

@@ -16,4 +16,8 @@ namespace penstock {
 [[nodiscard]] std::string escape_for_display(std::string_view raw,
                                              std::size_t length_max = std::numeric_limits<std::size_t>::max());
 
+/// The same for a sentence in which names have been escaped already: a backslash stays single.
+[[nodiscard]] std::string escape_sentence(std::string_view text,
+                                          std::size_t length_max = std::numeric_limits<std::size_t>::max());
+
 }  // namespace penstock

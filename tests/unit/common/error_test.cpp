@@ -78,6 +78,16 @@ TEST_CASE("error: a failed system call becomes its own code and a sentence with 
   CHECK(error_from_errno(EIO, "sync", "").message == "cannot sync: Input/output error");
 }
 
+TEST_CASE("error: told of the path that the user knows, the sentence names that path and no part of a word") {
+  const Error relative = told_of(error_from_errno(ENOENT, "open the directory", "q"), "/in/q");
+  CHECK(relative.message == "cannot open the directory /in/q: No such file or directory");
+  CHECK(relative.path == "/in/q");
+  CHECK(told_of(error_from_errno(EACCES, "open", "no"), "/no").message == "cannot open /no: Permission denied");
+  CHECK(told_of(Error{ErrorCode::FILE_EXISTS, "f exists already", "f"}, "/a\nf").message == "/a\\nf exists already");
+  CHECK(told_of(Error{ErrorCode::IO_ERROR, "something else", "e"}, "/e").message == "something else");
+  CHECK(told_of(error_from_errno(EIO, "sync", ""), "/x").path == "/x");
+}
+
 TEST_CASE("result: holds a value or an error and says which") {
   const auto half = [](int n) -> Result<int> {
     if (n % 2 != 0) return Error{.code = ErrorCode::USAGE, .message = "odd"};

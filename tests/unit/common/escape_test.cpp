@@ -86,6 +86,13 @@ TEST_CASE("escape: a name that imitates an escape is told from the real one") {
   CHECK(escape_for_display("\\x1b") == "\\\\x1b");
 }
 
+TEST_CASE("escape: a sentence keeps the escapes of the names in it, and gains those that are missing") {
+  CHECK(escape_sentence("/a\\x1b[2J exists") == "/a\\x1b[2J exists");
+  CHECK(escape_sentence("/a\033[2J\\") == "/a\\x1b[2J\\");
+  CHECK(escape_sentence("") == "");
+  CHECK(escape_sentence("aaaa\\bbbb", 6).size() <= 6 + 3);
+}
+
 TEST_CASE("escape: every byte pair comes out as printable UTF-8 on one line") {
   for (int a = 0; a < 256; ++a)
     for (int b = 0; b < 256; ++b) {
