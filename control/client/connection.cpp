@@ -12,6 +12,7 @@
 #include <asio/use_awaitable.hpp>
 #include <utility>
 
+#include "common/check.h"
 #include "common/crypto/random.h"
 #include "common/escape.h"
 #include "control/session/wall_clock.h"
@@ -107,6 +108,14 @@ Result<std::optional<Pin>> fingerprint_of(const ClientConfig& config) {
   return std::optional<Pin>{*pin};
 }
 
+/// A silent host is told by its name; the channel knows none.
+Error named(const ClientConfig& config, Error error) {
+  if (error.code == ErrorCode::TIMED_OUT && error.side == ErrorSide::local)
+    error.message = shown(config) + " took the connection but did not answer in time; is it penstockd that listens " +
+                    "there? --connect-timeout allows more";
+  return error;
+}
+
 /// Who comes, and whom to trust: all that differs between registering and returning.
 struct Entry {
   TrustBasis trust;
@@ -116,22 +125,27 @@ struct Entry {
 
 asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
                                                       const TlsContext& tls, Entry entry) {
+  std::optional<crypto::RsaPrivateKey> key;
+  if (entry.token != nullptr) {
+    // Before anybody listens: making an RSA key may take longer than a daemon waits for a client that says nothing.
+    // The token names the daemon, and any other is refused by its pin.
+    auto made = home.key_for_token(entry.token->id, entry.token->pin);
+    if (!made) co_return made.error();
+    key.emplace(std::move(*made));
+  }
   auto socket = co_await async_connect_host(config);
   if (!socket) co_return socket.error();
   std::error_code ignored;
   socket->set_option(tcp::no_delay{true}, ignored);
   auto channel =
       co_await TlsChannel::async_connect(std::move(*socket), tls, std::move(entry.trust), config.connect_timeout);
-  if (!channel) co_return channel.error();
+  if (!channel) co_return named(config, channel.error());
 
   KnownDaemon daemon;
-  std::optional<crypto::RsaPrivateKey> key;
   ClientOffer offer;
   const Pin pin = channel->peer_pin();
   if (entry.token != nullptr) {
-    auto made = home.key_for_token(entry.token->id, pin);
-    if (!made) co_return made.error();
-    key.emplace(std::move(*made));
+    PENSTOCK_CHECK(pin == entry.token->pin);
     offer.token = entry.token;
     offer.client_name = own_name(config);
     daemon.key_id = ClientHome::key_id_for(entry.token->id, pin);
@@ -151,7 +165,7 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   offer.connection_ids = {ConnectionId{crypto::random_u64()}};
   offer.software = software;
   auto session = co_await async_enter(*channel, std::move(offer));
-  if (!session) co_return session.error();
+  if (!session) co_return named(config, session.error());
   if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
 
   OpenedSession opened;

@@ -207,12 +207,15 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     }
     if (!is_lost_connection(*error) || !transfer_id_ || machinery_.stop_requested) co_return *error;
     const auto waited = SteadyClock::now() - last_durable_;
-    if (machinery_.config.timeout && waited + backoff >= *machinery_.config.timeout)
+    if (machinery_.config.timeout && waited >= *machinery_.config.timeout)
       co_return Error{ErrorCode::TIMED_OUT,
                       "no byte became durable for the allowed time, and the daemon can not be reached (" +
                           error->message + "); run the same command again to resume"};
     machinery_.observer.on_reconnecting(*error, attempt);
-    const auto resume_at = SteadyClock::now() + backoff;
+    // The last attempt is made when the time is up, not a whole pause before.
+    const auto pause =
+        machinery_.config.timeout ? std::min<Duration>(backoff, *machinery_.config.timeout - waited) : backoff;
+    const auto resume_at = SteadyClock::now() + pause;
     while (SteadyClock::now() < resume_at && !machinery_.stop_requested)
       co_await machinery_.nudge.async_wait(std::chrono::duration_cast<Duration>(resume_at - SteadyClock::now()));
     if (machinery_.stop_requested)
@@ -492,7 +495,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   };
   run->on_entry = [this](const storage::FileReport& report, EntryOutcome outcome) {
     FileNews news;
-    news.path = report.target_path.empty() ? report.path : report.target_path;
+    // Below DEST, as in the receipt. How a single file is called there, the daemon says only at the end.
+    news.path = landed_path(report, landing());
     if (news.path.empty() && report.root < words_.sources.size()) news.path = words_.sources[report.root].last_name;
     news.bytes = report.size;
     if (outcome == EntryOutcome::finished && !options_.dry_run) news.digest = report.digest.to_string();

@@ -19,7 +19,8 @@ proto::Envelope failure_envelope(const Error& error) {
 }
 
 Error error_of_failure(const proto::Failure& failure) {
-  std::string message = escape_for_display(failure.message(), failure_message_max);
+  // The other end escapes the names in its sentences; what it does not escape is made harmless here.
+  std::string message = escape_sentence(failure.message(), failure_message_max);
   const auto code = error_code_from_number(failure.code());
   if (!code) message += " (error " + std::to_string(failure.code()) + " of a newer release)";
   return {code.value_or(ErrorCode::INTERNAL), std::move(message), failure.path(), ErrorSide::remote};

@@ -65,8 +65,8 @@ Status judge_daemon(const TrustBasis& basis, const PresentedDaemon& daemon) {
   if (!basis.pinned.empty() && !contains(basis.pinned, daemon.pin)) {
     return Error{ErrorCode::PIN_MISMATCH,
                  "THE KEY OF " + host + " HAS CHANGED: it shows " + shown + ", known is " + listed(basis.pinned) +
-                     "; somebody may be in between. If its operator confirms the new key, run `penstock forget " +
-                     host + "` and register again"};
+                     "; somebody may be in between. If its operator confirms the new key, ask for a new token and run "
+                     "`penstock register` with it"};
   }
   if (basis.fingerprint && *basis.fingerprint != daemon.pin) {
     return Error{ErrorCode::PIN_MISMATCH, host + " shows the key " + shown + ", not " + to_string(*basis.fingerprint) +

@@ -121,10 +121,20 @@ void ServerSession::refresh(const ClientRecord& record) {
   client_.grants = record.grants;
 }
 
+void ServerSession::note_seen() {
+  // Tuning: the operator's list needs no better, and each note costs a sync.
+  constexpr std::int64_t seen_resolution_s = 60;
+  const UnixSeconds now{unix_now()};
+  if (client_.last_seen && now.value - client_.last_seen->value < seen_resolution_s) return;
+  if (const auto noted = state_.registry->mark_seen(client_.uuid, now); !noted)
+    state_.log(LogLevel::warning, "registry", "cannot note when a client was seen: " + noted.error().message);
+}
+
 asio::awaitable<void> ServerSession::async_serve() {
   const auto self = shared_from_this();
   state_.log(LogLevel::info, "session_opened", name_ + " is in",
              {{"client", to_string(client_.uuid)}, {"software", escape_for_display(agreement_.peer_software, 64)}});
+  note_seen();
   // Named, here and below: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await
   // expression.
   SessionLink::Handler handler = [self](proto::Envelope envelope) { return self->handle(std::move(envelope)); };

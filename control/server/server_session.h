@@ -45,6 +45,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   Status finish_committed(RunOutcome outcome);
   void note_stats();
   [[nodiscard]] TransferRecord log_row() const;
+  void note_seen();
   void finish_log(std::string_view outcome, std::uint64_t files, std::uint64_t bytes);
 
   DaemonState& state_;

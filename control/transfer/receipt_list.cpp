@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace penstock::control {
-namespace {
 
 std::string landed_path(const storage::FileReport& report, const LandingNames& landing) {
   if (!landing.container) return report.path.empty() ? landing.landed_as : report.path;
@@ -11,8 +10,6 @@ std::string landed_path(const storage::FileReport& report, const LandingNames& l
   const std::string& name = landing.roots[report.root].name;
   return report.path.empty() ? name : name + "/" + report.path;
 }
-
-}  // namespace
 
 std::vector<ReceiptLine> receipt_lines(std::span<const storage::FileReport> reports, const LandingNames& landing) {
   std::vector<ReceiptLine> lines;

@@ -24,6 +24,10 @@ struct LandingNames {
 /// (control/receipt/README), ascending, each once.
 std::vector<ReceiptLine> receipt_lines(std::span<const storage::FileReport> reports, const LandingNames& landing);
 
+/// One file's path relative to where the transfer landed, as the receipt has it. For a single file that is its own
+/// last name: empty while `landing.landed_as` is.
+std::string landed_path(const storage::FileReport& report, const LandingNames& landing);
+
 /// The last component of a path; itself when there is no '/'.
 std::string last_component(std::string_view path);
 
