@@ -25,7 +25,7 @@ inline constexpr CommandSpec penstockd_commands[] = {
               "owner of the state directory.",
    .examples = "penstockd token --user ann --grant rw:/projects --grant r:/library\n"
                "penstockd token --user uploads --grant w:/in --ttl 15m  a drop box: create only"},
-  {.words = "tokens list", .operands = "", .summary = "list tokens that nobody has used yet"},
+  {.words = "tokens list", .operands = "", .summary = "list tokens: open, used, expired or revoked"},
   {.words = "tokens revoke", .operands = "ID", .operands_min = 1, .operands_max = 1, .summary = "make a token worthless"},
   {.words = "clients list", .operands = "", .summary = "list registered clients with their grants"},
   {.words = "clients grant", .operands = "UUID GRANT...", .operands_min = 2, .operands_max = any_number,

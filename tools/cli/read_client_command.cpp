@@ -281,6 +281,9 @@ class Reader {
   Status read_rename() {
     const auto remote = parse_remote(operand(0));
     if (!remote) return remote.error();
+    if (const auto whole = parse_remote(operand(1)))
+      return usage(fmt::format("the new name is on the same host: write only its path, {}",
+                               escape_for_display(whole->path, 160)));
     if (!operand(1).starts_with('/'))
       return usage(fmt::format("the new name `{}` lacks its `/`; write a path on the same host, such as /{}",
                                escape_for_display(operand(1), 160), escape_for_display(operand(1), 160)));

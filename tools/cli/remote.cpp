@@ -170,6 +170,9 @@ Result<RemoteWords> parse_remote(std::string_view text) {
     return usage(fmt::format("{} is not remote; write {}:/PATH", in_ticks(text), host_words));
   if (!take_port(rest, ':', host->port)) return bad_port(text);
   const std::string_view address = text.substr(0, text.size() - rest.size());
+  if (rest.starts_with("::/"))
+    return usage(fmt::format("the port in {} is empty; write {}{}", in_ticks(text), address,
+                             escape_for_display(rest.substr(1), quoted_max)));
   if (!rest.starts_with(":/")) {
     while (rest.starts_with(':')) rest.remove_prefix(1);
     return usage(fmt::format("the path of {} lacks its `/`; write {}:/{}", in_ticks(text), address,

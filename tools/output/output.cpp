@@ -17,15 +17,15 @@ namespace {
 
 inline constexpr std::size_t columns_default = 80;
 
-/// Writes all of it; false when nobody reads any more.
-bool write_all(int fd, std::string_view text) {
+/// Writes all of it; the errno of what failed, else 0.
+int write_all(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t wrote = ::write(fd, text.data(), text.size());
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
+    if (wrote < 0) return errno;
     text.remove_prefix(static_cast<std::size_t>(wrote));
   }
-  return true;
+  return 0;
 }
 
 std::size_t columns_of(int fd) {
@@ -33,18 +33,6 @@ std::size_t columns_of(int fd) {
   // One less: a line that fills the last column wraps on some terminals.
   if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) return size.ws_col - std::size_t{1};
   return columns_default - 1;
-}
-
-/// A sentence made safe for one line. Names in it are escaped already, so a backslash stays single.
-std::string safe_sentence(std::string_view text) {
-  std::string out;
-  while (true) {
-    const std::size_t backslash = text.find('\\');
-    out += escape_for_display(text.substr(0, backslash));
-    if (backslash == std::string_view::npos) return out;
-    out += '\\';
-    text.remove_prefix(backslash + 1);
-  }
 }
 
 bool variable_set(const char* name) {
@@ -74,12 +62,30 @@ std::string error_line(std::string_view program, const Error& error) {
   const ErrorTraits& traits = error_traits(error.code);
   return fmt::format("{}: {} ({}){}: {}\n", program, traits.name, static_cast<unsigned>(error.code),
                      error.side == ErrorSide::remote ? " from the daemon" : "",
-                     safe_sentence(error.message.empty() ? traits.meaning : std::string_view{error.message}));
+                     escape_sentence(error.message.empty() ? traits.meaning : std::string_view{error.message}));
 }
 
 bool Output::answers_lost() const {
   const std::lock_guard lock{mutex_};
-  return answers_lost_;
+  return answers_error_ != 0;
+}
+
+int Output::conclude(int status) {
+  int lost = 0;
+  {
+    const std::lock_guard lock{mutex_};
+    lost = answers_error_;
+  }
+  // Who closed the pipe has read enough.
+  if (status != 0 || lost == 0 || lost == EPIPE) return status;
+  const Error error = error_from_errno(lost, "write to standard output", {});
+  write_all(style_.messages_fd, error_line(style_.program, error));
+  return error_traits(ErrorCode::IO_ERROR).exit;
+}
+
+void Output::answer_locked(std::string_view text) {
+  if (const int failed = write_all(style_.answers_fd, text); failed != 0 && answers_error_ == 0)
+    answers_error_ = failed;
 }
 
 JsonLine Output::begin_line(std::string_view name) const {
@@ -107,7 +113,7 @@ void Output::set_transfer(std::string transfer) {
 void Output::write_line(const std::string& line) {
   const std::lock_guard lock{mutex_};
   if (finished_) return;
-  if (!write_all(style_.answers_fd, line)) answers_lost_ = true;
+  answer_locked(line);
 }
 
 void Output::answer(std::string_view text) {
@@ -115,7 +121,7 @@ void Output::answer(std::string_view text) {
   const std::lock_guard lock{mutex_};
   if (finished_) return;
   clear_progress_locked();
-  if (!write_all(style_.answers_fd, text)) answers_lost_ = true;
+  answer_locked(text);
 }
 
 void Output::clear_progress_locked() {
@@ -129,7 +135,7 @@ void Output::message_locked(std::string_view text) {
 
 void Output::announce(std::string_view text) {
   const std::lock_guard lock{mutex_};
-  if (!finished_) message_locked(safe_sentence(text) + "\n");
+  if (!finished_) message_locked(escape_sentence(text) + "\n");
 }
 
 void Output::note(std::string_view text) {
@@ -180,7 +186,7 @@ bool Output::finish(const std::string& json_line, const std::string& message) {
   if (std::exchange(finished_, true)) return false;
   clear_progress_locked();
   if (!message.empty()) write_all(style_.messages_fd, message);
-  if (style_.json && !write_all(style_.answers_fd, json_line)) answers_lost_ = true;
+  if (style_.json) answer_locked(json_line);
   return true;
 }
 

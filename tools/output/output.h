@@ -33,7 +33,7 @@ OutputStyle process_style(std::string program, bool json, Verbosity verbosity);
 
 /// Everything that a program says: answers on standard output, messages on standard error, JSON v1 lines. Keeps the
 /// promise of CLI.md section 4: first `start`, exactly one `done` or `error`, always last, whatever happens.
-/// A write that fails is not reported: nobody is left to hear it; a closed pipe is noticed by answers_lost().
+/// A write that fails stops nothing; conclude() tells of it at the end.
 /// Threads: all members may be called from any thread; what comes after the last line is dropped.
 class Output {
  public:
@@ -45,6 +45,9 @@ class Output {
   [[nodiscard]] bool verbose() const { return style_.verbosity == Verbosity::verbose; }
   [[nodiscard]] bool escape_answers() const { return style_.escape_answers; }
   [[nodiscard]] bool answers_lost() const;
+  /// After the last line: the exit status to end with. `status`; but IO_ERROR's, with a line on standard error, where
+  /// all went well and the answers could not be written. A reader that went away (EPIPE) had enough, and is no failure.
+  [[nodiscard]] int conclude(int status);
 
   /// `start`: op is the command ("push", "receipt show"; empty when there was none), peer HOST:PORT or empty.
   void start(std::string_view op, std::string_view peer);
@@ -87,6 +90,7 @@ class Output {
   [[nodiscard]] JsonLine begin_line(std::string_view name) const;
   void write_line(const std::string& line);
   bool finish(const std::string& json_line, const std::string& message);
+  void answer_locked(std::string_view text);
   void message_locked(std::string_view text);
   void clear_progress_locked();
 
@@ -96,7 +100,7 @@ class Output {
   bool started_ = false;
   bool finished_ = false;
   bool progress_shown_ = false;
-  bool answers_lost_ = false;
+  int answers_error_ = 0;  // errno of the first answer that was lost
 };
 
 /// `penstock: FILE_EXISTS (1607): message`, in one escaped line; `(from the daemon)` after the number when the other

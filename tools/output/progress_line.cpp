@@ -41,14 +41,14 @@ std::string progress_line(const control::Progress& progress, const ProgressStyle
         total == 0 ? 1.0 : static_cast<double>(std::min(progress.bytes, total)) / static_cast<double>(total);
     const int percent = progress.bytes >= total ? 100 : std::min(99, static_cast<int>(share * 100));
     parts.push_back({fmt::format("{:3} %", percent), 0});
-    parts.push_back({fmt::format("{} of {}", show_bytes(progress.bytes), show_bytes(total)), 4});
+    parts.push_back({fmt::format("{} of {}", show_bytes(progress.bytes), show_bytes(total)), 5});
   } else {
     parts.push_back({show_bytes(progress.bytes), 0});
   }
   parts.push_back({show_rate(progress.rate_bps), 1});
   if (progress.eta_s) parts.push_back({fmt::format("ETA {}", show_seconds(*progress.eta_s)), 2});
   parts.push_back({fmt::format("loss {}", show_share(progress.loss)), 3});
-  if (!progress.limited_by.empty()) parts.push_back({fmt::format("limited by {}", ascii(progress.limited_by)), 5});
+  if (!progress.limited_by.empty()) parts.push_back({fmt::format("limited by {}", ascii(progress.limited_by)), 4});
   if (progress.files_total.value_or(0) > 1 || (!progress.files_total && progress.files > 0))
     parts.push_back({progress.files_total ? fmt::format("{}/{} files", progress.files, *progress.files_total)
                                           : fmt::format("{} files", progress.files),

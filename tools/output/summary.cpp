@@ -24,6 +24,14 @@ std::string transfer_summary_text(std::string_view verb, const control::Transfer
   return out;
 }
 
+std::string dry_run_summary_text(std::string_view verb, const DryRunCounts& counts) {
+  std::string out = fmt::format("would have {} {} file{}, {}", verb, counts.wanted, counts.wanted == 1 ? "" : "s",
+                                show_bytes(counts.wanted_bytes));
+  if (counts.skipped > 0) out += fmt::format("; {} file{} skipped", counts.skipped, counts.skipped == 1 ? "" : "s");
+  if (counts.refused > 0) out += fmt::format("; {} refused", counts.refused);
+  return out;
+}
+
 std::string sum_line(std::string_view digest_hex, std::string_view name, bool escape) {
   std::string shown;
   bool escaped = false;

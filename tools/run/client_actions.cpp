@@ -196,9 +196,22 @@ class ClientRun {
 
   int transferred(std::string_view verb, const Result<control::TransferSummary>& result, bool dry_run) {
     if (!result) return failed(result.error());
-    const control::TransferSummary& summary = *result;
+    control::TransferSummary summary = *result;
     if (!summary.transfer.empty()) out_.set_transfer(summary.transfer);
-    out_.note(transfer_summary_text(fmt::format("{}{}", dry_run ? "would have " : "", verb), summary, seconds()));
+    if (dry_run) {
+      const auto& files = observer_.files();
+      out_.note(dry_run_summary_text(verb, {.wanted = files.wanted,
+                                            .wanted_bytes = files.wanted_bytes,
+                                            .skipped = files.skipped,
+                                            .refused = files.refused}));
+      // Nothing was sent: the files that would be, and what is here already.
+      summary.files = files.wanted;
+      summary.files_skipped = files.skipped;
+      summary.bytes_skipped = files.skipped_bytes;
+      summary.bytes = files.skipped_bytes;
+    } else {
+      out_.note(transfer_summary_text(verb, summary, seconds()));
+    }
     const auto fill = [&](JsonLine& line) {
       line.number("files", summary.files)
           .number("bytes", summary.bytes)
@@ -240,8 +253,10 @@ class ClientRun {
     return done([&](JsonLine& line) { line.number("entries", observer_.entries()); });
   }
   int act(const StatCommand& action) {
-    const auto entry = with_client(action.client, [&](control::Client& client) { return client.stat(action.path); });
+    auto entry = with_client(action.client, [&](control::Client& client) { return client.stat(action.path); });
     if (!entry) return failed(entry.error());
+    // As ls names it: the last name. Only `/` has none.
+    if (action.path != "/") entry->name = action.path.substr(action.path.rfind('/') + 1);
     out_.event("entry", [&](JsonLine& line) { add_entry_fields(line, *entry, action.path); });
     out_.answer(stat_text(*entry, action.path, out_.escape_answers()));
     return done();

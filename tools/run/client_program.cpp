@@ -46,7 +46,7 @@ int run_client_program(std::span<const std::string> words, std::chrono::steady_c
     out.answer(parsed.version   ? fmt::format("penstock {}\n", penstock_version)
                : parsed.command ? command_help(penstock_table, parsed.command_index)
                                 : program_help(penstock_table));
-    return 0;
+    return out.conclude(0);
   }
 
   Output out{process_style("penstock", parsed.json, verbosity)};
@@ -63,7 +63,7 @@ int run_client_program(std::span<const std::string> words, std::chrono::steady_c
   if (!command) return refuse(command.error());
 
   out.start(op, peer_words(*command));
-  return run_client_command(*command, out, started);
+  return out.conclude(run_client_command(*command, out, started));
 }
 
 }  // namespace penstock::tools

@@ -37,7 +37,7 @@ int run_daemon_program(std::span<const std::string> words, std::chrono::steady_c
     plain.answer(parsed.version   ? fmt::format("penstockd {}\n", penstock_version)
                  : parsed.command ? command_help(penstockd_table, parsed.command_index)
                                   : program_help(penstockd_table));
-    return 0;
+    return plain.conclude(0);
   }
   out.start(parsed.command ? parsed.command->words : std::string_view{}, "");
   if (outcome.error) return out.error(*outcome.error);
@@ -52,7 +52,7 @@ int run_daemon_program(std::span<const std::string> words, std::chrono::steady_c
     out.done([&](JsonLine& line) {
       line.decimal("seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count());
     });
-    return 0;
+    return out.conclude(0);
   };
   if (std::holds_alternative<CheckConfigCommand>(command->action)) {
     out.answer("the configuration is fine\n");

@@ -55,14 +55,6 @@ Status enter_state(const std::string& state) {
   return {};
 }
 
-/// Where the daemon says that it does not know an id, the way out is to look.
-Status with_hint(Status status, std::string_view command) {
-  if (status || status.error().code != ErrorCode::NOT_FOUND) return status;
-  Error error = status.error();
-  error.message += fmt::format("; `penstockd {}` shows those that there are", command);
-  return error;
-}
-
 class Actions {
  public:
   Actions(const DaemonCommand& command, Output& out, control::Registry& registry)
@@ -122,9 +114,7 @@ class Actions {
     return {};
   }
 
-  Status act(const TokensRevokeCommand& action) {
-    return with_hint(registry_.revoke_token(action.id, wall_clock()), "tokens list");
-  }
+  Status act(const TokensRevokeCommand& action) { return registry_.revoke_token(action.id, wall_clock()); }
 
   Status act(const ClientsListCommand&) {
     const auto clients = registry_.clients();
@@ -148,12 +138,8 @@ class Actions {
     return {};
   }
 
-  Status act(const ClientsGrantCommand& action) {
-    return with_hint(registry_.set_grants(action.uuid, action.grants), "clients list");
-  }
-  Status act(const ClientsRevokeCommand& action) {
-    return with_hint(registry_.revoke_client(action.uuid, wall_clock()), "clients list");
-  }
+  Status act(const ClientsGrantCommand& action) { return registry_.set_grants(action.uuid, action.grants); }
+  Status act(const ClientsRevokeCommand& action) { return registry_.revoke_client(action.uuid, wall_clock()); }
 
   template <class Other>
   Status act(const Other&) {

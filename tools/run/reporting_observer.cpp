@@ -96,6 +96,20 @@ void ReportingObserver::on_progress(const control::Progress& progress) {
 void ReportingObserver::on_warning(const control::Warning& warning) { output_.warning(warning.error); }
 
 void ReportingObserver::on_file(const control::FileNews& file) {
+  switch (file.action) {
+    case control::FileAction::send:
+    case control::FileAction::replace:
+      ++files_.wanted;
+      files_.wanted_bytes += file.bytes;
+      break;
+    case control::FileAction::skip:
+      ++files_.skipped;
+      files_.skipped_bytes += file.bytes;
+      break;
+    case control::FileAction::refuse:
+      ++files_.refused;
+      break;
+  }
   output_.event("file", [&](JsonLine& line) {
     line.path("path", file.path)
         .number("bytes", file.bytes)

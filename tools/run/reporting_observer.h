@@ -22,6 +22,15 @@ class ReportingObserver final : public control::Observer {
   /// The next progress is shown even where there is no terminal (USR1).
   void ask_for_progress() { asked_ = true; }
   [[nodiscard]] std::uint64_t entries() const { return entries_; }
+  /// What on_file told of: a dry run's whole answer.
+  struct FileCounts {
+    std::uint64_t wanted = 0;  // send and replace
+    std::uint64_t wanted_bytes = 0;
+    std::uint64_t skipped = 0;
+    std::uint64_t skipped_bytes = 0;
+    std::uint64_t refused = 0;
+  };
+  [[nodiscard]] const FileCounts& files() const { return files_; }
 
   void on_connected(const control::Connected& connected) override;
   void on_registered(const std::string& uuid) override;
@@ -37,6 +46,7 @@ class ReportingObserver final : public control::Observer {
   Listing listing_;
   std::atomic<bool> asked_ = false;
   std::uint64_t entries_ = 0;
+  FileCounts files_;
 };
 
 /// One line of `ls -l`, or of `ls`, with its newline. `escape`: for a terminal.

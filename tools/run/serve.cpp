@@ -1,13 +1,19 @@
 #include "tools/run/serve.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <mutex>
 #include <utility>
 
 #include "common/escape.h"
+#include "common/unique_fd.h"
 #include "tools/run/serving_pin.h"
 #include "tools/run/signals.h"
 
@@ -65,6 +71,27 @@ class RunningServer {
   unsigned stops_ = 0;
 };
 
+/// Two daemons on one state directory would each finish, expire and sweep the other's unfinished transfers. The lock
+/// goes with the process, however it ends.
+Result<UniqueFd> lock_state(const std::string& state) {
+  const auto unusable = [&state](std::string_view doing, const std::string& path) {
+    return Error{ErrorCode::CONFIG_INVALID,
+                 error_from_errno(errno, doing, path).message + "; name another directory with --state", state};
+  };
+  std::error_code failed;
+  std::filesystem::create_directories(std::filesystem::path{state}.parent_path(), failed);
+  if (::mkdir(state.c_str(), 0700) != 0 && errno != EEXIST) return unusable("make the state directory", state);
+  const std::string file = state + "/serve.lock";
+  UniqueFd fd{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!fd) return unusable("use the state directory: cannot open", file);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return unusable("lock", file);
+  return Error{ErrorCode::CONFIG_INVALID,
+               "another penstockd serves from the state directory " + escape_for_display(state) +
+                   "; stop it, or give this one a --state of its own",
+               state};
+}
+
 }  // namespace
 
 std::string log_line(LogFormat format, std::string_view time, control::LogLevel level, std::string_view event,
@@ -81,6 +108,8 @@ std::string log_line(LogFormat format, std::string_view time, control::LogLevel 
 }
 
 int run_serve(const ServeCommand& command, Output& out) {
+  const auto lock = lock_state(command.server.state.native());
+  if (!lock) return out.error(lock.error());
   RunningServer running;
   const SignalWatch signals{{
       .on_stop =

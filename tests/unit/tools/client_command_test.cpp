@@ -212,6 +212,7 @@ TEST_CASE("client command: the small commands carry their paths and flags") {
   CHECK(action<RenameCommand>("mv h:/a /b/").to == "/b");
   CHECK(refusal("mv h:/a b").code == ErrorCode::USAGE);
   CHECK(refusal("mv /a h:/b").code == ErrorCode::USAGE);
+  CHECK(refusal("mv h:/a h:/b").message.ends_with("write only its path, /b"));
   CHECK(action<PingCommand>("ping h:1").client.port == 1);
   CHECK(action<ReceiptShowCommand>("receipt show 7f --sums").sums);
   CHECK(action<ReceiptVerifyCommand>("receipt verify f").file == "f");

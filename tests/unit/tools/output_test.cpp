@@ -232,6 +232,29 @@ TEST_CASE("output: a reader who went away is noticed and harms nobody") {
   ::signal(SIGPIPE, ignored);
 }
 
+TEST_CASE("output: answers that could not be written spoil a good exit status, unless the reader went away") {
+  const UniqueFd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
+  REQUIRE(full.get() >= 0);
+  const UniqueFd nowhere{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  Output lost{{.answers_fd = full.get(), .messages_fd = nowhere.get()}};
+  lost.answer("x");
+  CHECK(lost.conclude(0) == 1);
+  CHECK(lost.conclude(5) == 5);
+  Output kept{{.answers_fd = nowhere.get(), .messages_fd = nowhere.get()}};
+  kept.answer("x");
+  CHECK(kept.conclude(0) == 0);
+
+  std::signal(SIGPIPE, SIG_IGN);
+  int pipe[2];
+  REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+  ::close(pipe[0]);
+  const UniqueFd broken{pipe[1]};
+  Output piped{{.answers_fd = broken.get(), .messages_fd = nowhere.get()}};
+  piped.answer("x");
+  CHECK(piped.answers_lost());
+  CHECK(piped.conclude(0) == 0);
+}
+
 TEST_CASE("output: a sentence for people names the error and keeps its escapes single") {
   CHECK(error_line("penstock", {ErrorCode::NOT_FOUND, "no `a\\nb`"}) == "penstock: NOT_FOUND (1503): no `a\\nb`\n");
   CHECK(error_line("penstock", {ErrorCode::NOT_FOUND, "x\ny\033[2J"}) == "penstock: NOT_FOUND (1503): x\\ny\\x1b[2J\n");
@@ -298,6 +321,16 @@ TEST_CASE("progress line: it never grows wider than the terminal, and the percen
   CHECK_FALSE(mentions(progress_line(half_way(), {.columns = 60}), "files"));
 }
 
+TEST_CASE("progress line: on 80 columns all that was promised is there; byte counts go first") {
+  auto progress = progress_at(111'000'000, 315'000'000);
+  progress.rate_bps = 248'000'000;
+  progress.eta_s = 6;
+  progress.limited_by = "receiver_credit";
+  const std::string line = progress_line(progress, {.columns = 79, .colour = false});
+  for (const auto* part : {" 35 %", "31 MB/s (248 Mbit/s)", "ETA 6s", "loss", "limited by receiver_credit"})
+    CHECK_MESSAGE(mentions(line, part), line);
+}
+
 TEST_CASE("progress line: colour adds escapes and nothing else") {
   std::string coloured = progress_line(half_way(), {.columns = 80, .colour = true});
   for (const std::string_view escape : {"\033[1m", "\033[0m"}) {
@@ -333,6 +366,12 @@ TEST_CASE("summary: the last line says what was done, what was not, and where th
        {"pushed 3 files", "1.2 GB", "9.8 s", "61 MB/s (490 Mbit/s)", "1.0 MB resumed", "1 file skipped", "2 left out",
         "loss 1.0 %", "limited by path", "receipt /home/p/receipts/x.receipt"})
     CHECK_MESSAGE(mentions(text, part), text);
+}
+
+TEST_CASE("summary: a dry run says what would be sent, skipped and refused") {
+  CHECK(dry_run_summary_text("pushed", {.wanted = 3, .wanted_bytes = 1'200'000'000, .skipped = 1, .refused = 2}) ==
+        "would have pushed 3 files, 1.2 GB; 1 file skipped; 2 refused");
+  CHECK(dry_run_summary_text("pulled", {.wanted = 1}) == "would have pulled 1 file, 0 B");
 }
 
 TEST_CASE("summary: sums are written as sha256sum writes them") {

@@ -73,6 +73,7 @@ TEST_CASE("remote: a path without its slash is refused, and the message shows th
       {"::1:/p", "[::1]:/p"},
       {"2001:db8::7:/p", "[2001:db8::7]:/p"},
       {"host:7441:", "host:7441:/PATH"},
+      {"host::/in/x", "host:/in/x"},
   };
   for (const auto& each : cases) {
     const auto& text = each.first;

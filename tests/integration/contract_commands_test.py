@@ -1,0 +1,155 @@
+"""The command line's promises about single commands: what scripts see of names, errors and listings."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+
+from lab import Daemon, LabTest, program, wait_until
+
+
+class Commands(LabTest):
+    def message(self, outcome):
+        return outcome.last["message"]
+
+    def test_rm_of_a_full_directory_says_the_path_and_the_way_out(self):
+        self.write(self.served("in/full/x"), b"x")
+        refused = self.check(self.ann.json("rm", self.remote("/in/full")), 5, "IS_A_DIRECTORY")
+        self.assertIn("/in/full", self.message(refused))
+        self.assertIn("rm -r", self.message(refused))
+        self.assertEqual(refused.last["path"], "/in/full")
+        self.assertTrue(os.path.exists(self.served("in/full/x")))
+        self.check(self.ann.json("rm", "-r", self.remote("/in/full")), 0)
+        self.assertFalse(os.path.exists(self.served("in/full")))
+
+    def test_errors_name_whole_paths(self):
+        self.write(self.served("f"), b"x")
+        for words, exit, name, part in (
+            (["ls", self.remote("/no")], 5, "NOT_FOUND", " /no"),
+            (["stat", self.remote("/f/x")], 5, "NOT_A_DIRECTORY", " /f"),
+            (["mkdir", self.remote("/a/b")], 5, "NOT_FOUND", " /a"),
+            (["mkdir", self.remote("/f")], 6, "FILE_EXISTS", "/f exists already"),
+            (["mv", self.remote("/no"), "/x"], 5, "NOT_FOUND", " /no"),
+            (["digest", self.remote("/")], 5, "IS_A_DIRECTORY", " /"),
+        ):
+            outcome = self.check(self.ann.json(*words), exit, name)
+            self.assertIn(part, self.message(outcome))
+
+    def test_what_a_message_escapes_is_escaped_once(self):
+        outcome = self.check(self.ann.json("stat", self.remote("/no\x1b[2J")), 5, "NOT_FOUND")
+        self.assertIn("/no\\x1b[2J", self.message(outcome))
+        self.assertNotIn("\\\\", self.message(outcome))
+        self.assertEqual(outcome.last["path"], "/no\x1b[2J")
+        self.assertNotIn("\x1b", outcome.stderr)
+
+    def test_stat_names_the_thing_as_ls_does(self):
+        self.write(self.served("in/f"), b"x")
+        entry = self.check(self.ann.json("stat", self.remote("/in/f")), 0).events("entry")[0]
+        listed = self.check(self.ann.json("ls", self.remote("/in")), 0).events("entry")[0]
+        self.assertEqual(entry, dict(listed, time=entry["time"]))
+
+    def test_the_operator_sees_when_a_client_was_here(self):
+        self.check(self.ann.json("ls", self.remote("/")), 0)
+        listed = self.daemon.admin("clients", "list", "--json").stdout.decode()
+        self.assertNotIn('"last_seen":null', listed)
+        self.assertIn('"last_seen":"20', listed)
+
+    def test_missing_parents_are_made_as_mkdir_makes_them(self):
+        self.write("f", b"x")
+        previous = os.umask(0o022)
+        try:
+            daemon = self.serve("2")
+        finally:
+            os.umask(previous)
+        self.register(self.ann, daemon)
+        self.check(self.push(self.path("f"), self.remote("/a/b/f", daemon)), 0)
+        for name in ("a", "a/b"):
+            self.assertEqual(os.stat(os.path.join(daemon.root, name)).st_mode & 0o777, 0o755)
+        self.check(self.pull(self.remote("/a/b/f", daemon), self.path("x/y/")), 0)
+        self.assertEqual(os.stat(self.path("x/y")).st_mode & 0o777, 0o777 & ~self.umask())
+
+    @staticmethod
+    def umask():
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask
+
+    def test_warnings_say_the_path_as_the_user_wrote_it(self):
+        os.makedirs(self.path("tree"))
+        os.mkfifo(self.path("tree/pipe"))
+        self.write("tree/f", b"x")
+        outcome = self.check(self.push(self.path("tree"), self.remote("/tree")), 10, "PARTIAL")
+        warning = outcome.events("warning")[0]
+        self.assertEqual((warning["name"], warning["path"]), ("SPECIAL_FILE", self.path("tree/pipe")))
+        self.assertIn(self.path("tree/pipe"), warning["message"])
+        for field in ("files", "bytes", "bytes_sent", "seconds", "receipt", "digest"):
+            self.assertIn(field, outcome.last)
+
+    def test_a_second_daemon_on_one_state_directory_is_refused(self):
+        ended = subprocess.run(
+            [program("penstockd"), "serve", "--root", self.daemon.root, "--state", self.daemon.state, "--listen", "127.0.0.1:0"],
+            capture_output=True,
+        )
+        self.assertEqual(ended.returncode, 2, ended.stderr)
+        self.assertIn(b"another penstockd", ended.stderr)
+        self.daemon.kill()
+        self.daemons.append(Daemon(self, self.daemon.root, self.daemon.state))
+
+    def test_a_silent_listener_is_told_by_its_name(self):
+        import socket
+
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen(1)
+            address = "127.0.0.1:%d" % silent.getsockname()[1]
+            outcome = self.check(self.ann.json("ls", address + ":/", "--connect-timeout", "1s"), 9, "TIMED_OUT")
+            self.assertIn(address, self.message(outcome))
+
+    def test_an_admin_hint_is_said_once(self):
+        gone = self.daemon.admin("clients", "revoke", "00000000-0000-4000-8000-000000000000")
+        self.assertEqual(gone.returncode, 5)
+        self.assertEqual(gone.stderr.decode().count("clients list"), 1)
+
+    def test_a_changed_key_names_a_command_that_there_is(self):
+        port = self.daemon.port
+        self.daemon.kill()
+        root, state = self.path("root-b"), self.path("state-b")
+        os.makedirs(root)
+        self.daemons.append(Daemon(self, root, state, "127.0.0.1:%d" % port))
+        outcome = self.check(self.ann.json("ls", "127.0.0.1:%d:/" % port), 4, "PIN_MISMATCH")
+        self.assertIn("penstock register", self.message(outcome))
+        # and that is the way out
+        self.register(self.ann, self.daemons[-1])
+        self.check(self.ann.json("ls", "127.0.0.1:%d:/" % port), 0)
+
+    def test_the_progress_line_has_its_parts_on_80_columns(self):
+        self.random_file("big", 30_000_000)
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            [program("penstock"), "push", "--rate", "40M", self.path("big"), self.remote("/big")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=dict(self.ann.environment, TERM="xterm", NO_COLOR="1"),
+        )
+        os.close(follower)
+        shown = b""
+
+        def complete():
+            nonlocal shown
+            if select.select([leader], [], [], 0.05)[0]:
+                shown += os.read(leader, 4096)
+            lines = shown.decode(errors="replace").split("\r")
+            return any(all(part in line for part in (" %", "bit/s)", "ETA ", "loss ", "limited by ")) for line in lines)
+
+        try:
+            wait_until(complete, "a progress line with everything that is promised")
+        finally:
+            process.send_signal(signal.SIGINT)
+            drain = lambda: select.select([leader], [], [], 0)[0] and os.read(leader, 4096)
+            wait_until(lambda: drain() is not None and process.poll() is not None, "the end")
+            os.close(leader)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual(process.stdout.read(), b"")
+        process.stdout.close()
