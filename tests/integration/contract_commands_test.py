@@ -153,3 +153,43 @@ class Commands(LabTest):
         self.assertEqual(process.returncode, 130)
         self.assertEqual(process.stdout.read(), b"")
         process.stdout.close()
+
+    def test_a_dry_run_says_what_would_be_done_and_does_nothing(self):
+        self.write("new", b"12345")
+        self.write("old", b"123")
+        self.write(self.served("in/old"), b"other")
+        outcome = self.check(
+            self.push(self.path("new"), self.path("old"), self.remote("/in/"), "-n", "--overwrite", "skip"), 0
+        )
+        told = {event["path"]: (event["action"], event["bytes"]) for event in outcome.events("file")}
+        self.assertEqual(told, {"new": ("send", 5), "old": ("skip", 3)})
+        done = outcome.last
+        self.assertEqual((done["files"], done["files_skipped"], done["bytes_sent"]), (1, 1, 0))
+        self.assertEqual(done["bytes"], done["bytes_sent"] + done["bytes_resumed"] + done["bytes_skipped"])
+        self.assertIn("would have pushed 1 file, 5 B; 1 file skipped", outcome.stderr)
+        self.assertEqual(os.listdir(self.served("in")), ["old"])
+        self.check(self.push(self.path("old"), self.remote("/in/"), "-n"), 6, "FILE_EXISTS")
+
+    def test_verbose_names_files_below_the_destination_as_the_receipt_does(self):
+        self.write("tree/f", b"1")
+        self.write("tree/sub/g", b"22")
+        pushed = self.check(self.push(self.path("tree"), self.remote("/in/"), "-v"), 0)
+        self.assertEqual({event["path"] for event in pushed.events("file")}, {"tree/f", "tree/sub/g"})
+        pulled = self.check(self.pull(self.remote("/in/tree"), self.path("back"), "-v"), 0)
+        self.assertEqual({event["path"] for event in pulled.events("file")}, {"f", "sub/g"})
+        listed = self.ann.json("receipt", "show", pulled.last["transfer"], "--sums")
+        self.assertEqual({event["path"] for event in listed.events("file")}, {"f", "sub/g"})
+
+    def test_closed_and_full_output_harm_nothing_but_the_exit_status(self):
+        self.write("f", b"x")
+        push = [program("penstock"), "push", "--json", self.path("f")]
+        closed = subprocess.run(
+            ["sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-', *push, self.remote("/closed")], env=self.ann.environment
+        )
+        self.assertEqual(closed.returncode, 0)
+        with open(self.served("closed"), "rb") as file:
+            self.assertEqual(file.read(), b"x")
+        with open("/dev/full", "wb") as full:
+            lost = subprocess.run([*push, self.remote("/full")], env=self.ann.environment, stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(lost.returncode, 8)
+        self.assertIn(b"standard output", lost.stderr)

@@ -80,7 +80,7 @@ int Output::conclude(int status) {
   if (status != 0 || lost == 0 || lost == EPIPE) return status;
   const Error error = error_from_errno(lost, "write to standard output", {});
   write_all(style_.messages_fd, error_line(style_.program, error));
-  return error_traits(ErrorCode::IO_ERROR).exit;
+  return error_traits(error.code).exit;
 }
 
 void Output::answer_locked(std::string_view text) {

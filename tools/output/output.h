@@ -45,8 +45,9 @@ class Output {
   [[nodiscard]] bool verbose() const { return style_.verbosity == Verbosity::verbose; }
   [[nodiscard]] bool escape_answers() const { return style_.escape_answers; }
   [[nodiscard]] bool answers_lost() const;
-  /// After the last line: the exit status to end with. `status`; but IO_ERROR's, with a line on standard error, where
-  /// all went well and the answers could not be written. A reader that went away (EPIPE) had enough, and is no failure.
+  /// After the last line: the exit status to end with. `status`; but that of NO_SPACE or IO_ERROR, with a line on
+  /// standard error, where all went well and the answers could not be written. A reader that went away (EPIPE) had
+  /// enough, and is no failure.
   [[nodiscard]] int conclude(int status);
 
   /// `start`: op is the command ("push", "receipt show"; empty when there was none), peer HOST:PORT or empty.
