@@ -7,6 +7,11 @@
 
 namespace penstock::storage {
 
+namespace {
+// 64 GiB ahead; no window is so large, and a peer says how large a file is.
+constexpr std::size_t digests_ahead_max = 65536;
+}  // namespace
+
 BlockTracker::BlockTracker(std::uint64_t file_size, std::span<const Hole> holes)
     : size_(file_size), builder_(file_size) {
   for (const auto& hole : holes) {
@@ -90,7 +95,7 @@ void BlockTracker::set_source_digest(std::uint64_t block, const digest::Xxh3& di
   if (only_hole(block)) return settle(block, digest_of_zeros(bytes_of(block).size()), digest);
   if (const auto ours = ours_.find(block); ours != ours_.end()) {
     settle(block, ours->second, digest);
-  } else {
+  } else if (theirs_.size() < digests_ahead_max) {
     theirs_[block] = digest;
   }
 }

@@ -23,8 +23,9 @@ namespace penstock::storage {
 /// A block that is written in order is digested on the way; of any other the owner reads back what take_unread names.
 /// Blocks of holes alone count as written from the start. Held blocks (from an earlier run) are verified when they read
 /// back as the journal says (set_digest), and their recorded digests were once equal to the source's.
-/// Pure: no file is touched here. Threads: one owner. Memory: 16 bytes for each run of bytes, 40 for each block between
-/// complete and verified.
+/// Of the source's digests at most `digests_ahead_max` are kept ahead of their bytes; blocks whose digest was not kept
+/// stay unverified, and repair brings it again. Pure: no file is touched here. Threads: one owner. Memory: 16 bytes for
+/// each run of bytes, 40 for each block between complete and verified.
 class BlockTracker {
  public:
   BlockTracker(std::uint64_t file_size, std::span<const Hole> holes);

@@ -11,6 +11,7 @@ namespace penstock::storage {
 
 namespace {
 constexpr std::size_t digests_per_run = 4096;
+constexpr std::uint64_t entries_passed_max = 8;  // without a block, inside one run; a sink refuses a long row of them
 }  // namespace
 
 ReaderCore::ReaderCore(const SourceReaderConfig& config, std::unique_ptr<Source> source, StorageExecutor& executor,
@@ -365,8 +366,10 @@ void ReaderCore::report_file(std::uint64_t index, const ManifestEntry& entry, co
 }
 
 void ReaderCore::add_digest(std::uint64_t index, std::uint64_t block, const digest::Xxh3& digest) {
-  const bool follows = !run_.blocks.empty() && !run_broken_ && run_.blocks.size() < digests_per_run &&
-                       (index == run_index_ ? block == run_block_ + 1 : block == 0 && index > run_index_);
+  const bool follows =
+      !run_.blocks.empty() && !run_broken_ && run_.blocks.size() < digests_per_run &&
+      (index == run_index_ ? block == run_block_ + 1
+                           : block == 0 && index > run_index_ && index - run_index_ <= entries_passed_max);
   if (!follows) {
     flush_digests();
     run_.index = index;

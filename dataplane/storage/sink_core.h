@@ -17,6 +17,7 @@
 
 #include "common/digest/sha256.h"
 #include "dataplane/storage/block_tracker.h"
+#include "dataplane/storage/early_digests.h"
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/inode_set.h"
 #include "dataplane/storage/manifest_store.h"
@@ -27,6 +28,10 @@
 #include "dataplane/storage/target_tree.h"
 
 namespace penstock::storage {
+
+// Tuning: more digests than this ahead of their bytes are repaired later; at 40 bytes each it is the most that a peer
+// can make a sink keep of them. Files of 100 bytes, 50 MiB of them on the way, come to this.
+inline constexpr std::size_t early_digests_max = 512 * 1024;
 
 using SharedFd = std::shared_ptr<UniqueFd>;
 
@@ -141,7 +146,9 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   [[nodiscard]] bool unlink_partial(const ActiveFile& file);
 
   // sink_write.cpp
-  void write_slab(FilledSlab& slab);
+  void write_held_back();
+  /// False: some of its runs are left, for the next step.
+  [[nodiscard]] bool write_slab(FilledSlab& slab);
   void write_parked();
   [[nodiscard]] bool write_piece(ActiveFile& file, const Piece& piece);
   [[nodiscard]] Status write_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset,
@@ -201,9 +208,10 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   std::vector<EntryState> states_;  // one byte an entry
 
   std::map<std::uint64_t, ActiveFile> active_;
-  std::list<std::uint64_t> open_;  // files with a descriptor, most recently opened last
-  std::deque<FilledSlab> parked_;  // bytes that came before their entries
-  std::map<std::pair<std::uint64_t, std::uint64_t>, digest::Xxh3> early_digests_;  // of files not active yet
+  std::list<std::uint64_t> open_;                  // files with a descriptor, most recently opened last
+  std::deque<FilledSlab> held_back_;               // written as the number of unfinished files allows
+  std::deque<FilledSlab> parked_;                  // bytes that came before their entries
+  EarlyDigests early_digests_{early_digests_max};  // of files not active yet
   std::map<std::uint64_t, digest::Sha256> early_sums_;
   std::vector<std::byte> names_;  // random bytes for partial names
   std::vector<std::byte> scratch_;

@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t read_step = 128 * 1024;
 constexpr std::uint64_t held_blocks_step = 32;  // checked per task, so that other transfers get their turn
 constexpr std::uint64_t sha_step = 8 * MiB;
-constexpr std::size_t early_digests_max = 1'000'000;
+// A run may pass over so many entries without a block: a peer must not make us walk its whole manifest for a digest.
+constexpr std::uint64_t entries_passed_max = 65536;
 
 /// Digest of a block as it stands in the file; nullopt when it can not be read in full.
 std::optional<digest::Xxh3> digest_block(FileCalls& calls, int fd, std::uint64_t block, std::uint64_t file_size,
@@ -42,19 +43,21 @@ void SinkCore::take_digests(const DigestRun& run) {
   std::uint64_t index = run.index;
   std::uint64_t block = run.first_block;
   std::size_t sums = 0;
+  std::uint64_t passed = 0;
   for (std::size_t i = 0; i < run.blocks.size();) {
     if (index >= store_.entries()) return nonsense();
     auto entry = store_.get(index);
     if (!entry) return fail_transfer(std::move(entry).error());
     const std::uint64_t blocks = (*entry)->type == FileType::regular ? block_count((*entry)->size) : 0;
     if (blocks > 0 && block >= blocks) return nonsense();
+    if (blocks == 0 && ++passed > entries_passed_max) return nonsense();
     const auto found = active_.find(index);
     const bool wanted = states_[index] == EntryState::wanted || states_[index] == EntryState::wanted_replace;
     for (; block < blocks && i < run.blocks.size(); ++block, ++i) {
       if (found != active_.end()) {
         found->second.blocks.set_source_digest(block, run.blocks[i]);
       } else if (wanted) {
-        early_digests_[{index, block}] = run.blocks[i];
+        early_digests_.put(index, block, run.blocks[i]);
       }
     }
     if (blocks > 0 && block == blocks && sums < run.files.size()) {
@@ -70,18 +73,14 @@ void SinkCore::take_digests(const DigestRun& run) {
     ++index;
     block = 0;
   }
-  if (early_digests_.size() > early_digests_max) {
-    return fail_transfer(Error{ErrorCode::PATH_REFUSED, "digests come too far ahead of the bytes"});
-  }
   start_sync(SyncReason::due);
   go_on_finishing();
 }
 
 void SinkCore::give_digests(std::uint64_t index, ActiveFile& file) {
-  for (auto at = early_digests_.lower_bound({index, 0}); at != early_digests_.end() && at->first.first == index;) {
-    file.blocks.set_source_digest(at->first.second, at->second);
-    at = early_digests_.erase(at);
-  }
+  early_digests_.take(index, [&file](std::uint64_t block, const digest::Xxh3& digest) {
+    file.blocks.set_source_digest(block, digest);
+  });
   if (early_sums_.empty()) return;
   if (const auto sum = early_sums_.find(index); sum != early_sums_.end()) {
     file.sha_theirs = sum->second;

@@ -252,8 +252,9 @@ void SinkCore::fail_transfer(Error error) {
 
 void SinkCore::drop_parked() {
   // Slabs still queued on the strand are counted off when their turn comes.
-  counters.slabs_waiting -= parked_.size();
+  counters.slabs_waiting -= parked_.size() + held_back_.size();
   parked_.clear();
+  held_back_.clear();
 }
 
 void SinkCore::fail_file(std::uint64_t index, Error error) {

@@ -39,7 +39,7 @@ void SinkCore::commit() {
 
 void SinkCore::go_on_finishing() {
   if (failed_ || closed_) return;
-  if (audit_asked_ && checks_running_ == 0 && parked_.empty()) answer_audit();
+  if (audit_asked_ && checks_running_ == 0 && parked_.empty() && held_back_.empty()) answer_audit();
   if (failed_ || !commit_asked_ || committing_ || sync_running_ || checks_running_ > 0) return;
   if (!to_publish_.empty()) return start_sync(SyncReason::asked);
   committing_ = true;

@@ -279,6 +279,8 @@ void SinkCore::finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result)
       for (const auto& done : checkpoints) done();
     });
   }
+  write_held_back();
+  if (failed_) return;
   const bool again = std::exchange(sync_again_, false) || !checkpoints_.empty();
   start_sync(again ? SyncReason::asked : SyncReason::due);
   go_on_finishing();

@@ -21,6 +21,13 @@ namespace {
 // Write-back is started in steps of this: smaller ones cost calls, larger ones leave more for the final sync.
 constexpr std::uint64_t write_back_step = 16 * MiB;
 constexpr std::size_t random_reserve = 4096;
+// Files begun by one step, and files that may be without their name while a sync runs: about 1 KiB each. Fewer make
+// small files wait for the flush, more cost memory. A megabyte of tiny files is a thousand steps, not one.
+constexpr std::size_t files_per_step = 1024;
+constexpr std::size_t active_files_max = 2048;
+// Begun and incomplete, whatever the reason: more than a gigabyte of files of 4 KiB on the way. Only a peer that never
+// completes anything comes here.
+constexpr std::size_t unfinished_files_max = 256 * 1024;
 }  // namespace
 
 void SinkCore::take_slab(FilledSlab slab) {
@@ -37,12 +44,30 @@ void SinkCore::take_slab(FilledSlab slab) {
     parked_.push_back(std::move(slab));
     return;
   }
-  write_slab(slab);
-  --counters.slabs_waiting;
-  slab.slab.reset();
-  if (failed_) return;
-  tell_([](SinkObserver& observer, SlabSinkWindow&) { observer.on_room(); });
-  start_sync(SyncReason::due);
+  held_back_.push_back(std::move(slab));
+  if (held_back_.size() == 1) write_held_back();
+}
+
+void SinkCore::write_held_back() {
+  while (!held_back_.empty() && !failed_ && !closed_) {
+    // Files that are complete wait for the disk's flush to get their names, and cost memory meanwhile.
+    if (sync_running_ && active_.size() >= active_files_max) return;
+    if (active_.size() >= unfinished_files_max) {
+      return fail_transfer(Error{ErrorCode::PATH_REFUSED, "too many files were begun, and none of them is completed"});
+    }
+    FilledSlab slab = std::move(held_back_.front());
+    held_back_.pop_front();
+    const bool whole = write_slab(slab);
+    if (failed_ || whole) --counters.slabs_waiting;
+    if (failed_) return;
+    if (whole) {
+      slab.slab.reset();
+      tell_([](SinkObserver& observer, SlabSinkWindow&) { observer.on_room(); });
+    } else {
+      held_back_.push_front(std::move(slab));
+    }
+    start_sync(SyncReason::due);
+  }
   go_on_finishing();
 }
 
@@ -54,14 +79,16 @@ void SinkCore::write_parked() {
   }
 }
 
-void SinkCore::write_slab(FilledSlab& slab) {
+bool SinkCore::write_slab(FilledSlab& slab) {
   const std::span<const std::byte> memory = slab.slab->bytes();
   std::vector<Piece> pieces;
-  bool intends = false;
-  for (const auto& run : slab.runs) {
-    for (std::uint64_t at = run.begin; at < run.end;) {
+  std::size_t begun = 0;
+  std::size_t runs_done = 0;
+  for (auto& run : slab.runs) {
+    std::uint64_t at = run.begin;
+    while (at < run.end && begun < files_per_step) {
       auto place = store_.locate(at);
-      if (!place) return fail_transfer(std::move(place).error());
+      if (!place) return fail_transfer(std::move(place).error()), false;
       const std::uint64_t length = std::min(run.end - at, place->bytes_left);
       const auto state = states_[place->index];
       if (state == EntryState::wanted || state == EntryState::wanted_replace) {
@@ -69,23 +96,28 @@ void SinkCore::write_slab(FilledSlab& slab) {
         pieces.push_back({place->index, place->file_offset, memory.subspan(inside, static_cast<std::size_t>(length))});
         if (!active_.contains(place->index)) {
           auto entry = store_.get(place->index);
-          if (!entry) return fail_transfer(std::move(entry).error());
+          if (!entry) return fail_transfer(std::move(entry).error()), false;
           name_partial(activate(place->index, *entry));
-          intends = true;
+          ++begun;
         }
       }
       at += length;
     }
+    run.begin = at;
+    if (at < run.end) break;
+    ++runs_done;
   }
+  slab.runs.erase(slab.runs.begin(), slab.runs.begin() + static_cast<std::ptrdiff_t>(runs_done));
   // One write for all partials that this slab begins, before the first of them exists.
-  if (intends) {
-    if (auto written = journal_->write(); !written) return fail_transfer(std::move(written).error());
+  if (begun > 0) {
+    if (auto written = journal_->write(); !written) return fail_transfer(std::move(written).error()), false;
   }
   for (const auto& piece : pieces) {
     const auto found = active_.find(piece.index);
     if (found == active_.end()) continue;  // failed or finished by a piece before this one
-    if (!write_piece(found->second, piece) && failed_) return;
+    if (!write_piece(found->second, piece) && failed_) return false;
   }
+  return slab.runs.empty();
 }
 
 bool SinkCore::write_piece(ActiveFile& file, const Piece& piece) {

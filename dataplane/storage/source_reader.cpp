@@ -65,8 +65,13 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     if (observer_ == nullptr || range.empty()) return;
     for (auto number = range.begin.value / slab_bytes; number * slab_bytes < range.end.value; ++number) {
       // What the pass is about to reach comes with it; only a sender that jumps further needs more.
-      if (!pass_waits_ && number > pass_number_ && number <= pass_limit()) {
+      if (!pass_waits_ && !pass_running_ && comes_with_pass(number, range)) {
         pass_urgent_ = true;
+        continue;
+      }
+      // A pass that is under way may bring it, and says so; what it did not bring is read when it stops.
+      if (pass_running_ && number >= pass_number_ && number <= pass_limit()) {
+        if (awaited_.size() < requests_waiting_max) awaited_.insert(number);
         continue;
       }
       if (reading_.contains(number) || waiting_.size() >= requests_waiting_max) continue;
@@ -117,6 +122,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   // ReaderListener
 
   void on_filled(FilledRanges filled) override {
+    // The sender is told below, and asks again where something of it is still missing.
+    awaited_.erase(filled.number);
     auto& place = resident_[filled.number];
     if (place.slab && place.slab != filled.slab) {
       // Read again while the pass was at it: the larger part stays, the rest comes with the next miss.
@@ -140,6 +147,14 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     pass_number_ = next_number;
     // The pass may have ended before it could see a release that came meanwhile: then it looks again.
     pass_waits_ = waits_for_release && !std::exchange(released_meanwhile_, false);
+    for (const auto number : std::exchange(awaited_, {})) {
+      if (reading_.contains(number)) continue;
+      if (!pass_waits_ && number > pass_number_) {
+        pass_urgent_ = true;
+      } else {
+        waiting_.insert(number);
+      }
+    }
     pump();
   }
   void on_reread(std::uint64_t number) override {
@@ -163,6 +178,15 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     std::uint64_t touched = 0;
     bool by_pass = false;
   };
+
+  /// Whether the pass, when it goes on, reads these bytes of this slab. Requires: it is not running.
+  [[nodiscard]] bool comes_with_pass(std::uint64_t number, TransferRange range) const {
+    if (number > pass_limit()) return false;
+    if (number != pass_number_) return number > pass_number_;
+    const auto found = resident_.find(number);
+    if (found == resident_.end() || !found->second.by_pass || found->second.valid.empty()) return false;
+    return range.begin.value >= found->second.valid.back().end;
+  }
 
   /// The last slab that the pass may read now, so far ahead of the sender.
   [[nodiscard]] std::uint64_t pass_limit() const {
@@ -242,6 +266,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   bool pass_urgent_ = false;  // the sender waits for it: what is resident and not yet sent may go
   bool released_meanwhile_ = false;
   std::set<std::uint64_t> reading_;  // slabs being read again
+  std::set<std::uint64_t> awaited_;  // missed while the pass that may bring them runs
   std::set<std::uint64_t> waiting_;  // to be read again when there is room
   SourceReaderStats stats_;
 };

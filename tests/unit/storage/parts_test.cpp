@@ -8,6 +8,7 @@
 
 #include "common/random.h"
 #include "dataplane/storage/block_tracker.h"
+#include "dataplane/storage/early_digests.h"
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/inode_set.h"
 #include "dataplane/storage/target_claims.h"
@@ -167,6 +168,43 @@ TEST_CASE("inode set: holds what went in, and nothing else") {
   for (std::uint64_t i = 0; i < 1000; ++i) set.insert(1, i * 7);
   for (std::uint64_t i = 0; i < 7000; ++i) CHECK(set.contains(1, i) == (i % 7 == 0));
   CHECK(!set.contains(2, 7));
+}
+
+TEST_CASE("early digests: each is given once, in any order of coming, and never more are kept than allowed") {
+  EarlyDigests early{4};
+  const auto digest = [](int value) {
+    digest::Xxh3 result;
+    result.bytes[0] = static_cast<std::byte>(value);
+    return result;
+  };
+  const auto taken = [&](std::uint64_t index) {
+    std::vector<std::pair<std::uint64_t, digest::Xxh3>> all;
+    early.take(index, [&](std::uint64_t block, const digest::Xxh3& d) { all.emplace_back(block, d); });
+    return all;
+  };
+  early.put(7, 0, digest(1));
+  early.put(5, 1, digest(2));
+  early.put(5, 0, digest(3));
+  early.put(5, 0, digest(4));  // the newer one counts
+  CHECK(taken(6).empty());
+  CHECK(taken(5) == std::vector<std::pair<std::uint64_t, digest::Xxh3>>{{0, digest(4)}, {1, digest(2)}});
+  CHECK(taken(5).empty());
+  for (std::uint64_t index = 10; index < 20; ++index) early.put(index, 0, digest(9));
+  CHECK(early.size() == 4);
+  CHECK(taken(7).size() == 1);
+  CHECK(taken(12).size() == 1);
+  CHECK(taken(19).empty());
+  early.put(19, 0, digest(8));
+  CHECK(taken(19).size() == 1);
+}
+
+TEST_CASE("block tracker: forgetting a huge run takes no longer than a short one, and digests ahead are bounded") {
+  const std::uint64_t size = std::uint64_t{1} << 47;
+  BlockTracker blocks{size, {}};
+  for (std::uint64_t block = 0; block < 70'000; ++block) blocks.set_source_digest(block, {});
+  blocks.forget({0, block_count(size)});
+  CHECK(blocks.unverified() == std::vector<BlockRun>{{0, block_count(size)}});
+  CHECK(blocks.contiguous() == 0);
 }
 
 }  // namespace penstock::storage::test

@@ -44,12 +44,16 @@ class Harness final : public SourceObserver, public SinkObserver {
   explicit Harness(const Plan& plan)
       : plan_(plan),
         rng_(plan.seed),
-        pool_({.shared = plan.shared_slabs, .guaranteed = 3, .slabs_max = plan.slabs_max}) {}
+        own_pool_({.shared = plan.shared_slabs, .guaranteed = 3, .slabs_max = plan.slabs_max}),
+        pool_(plan.pool != nullptr ? *plan.pool : own_pool_) {}
 
   Outcome run() {
-    std::unique_ptr<JournalStore> journals;  // what tasks may use outlives the executor, whose end joins them
-    TargetClaims claims;
-    StorageExecutor executor{2};
+    // What tasks may use outlives the executor, whose end joins them; with the process's executor it is the process's.
+    auto& journals = *kept(std::make_shared<std::unique_ptr<JournalStore>>());
+    auto& claims = *kept(std::make_shared<TargetClaims>());
+    std::optional<StorageExecutor> own_executor;
+    if (plan_.executor == nullptr) own_executor.emplace(2);
+    StorageExecutor& executor = own_executor ? *own_executor : *plan_.executor;
     std::vector<SourceRoot> roots;
     PosixSinkConfig sink_config;
     for (const auto& source : plan_.sources) {
@@ -85,6 +89,7 @@ class Harness final : public SourceObserver, public SinkObserver {
         found = journals->create(plan_.identity);
         if (found) journal = std::move(*found);
       }
+      sink_config.spill_directory = journals->directory();
       if (!found) {
         outcome_.sink_error = found.error();
         outcome_.finished = true;
@@ -92,7 +97,9 @@ class Harness final : public SourceObserver, public SinkObserver {
       }
     }
     reader_ =
-        SourceReader::create({.algorithm = plan_.algorithm, .held_digests = plan_.held_digests},
+        SourceReader::create({.algorithm = plan_.algorithm,
+                              .held_digests = plan_.held_digests,
+                              .spill_directory = journals ? journals->directory() : -1},
                              std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
                              std::move(*pool_.open_account()), executor, worker_.post(), *this);
     sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool_.open_account()), executor,
@@ -195,6 +202,19 @@ class Harness final : public SourceObserver, public SinkObserver {
   }
 
  private:
+  template <class T>
+  T* kept(std::shared_ptr<T> thing) {
+    T* const raw = thing.get();
+    if (plan_.executor == nullptr) {
+      kept_.push_back(std::move(thing));
+    } else {
+      static std::mutex mutex;
+      static std::vector<std::shared_ptr<void>> of_process;
+      const std::lock_guard lock(mutex);
+      of_process.push_back(std::move(thing));
+    }
+    return raw;
+  }
   FileCalls& calls() const { return plan_.sink_calls != nullptr ? *plan_.sink_calls : FileCalls::kernel(); }
 
   void dry_run_over() {
@@ -257,9 +277,11 @@ class Harness final : public SourceObserver, public SinkObserver {
     sink_->checkpoint([this] { over_ = true; });
   }
 
+  std::vector<std::shared_ptr<void>> kept_;
   Plan plan_;
   Rng rng_;
-  SlabPool pool_;  // outlives the worker's queue, in which slabs may wait
+  SlabPool own_pool_;  // outlives the worker's queue, in which slabs may wait
+  SlabPool& pool_;
   TestWorker worker_;
   Outcome outcome_;
   std::shared_ptr<SourceReader> reader_;

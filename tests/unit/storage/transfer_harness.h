@@ -53,6 +53,8 @@ struct Plan {
   std::uint64_t corrupt_every = 0;  // flips a bit in every n-th chunk of the first round
   std::uint64_t lose_every = 0;     // loses every n-th chunk of the first round
   FileCalls* sink_calls = nullptr;
+  SlabPool* pool = nullptr;             // of the process; nullptr: one of its own, as the next two say
+  StorageExecutor* executor = nullptr;  // of the process; nullptr: one of its own
   std::size_t slabs_max = 64;
   std::size_t shared_slabs = 8;
   std::function<void()> before_commit;

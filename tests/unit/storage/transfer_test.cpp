@@ -202,6 +202,17 @@ TEST_CASE("transfer: digests are those that xxhsum and sha256sum print") {
   CHECK(outcome.sink_files.at(0).digest == digest::Digest{digest::sha256(bytes::as_bytes(content))});
 }
 
+TEST_CASE("transfer: more tiny files than may be begun at once, in a single slab") {
+  const Fixture at;
+  for (int i = 0; i < 9000; ++i) write_file(at.source + "/f" + std::to_string(i), std::to_string(i));
+  const Plan plan = at.plan(at.source, at.target + "/copy");
+  const auto outcome = run_transfer(plan);
+  check_committed(outcome);
+  CHECK(outcome.totals->files == 9000);
+  CHECK(outcome.sink_files.size() == 9000);
+  CHECK(difference(at.source, plan.destination) == "");
+}
+
 TEST_CASE("transfer: lost and corrupted bytes are repaired") {
   const Fixture at;
   write_file(at.source + "/big", pattern(5 * MiB + 3, 7));
