@@ -1,9 +1,11 @@
 #include "control/session/transfer_run.h"
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/post.hpp>
 #include <atomic>
+#include <chrono>
 #include <utility>
 
 #include "common/bytes/view.h"
@@ -103,6 +105,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
   }
   void on_stats(const engine::LaneStats& stats) override {
+    if (sink_ && !closed_) follow_path(stats);
     lane_stats_ = stats;
     publish_stats();
   }
@@ -262,6 +265,25 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     });
   }
 
+  /// Tells the sink what the path holds, so that its slabs, and with them the credit, are not what limits. While they
+  /// are, what is measured is the window, and twice as much may be had: it doubles until something else limits.
+  void follow_path(const engine::LaneStats& stats) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto elapsed = std::chrono::duration_cast<Duration>(now - path_measured_at_).count();
+    const std::uint64_t bytes = stats.payload_bytes_received - path_measured_bytes_;
+    path_measured_at_ = now;
+    path_measured_bytes_ = stats.payload_bytes_received;
+    if (elapsed <= 0) return;
+    __extension__ using Wide = unsigned __int128;
+    const auto product = static_cast<std::uint64_t>(std::min<Wide>(
+        Wide{bytes} * static_cast<std::uint64_t>(std::max<Duration::rep>(stats.rtt_smoothed.count(), 0)) /
+            static_cast<std::uint64_t>(elapsed),
+        std::uint64_t{1} << 48));
+    // A pause says nothing about the path, so what was known fades slowly.
+    path_holds_ = std::max(product, path_holds_ - path_holds_ / 8);
+    sink_->on_bandwidth_delay_product(path_holds_);
+  }
+
   void publish_stats() {
     RunStats stats;
     stats.lane = lane_stats_;
@@ -322,6 +344,9 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   DualOrder order_;
   DualNumbering numbering_;
   engine::LaneStats lane_stats_;
+  std::chrono::steady_clock::time_point path_measured_at_ = std::chrono::steady_clock::now();
+  std::uint64_t path_measured_bytes_ = 0;
+  std::uint64_t path_holds_ = 0;  // bandwidth-delay product, bytes
   std::uint64_t bytes_withheld_ = 0;
   std::uint64_t processed_ = 0;
   bool started_ = false;

@@ -38,6 +38,10 @@ void SinkSide::checkpoint(std::function<void()> done) {
   }
 }
 
+void SinkSide::on_bandwidth_delay_product(std::uint64_t bytes) {
+  if (sink_ && !over()) sink_->on_bandwidth_delay_product(bytes);
+}
+
 std::optional<std::uint64_t> SinkSide::files_total() const {
   return bytes_total_ ? std::optional{files_} : std::nullopt;
 }

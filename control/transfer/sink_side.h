@@ -36,6 +36,8 @@ class SinkSide final : public storage::SinkObserver {
   void on_drained(TransferOffset end);
   /// For an interruption: what has arrived becomes durable, then `done`, on the worker.
   void checkpoint(std::function<void()> done);
+  /// For the sink's slabs: what the path holds, measured.
+  void on_bandwidth_delay_product(std::uint64_t bytes);
   /// No call to host or lane follows; the sink is let go of.
   void close();
 
