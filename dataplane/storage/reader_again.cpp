@@ -9,6 +9,7 @@ namespace penstock::storage {
 
 namespace {
 constexpr std::size_t read_step = 128 * 1024;
+constexpr std::uint64_t resend_blocks_per_step = 32;
 constexpr std::uint64_t late_blocks_per_step = 2;  // few, so that bytes for the wire never wait long
 
 /// Hands the bytes [from, to) of a file to `use`, piece by piece.
@@ -78,7 +79,45 @@ void ReaderCore::reread(std::uint64_t number, const SharedSlab& slab) {
 }
 
 void ReaderCore::resend(const std::vector<EntryBlocks>& blocks) {
-  std::vector<TransferRange> ranges;
+  const bool running = !resend_queue_.empty();
+  resend_queue_.insert(resend_queue_.end(), blocks.begin(), blocks.end());
+  if (running) return;
+  // Blocks that do not exist are passed over before they cost steps: a peer says how many there are.
+  resend_step();
+}
+
+void ReaderCore::resend_step() {
+  std::vector<EntryBlocks> now;
+  for (std::uint64_t left = resend_blocks_per_step; left > 0 && !resend_queue_.empty() && !closed_;) {
+    auto& [index, run] = resend_queue_.front();
+    auto found = index < released_ ? store_.get(index) : Result<std::shared_ptr<const ManifestEntry>>{nullptr};
+    const std::uint64_t count = found && *found != nullptr ? block_count((*found)->size) : 0;
+    if (run.count == 0 || run.first >= count || run.count > count - run.first || failed_.contains(index)) {
+      resend_queue_.pop_front();
+      --left;
+      continue;
+    }
+    const std::uint64_t part = std::min(left, run.count);
+    now.push_back({index, {run.first, part}});
+    left -= part;
+    run.first += part;
+    run.count -= part;
+    if (run.count == 0) resend_queue_.pop_front();
+  }
+  if (closed_) return;
+  resend_some(now);
+  if (!resend_queue_.empty()) {
+    // Others share this thread: a whole file is not read again in one go.
+    return strand_.post([self = shared_from_this()] { self->resend_step(); });
+  }
+  tell_([ranges = std::exchange(resend_ranges_, {})](ReaderListener& listener) {
+    listener.observer().on_resend(ranges);
+  });
+  tell_if_all_read();
+}
+
+void ReaderCore::resend_some(const std::vector<EntryBlocks>& blocks) {
+  auto& ranges = resend_ranges_;
   flush_digests();
   for (const auto& [index, run] : blocks) {
     if (closed_ || index >= released_) continue;
@@ -118,8 +157,6 @@ void ReaderCore::resend(const std::vector<EntryBlocks>& blocks) {
     }
   }
   flush_digests();
-  tell_([ranges = std::move(ranges)](ReaderListener& listener) { listener.observer().on_resend(ranges); });
-  tell_if_all_read();
 }
 
 void ReaderCore::queue_late(std::uint64_t index, LateFile late) {

@@ -130,6 +130,7 @@ void ReaderCore::close() {
   closed_ = true;
   current_.reset();
   late_.clear();
+  resend_queue_.clear();
   reread_file_.reset();
 }
 

@@ -117,6 +117,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   [[nodiscard]] Status check_unchanged(SourceFile& file, const ManifestEntry& entry) const;
   void report_file(std::uint64_t index, const ManifestEntry& entry, const digest::Digest& digest);
 
+  void resend_step();
+  void resend_some(const std::vector<EntryBlocks>& blocks);
   void queue_late(std::uint64_t index, LateFile late);
   void run_late();
   void late_step(std::uint64_t index, LateFile& late);
@@ -144,6 +146,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   std::uint64_t run_block_ = 0;
   bool run_broken_ = false;  // a file without digests came by: the run can not go on
 
+  std::deque<EntryBlocks> resend_queue_;      // of a repair round, what is still to be read
+  std::vector<TransferRange> resend_ranges_;  // what has been
   std::map<std::uint64_t, LateFile> late_;
   bool late_running_ = false;
   bool all_read_told_ = false;

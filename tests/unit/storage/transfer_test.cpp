@@ -213,6 +213,17 @@ TEST_CASE("transfer: more tiny files than may be begun at once, in a single slab
   CHECK(difference(at.source, plan.destination) == "");
 }
 
+TEST_CASE("transfer: a repair of more blocks than are read in one step brings them all, in one round") {
+  const Fixture at;
+  write_file(at.source + "/f", pattern(70 * MiB + 1, 5));
+  Plan plan = at.plan(at.source + "/f", at.target + "/f");
+  plan.corrupt_every = 16;  // one chunk of every block
+  const auto outcome = run_transfer(plan);
+  check_committed(outcome);
+  CHECK(outcome.rounds == 1);
+  CHECK(difference(at.source + "/f", at.target + "/f") == "");
+}
+
 TEST_CASE("transfer: lost and corrupted bytes are repaired") {
   const Fixture at;
   write_file(at.source + "/big", pattern(5 * MiB + 3, 7));
