@@ -83,7 +83,10 @@ struct TransferSummary {
   std::string limited_by;
   std::string digest;             // "alg:hex": of the file, or of the receipt's list when there are several
   std::filesystem::path receipt;  // empty for a dry run
-  std::optional<Error> partial;   // PARTIAL when something was left out: exit 10, though all else is complete
+  // Let go of it once the user has been told: until then a killed process counts as one that never knew the end, and
+  // the same command again shows the same receipt.
+  std::shared_ptr<const void> until_told;
+  std::optional<Error> partial;  // PARTIAL when something was left out: exit 10, though all else is complete
 };
 
 struct Registration {

@@ -31,6 +31,8 @@ constexpr Duration backoff_first = std::chrono::milliseconds{250};
 constexpr Duration backoff_last = std::chrono::seconds{8};
 constexpr Duration progress_interval = std::chrono::milliseconds{500};
 constexpr Duration rate_window = std::chrono::seconds{3};
+// Tuning: some million files; a daemon that says more is mad.
+constexpr std::size_t finished_receipt_max = 512 * MiB;
 
 proto::Overwrite encode(OverwriteMode mode) {
   switch (mode) {
@@ -128,6 +130,20 @@ bool is_lost_connection(const Error& error) {
   }
 }
 
+FileAction action_of(EntryOutcome outcome) {
+  switch (outcome) {
+    case EntryOutcome::finished:
+      return FileAction::send;
+    case EntryOutcome::replaced:
+      return FileAction::replace;
+    case EntryOutcome::skipped:
+      return FileAction::skip;
+    case EntryOutcome::refused:
+      return FileAction::refuse;
+  }
+  return FileAction::send;
+}
+
 double milliseconds(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
 
 }  // namespace
@@ -147,11 +163,16 @@ struct TransferCommand::Session {
   std::optional<storage::Destination> destination;  // pull
   std::vector<storage::SourceRoot> roots;           // push
   bool resuming = false;
+  std::string finished_receipt;
 };
 
 TransferCommand::TransferCommand(ClientMachinery& machinery, ReceiptOperation operation, const TransferWords& words,
                                  const TransferOptions& options)
-    : machinery_(machinery), operation_(operation), words_(words), options_(options) {}
+    : machinery_(machinery),
+      operation_(operation),
+      words_(words),
+      options_(options),
+      notes_(PushNotes::of_home(machinery.home.directory())) {}
 
 LandingNames TransferCommand::landing() const {
   LandingNames names;
@@ -197,8 +218,13 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       if (opened->registered_now) machinery_.observer.on_registered(to_string(opened->daemon.uuid));
       const auto before = SteadyClock::now();
       auto summary = co_await run_session(std::move(*opened));
-      if (summary) co_return summary;
+      if (summary) {
+        summary->until_told = note_until_told();
+        co_return summary;
+      }
       error = summary.error();
+      // A conflict is no lost end.
+      if (error_traits(error->code).exit == 6) forget_note();
       // A session that lasted was a good one: the next trouble starts from the beginning.
       if (SteadyClock::now() - before > std::chrono::seconds{10}) {
         backoff = backoff_first;
@@ -245,7 +271,7 @@ proto::OpenTransfer TransferCommand::open_message(const OpenedSession& opened) c
   identity.links = word_of(options_.links);
   const auto key = resume_key_of(identity);
   open.set_resume_key(std::string{bytes::as_text(key)});
-  if (transfer_id_) open.set_transfer_id(std::string{bytes::as_text(*transfer_id_)});
+  if (const auto& id = transfer_id_ ? transfer_id_ : noted_id_) open.set_transfer_id(std::string{bytes::as_text(*id)});
   // Once a run has begun, coming back always means going on.
   open.set_resume(options_.resume || transfer_id_.has_value());
   if (push()) open.set_destination(words_.destination);
@@ -259,6 +285,13 @@ proto::OpenTransfer TransferCommand::open_message(const OpenedSession& opened) c
   return open;
 }
 
+storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) const {
+  storage::ResumeKey key{};
+  const auto message = open_message(opened);
+  std::ranges::copy(bytes::as_bytes(message.resume_key()), key.begin());
+  return key;
+}
+
 /// Push: the roots. Pull: where it lands, and what an earlier run left there. Blocks.
 Status TransferCommand::open_local_side(Session& session) {
   if (push()) {
@@ -267,6 +300,7 @@ Status TransferCommand::open_local_side(Session& session) {
       if (!root) return root.error();
       session.roots.push_back(std::move(*root));
     }
+    look_for_note(session.opened);
     return {};
   }
   auto destination = storage::open_local_destination(words_.destination);
@@ -274,12 +308,10 @@ Status TransferCommand::open_local_side(Session& session) {
   destination->is_container = words_.container;
   session.destination.emplace(std::move(*destination));
   if (options_.dry_run) return {};
-  const auto message = open_message(session.opened);
-  storage::ResumeKey key{};
-  std::ranges::copy(bytes::as_bytes(message.resume_key()), key.begin());
+  const auto key = resume_key(session.opened);
   auto found = machinery_.journals.find(session.opened.daemon.uuid.bytes, key);
   if (!found) return found.error();
-  if (*found && !message.resume()) {
+  if (*found && !open_message(session.opened).resume()) {
     const auto id = (*found)->state().identity.transfer;
     found->reset();
     auto gone = machinery_.journals.discard(
@@ -330,6 +362,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   if (push()) {
     config.source_side.await_verdicts = opened.await_verdicts();
     config.source_side.dry_run = options_.dry_run;
+    config.source_side.report_entries = config.report_entries;
     auto roots = std::make_shared<std::vector<storage::SourceRoot>>(std::move(session.roots));
     config.make_reader = [&machinery, roots, shared_account, post, algorithm,
                           links = to_storage(options_.links)](storage::SourceObserver& observer) {
@@ -343,6 +376,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
     };
   } else {
     config.sink_side.dry_run = options_.dry_run;
+    config.sink_side.report_entries = config.report_entries;
     auto destination = std::make_shared<storage::Destination>(std::move(*session.destination));
     auto journal = std::make_shared<std::unique_ptr<storage::Journal>>(std::move(session.journal));
     std::vector<storage::LandingRoot> roots;
@@ -380,6 +414,11 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
         session->failure = error_of_failure(envelope.failure());
         break;
       case proto::Envelope::kTransferOpened:
+        // A long receipt comes in pieces.
+        session->finished_receipt += envelope.transfer_opened().finished_receipt();
+        if (session->finished_receipt.size() > finished_receipt_max)
+          co_return Status{Error{ErrorCode::INTERNAL, "the daemon's receipt is too long", {}, ErrorSide::remote}};
+        if (envelope.transfer_opened().receipt_continues()) co_return Status{};
         session->transfer = envelope.transfer_opened();
         break;
       case proto::Envelope::kSinkProgress:
@@ -450,7 +489,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
   }
   std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
-  if (!session->transfer->finished_receipt().empty()) {
+  if (!session->finished_receipt.empty()) {
     auto summary = finish_by_receipt(*session);
     co_await leave();
     co_return summary;
@@ -463,11 +502,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
                     ErrorSide::remote};
   }
   transfer_id_ = id;
+  if (keeps_note()) {
+    const auto write = [this, session] { return write_note(*session); };
+    // Without the note all goes well but for one thing: being killed in the very last moment.
+    if (auto written = co_await async_blocking(machinery_.threads, write); !written)
+      machinery_.observer.on_warning({written.error()});
+  }
   if (!push() && !options_.dry_run && !session->journal) {
     storage::TransferIdentity identity;
     identity.transfer = id;
-    const auto key = open_message(session->opened).resume_key();
-    std::ranges::copy(bytes::as_bytes(key), identity.resume_key.begin());
+    identity.resume_key = resume_key(session->opened);
     identity.owner = session->opened.daemon.uuid.bytes;
     identity.destination = words_.destination;
     identity.base = "/";
@@ -490,6 +534,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   const auto run = session->run;
   run->on_warning = [this](const Error& warning) {
     ++left_out_;
+    // A receipt does not tell what was left out, so it must not speak for a run that leaves something out.
+    forget_note();
     if (warning.code == ErrorCode::DIGEST_MISMATCH && !integrity_error_) integrity_error_ = warning;
     machinery_.observer.on_warning({warning});
   };
@@ -499,10 +545,9 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     news.path = landed_path(report, landing());
     if (news.path.empty() && report.root < words_.sources.size()) news.path = words_.sources[report.root].last_name;
     news.bytes = report.size;
-    if (outcome == EntryOutcome::finished && !options_.dry_run) news.digest = report.digest.to_string();
-    news.action = outcome == EntryOutcome::skipped   ? FileAction::skip
-                  : outcome == EntryOutcome::refused ? FileAction::refuse
-                                                     : FileAction::send;
+    const bool moved = outcome == EntryOutcome::finished || outcome == EntryOutcome::replaced;
+    if (moved && !options_.dry_run) news.digest = report.digest.to_string();
+    news.action = action_of(outcome);
     machinery_.observer.on_file(news);
   };
   session->news.notify();
@@ -691,13 +736,46 @@ Result<std::filesystem::path> TransferCommand::keep_verified(Session& session, c
   return ReceiptStore::of_home(machinery_.home.directory()).store(receipt);
 }
 
+/// Blocks. Only where what exists already would be a conflict does it matter who made it; and only while the sources
+/// are what that run has sent does its receipt speak for them.
+void TransferCommand::look_for_note(const OpenedSession& opened) {
+  if (!keeps_note() || !options_.resume || transfer_id_) return;
+  const auto key = resume_key(opened);
+  const auto note = notes_.find(key);
+  if (!note) return;
+  std::vector<std::string> sources;
+  for (const auto& source : words_.sources) sources.push_back(absolute_local(source.path, false));
+  if (!unchanged_since(sources, note->written_ns)) return;
+  noted_id_ = note->transfer;
+  note_ = key;
+}
+
+Status TransferCommand::write_note(const Session& session) {
+  note_ = resume_key(session.opened);
+  return notes_.write(*note_, *transfer_id_);
+}
+
+void TransferCommand::forget_note() {
+  if (note_) notes_.remove(*note_);
+  note_.reset();
+}
+
+std::shared_ptr<const void> TransferCommand::note_until_told() {
+  if (!note_) return nullptr;
+  const auto key = *std::exchange(note_, std::nullopt);
+  return {static_cast<const void*>(this), [notes = notes_, key](const void*) { notes.remove(key); }};
+}
+
 /// The connection was lost between the sink's commit and the receipt: the daemon shows what it has signed.
 Result<TransferSummary> TransferCommand::finish_by_receipt(Session& session) {
+  const bool by_note = !transfer_id_ && noted_id_;
+  if (by_note) transfer_id_ = noted_id_;
   if (!transfer_id_) return Error{ErrorCode::INTERNAL, "the daemon finished what was not begun", {}, ErrorSide::remote};
-  auto receipt = decode_receipt(session.transfer->finished_receipt());
+  auto receipt = decode_receipt(session.finished_receipt);
   if (!receipt) return receipt.error();
   auto kept = keep_verified(session, *receipt);
   if (!kept) return kept.error();
+  if (by_note) machinery_.observer.on_started({receipt->header.transfer, true});
   TransferSummary summary;
   if (awaits_receipt_) {
     summary = std::move(*awaits_receipt_);
@@ -705,10 +783,11 @@ Result<TransferSummary> TransferCommand::finish_by_receipt(Session& session) {
     summary.transfer = receipt->header.transfer;
     summary.files = receipt->header.files;
     summary.bytes = receipt->header.bytes;
-    summary.bytes_sent = summary.bytes;
+    // By a note: all of it was durable before this process began.
+    (by_note ? summary.bytes_resumed : summary.bytes_sent) = summary.bytes;
     summary.seconds = std::chrono::duration<double>(SteadyClock::now() - begun_).count();
     summary.limited_by = limits_.mostly();
-    summary.digest = "sha256:" + bytes::to_hex(receipt->header.list_sha256);
+    summary.digest = digest_of(receipt->lines);
     summary.packets_sent = packets_sent_before_;
     summary.packets_lost = packets_lost_before_;
     summary.bytes_retransmitted = retransmitted_before_;
@@ -716,6 +795,14 @@ Result<TransferSummary> TransferCommand::finish_by_receipt(Session& session) {
   summary.receipt = std::move(*kept);
   if (integrity_error_) return *integrity_error_;
   return summary;
+}
+
+/// Of the file; of several, the list's.
+std::string TransferCommand::digest_of(const std::vector<ReceiptLine>& lines) const {
+  if (lines.size() != 1) return "sha256:" + bytes::to_hex(receipt_list_sha256(lines));
+  const auto algorithm = options_.digest == DigestKind::sha256 ? digest::Algorithm::sha256 : digest::Algorithm::xxh3;
+  const auto digest = digest::Digest::from_bytes(algorithm, lines.front().digest);
+  return digest ? digest->to_string() : std::string{};
 }
 
 TransferSummary TransferCommand::summary_of(const Session& session, const RunOutcome& outcome,
@@ -751,13 +838,7 @@ TransferSummary TransferCommand::summary_of(const Session& session, const RunOut
       retransmitted_before_ + (push() ? lane.payload_bytes_retransmitted : theirs.bytes_retransmitted());
   summary.rtt_ms = push() ? milliseconds(lane.rtt_smoothed) : static_cast<double>(theirs.rtt_us()) / 1000.0;
   summary.limited_by = limits_.mostly();
-  if (lines.size() == 1) {
-    const auto algorithm = options_.digest == DigestKind::sha256 ? digest::Algorithm::sha256 : digest::Algorithm::xxh3;
-    if (const auto digest = digest::Digest::from_bytes(algorithm, lines.front().digest))
-      summary.digest = digest->to_string();
-  } else {
-    summary.digest = "sha256:" + bytes::to_hex(receipt_list_sha256(lines));
-  }
+  summary.digest = digest_of(lines);
   if (left_out_ > 0)
     summary.partial =
         Error{ErrorCode::PARTIAL, std::to_string(left_out_) + (left_out_ == 1 ? " entry was" : " entries were") +

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "control/client/connection.h"
+#include "control/client/push_notes.h"
 #include "control/receipt/receipt_store.h"
 #include "control/session/async_event.h"
 #include "control/session/lane_setup.h"
@@ -57,6 +58,7 @@ class TransferCommand {
   Status check_words();
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
   proto::OpenTransfer open_message(const OpenedSession& opened) const;
+  [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
   Result<RunConfig> make_run(Session& session);
   Status open_local_side(Session& session);
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
@@ -64,6 +66,14 @@ class TransferCommand {
                                              std::vector<ReceiptLine> lines);
   Result<std::filesystem::path> keep_verified(Session& session, const Receipt& receipt);
   Result<TransferSummary> finish_by_receipt(Session& session);
+  void look_for_note(const OpenedSession& opened);
+  Status write_note(const Session& session);
+  void forget_note();
+  std::shared_ptr<const void> note_until_told();
+  [[nodiscard]] bool keeps_note() const {
+    return push() && !options_.dry_run && options_.overwrite == OverwriteMode::never;
+  }
+  [[nodiscard]] std::string digest_of(const std::vector<ReceiptLine>& lines) const;
   [[nodiscard]] LandingNames landing() const;
   void note_progress(Session& session);
   void emit_progress(const Session& session);
@@ -81,6 +91,9 @@ class TransferCommand {
   std::uint64_t packets_lost_before_ = 0;
   std::uint64_t retransmitted_before_ = 0;
   std::optional<storage::TransferId> transfer_id_;
+  const PushNotes notes_;
+  std::optional<storage::TransferId> noted_id_;  // of a push that an earlier process began by the same words
+  std::optional<storage::ResumeKey> note_;       // what was written and not yet removed
   bool connected_before_ = false;
   std::optional<TransferSummary> awaits_receipt_;  // all is durable at both ends; the daemon's receipt is missing
   std::uint64_t left_out_ = 0;

@@ -25,7 +25,7 @@ namespace penstock::control {
 namespace {
 
 constexpr std::size_t log_name_max = 128;
-constexpr std::size_t finished_receipt_max = 900 * KiB;  // fits one message; about ten thousand files
+constexpr std::size_t receipt_piece_max = 900 * KiB;  // fits one message; about ten thousand files
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
 
@@ -140,12 +140,8 @@ asio::awaitable<void> ServerSession::async_serve() {
   SessionLink::Handler handler = [self](proto::Envelope envelope) { return self->handle(std::move(envelope)); };
   const auto reason = co_await link_->async_run(std::move(handler));
   if (run_) {
-    co_await run_->async_close();
+    co_await wind_up(reason ? ErrorCode::CANCELLED : reason.error().code);
     while (watching_) co_await run_->changed().async_wait(std::chrono::milliseconds{100});
-    if (!transfer_over_) {
-      transfer_over_ = true;
-      finish_log(reason ? "CANCELLED" : error_traits(reason.error().code).name, 0, 0);
-    }
     run_.reset();
   }
   if (probing_) state_.worker->remove(agreement_.daemon_ids.front());
@@ -186,11 +182,8 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
     case proto::Envelope::kFailure:
       // The client gives up; what has arrived is kept for a resume. It closes the connection itself.
       if (run_ && !transfer_over_) {
-        transfer_over_ = true;
         const auto code = envelope.has_failure() ? envelope.failure().code() : envelope.cancel().code();
-        const auto known = error_code_from_number(code).value_or(ErrorCode::CANCELLED);
-        finish_log(error_traits(known).name, 0, 0);
-        co_await run_->async_close();
+        co_await wind_up(error_code_from_number(code).value_or(ErrorCode::CANCELLED));
       }
       co_return Status{};
     default:
@@ -318,13 +311,17 @@ asio::awaitable<bool> ServerSession::answer_finished(const proto::OpenTransfer& 
   const auto receipt = co_await async_blocking(*state_.requests, look);
   // Somebody else's transfer id is no key to anything.
   if (!receipt || receipt->header.uuid != to_string(client_.uuid)) co_return false;
-  std::string text = encode_receipt(*receipt);
-  if (text.size() > finished_receipt_max) co_return false;
+  const std::string text = encode_receipt(*receipt);
   transfer_over_ = true;
-  proto::Envelope reply;
-  reply.mutable_transfer_opened()->set_transfer_id(std::string{bytes::as_text(id)});
-  reply.mutable_transfer_opened()->set_finished_receipt(std::move(text));
-  link_->send(std::move(reply));
+  for (std::size_t at = 0; at < text.size(); at += receipt_piece_max) {
+    while (!link_->has_room() && !link_->ended()) co_await link_->room().async_wait(std::chrono::seconds{1});
+    proto::Envelope reply;
+    auto* opened = reply.mutable_transfer_opened();
+    opened->set_transfer_id(std::string{bytes::as_text(id)});
+    opened->set_finished_receipt(text.substr(at, receipt_piece_max));
+    opened->set_receipt_continues(text.size() - at > receipt_piece_max);
+    link_->send(std::move(reply));
+  }
   co_return true;
 }
 
@@ -483,6 +480,21 @@ void ServerSession::note_stats() {
   link_->send(std::move(progress));
 }
 
+/// The client has gone, or gives up. What has arrived is made durable; what is committed in spite of that gets its
+/// receipt, which is what the same command will ask for. Until then the session counts as transferring, so that a newer
+/// one waits for it.
+asio::awaitable<void> ServerSession::wind_up(ErrorCode reason) {
+  co_await run_->async_close();
+  if (transfer_over_) co_return;
+  transfer_over_ = true;
+  if (run_->outcome() && !run_->outcome()->failed) {
+    if (auto status = finish_committed(run_->take_outcome()); !status)
+      finish_log(error_traits(status.error().code).name, 0, 0);
+  } else {
+    finish_log(error_traits(reason).name, 0, 0);
+  }
+}
+
 asio::awaitable<void> ServerSession::watch_transfer() {
   const auto self = shared_from_this();
   const auto run = run_;
@@ -607,9 +619,14 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
   row.ended = UnixSeconds{unix_now()};
   row.outcome = outcome;
   (void)state_.registry->log_transfer_ended(row);
-  state_.log(
-      outcome == "done" ? LogLevel::info : LogLevel::warning, "transfer_ended", name_ + ": " + std::string{outcome},
-      {{"transfer", bytes::to_hex(transfer_id_)}, {"files", std::to_string(files)}, {"bytes", std::to_string(bytes)}});
+  const auto lane = run_ ? run_->stats().lane : engine::LaneStats{};
+  state_.log(outcome == "done" ? LogLevel::info : LogLevel::warning, "transfer_ended",
+             name_ + ": " + std::string{outcome},
+             {{"transfer", bytes::to_hex(transfer_id_)},
+              {"files", std::to_string(files)},
+              {"bytes", std::to_string(bytes)},
+              {"datagrams_repeated", std::to_string(lane.packets_duplicate)},
+              {"datagrams_forged", std::to_string(lane.packets_unauthentic + lane.packets_malformed)}});
 }
 
 }  // namespace penstock::control

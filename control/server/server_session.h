@@ -42,6 +42,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   asio::awaitable<bool> answer_finished(const proto::OpenTransfer& open);
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
+  asio::awaitable<void> wind_up(ErrorCode reason);
   Status finish_committed(RunOutcome outcome);
   void note_stats();
   [[nodiscard]] TransferRecord log_row() const;

@@ -40,7 +40,6 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   [[nodiscard]] storage::SinkObserver& sink_observer() { return *sink_; }
 
   void start(std::shared_ptr<storage::SourceReader> reader, std::shared_ptr<storage::Sink> sink) {
-    started_ = true;
     if (source_) source_->start(std::move(reader));
     if (sink_) sink_->start(std::move(sink));
   }
@@ -127,21 +126,14 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     });
   }
   void on_committed() override {
-    RunOutcome outcome;
-    if (source_) {
-      outcome.commit = source_->commit();
-      outcome.source = source_->totals();
-      outcome.entries_failed = source_->totals().files_failed;
-      outcome.lasting_error = source_->totals().refusal;
-      outcome.reports = source_->take_reports();
-    } else {
-      outcome.sink = sink_->totals();
-      outcome.entries_failed = sink_->entries_failed();
-      outcome.lasting_error = sink_->lasting_error();
-      outcome.reports = sink_->take_reports();
-    }
-    publish_stats();
-    deliver(std::move(outcome));
+    // The lane's periodic counters are a quarter of a second old; the summary gets its last ones.
+    const auto settle = [self = shared_from_this()](const engine::LaneStats& stats) {
+      self->lane_stats_ = stats;
+      self->deliver_committed();
+    };
+    if (!has_lane_) return deliver_committed();
+    if (source_) return to_sender([settle](engine::Sender& sender) { settle(sender.stats()); });
+    to_receiver([settle](engine::Receiver& receiver) { settle(receiver.stats()); });
   }
   void on_failed(Error error) override {
     RunOutcome outcome;
@@ -183,6 +175,24 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::atomic<std::size_t> outbound_bytes_{0};  // handed to the control thread and not yet to the link
 
  private:
+  void deliver_committed() {
+    RunOutcome outcome;
+    if (source_) {
+      outcome.commit = source_->commit();
+      outcome.source = source_->totals();
+      outcome.entries_failed = source_->totals().files_failed;
+      outcome.lasting_error = source_->totals().refusal;
+      outcome.reports = source_->take_reports();
+    } else {
+      outcome.sink = sink_->totals();
+      outcome.entries_failed = sink_->entries_failed();
+      outcome.lasting_error = sink_->lasting_error();
+      outcome.reports = sink_->take_reports();
+    }
+    publish_stats();
+    deliver(std::move(outcome));
+  }
+
   void number_and_send(proto::Envelope envelope) {
     numbering_.stamp(envelope);
     const std::size_t size = envelope.ByteSizeLong();
@@ -206,9 +216,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   }
 
   void on_pipe_message(std::span<const std::byte> message) {
-    // TCP has every message too, so whatever is inconvenient here is left to it: above all what comes between the
-    // lane's first breath and the side's start.
-    if (!started_) return;
+    // TCP has every message too, so whatever is inconvenient here is left to it.
     if (sink_ && sink_->backlog() > manifest_backlog_max) return;
     proto::Envelope envelope;
     if (!envelope.ParseFromArray(message.data(), static_cast<int>(message.size())) || envelope.id() == 0) return;
@@ -349,7 +357,6 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::uint64_t path_holds_ = 0;  // bandwidth-delay product, bytes
   std::uint64_t bytes_withheld_ = 0;
   std::uint64_t processed_ = 0;
-  bool started_ = false;
   bool delivered_ = false;
   bool closed_ = false;
 };
@@ -374,17 +381,22 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
   std::shared_ptr<storage::Sink> sink;
   if (config.role == TransferRole::source) {
     reader = config.make_reader(part->source_observer());
-    if (config.keys)
-      worker.add_sender(config.own, engine::Sender{config.sender, std::move(*config.keys), Rng{crypto::random_u64()}},
-                        reader, config.peer, part);
   } else {
     sink = config.make_sink(part->sink_observer());
-    if (config.keys)
-      worker.add_receiver(config.own,
-                          engine::Receiver{config.receiver, std::move(*config.keys), Rng{crypto::random_u64()}},
-                          std::shared_ptr<engine::SinkWindow>(sink, &sink->window()), config.peer, part);
   }
-  worker.post([part, reader = std::move(reader), sink = std::move(sink)]() mutable {
+  // One closure on the worker, which adds the lane and starts the side. Its order matters twice. Adding is itself
+  // posted, so the lane breathes only after this closure, and no event of it can meet a side that has not started: the
+  // peer may have sent its first messages long before. And what the side asks of the lane is posted after the adding.
+  worker.post([part, shared = std::make_shared<RunConfig>(std::move(config)), reader = std::move(reader),
+               sink = std::move(sink), &worker]() mutable {
+    auto& keys = shared->keys;
+    if (keys && reader) {
+      worker.add_sender(shared->own, engine::Sender{shared->sender, std::move(*keys), Rng{crypto::random_u64()}},
+                        reader, shared->peer, part);
+    } else if (keys) {
+      worker.add_receiver(shared->own, engine::Receiver{shared->receiver, std::move(*keys), Rng{crypto::random_u64()}},
+                          std::shared_ptr<engine::SinkWindow>(sink, &sink->window()), shared->peer, part);
+    }
     part->start(std::move(reader), std::move(sink));
   });
   run->sending_ = true;

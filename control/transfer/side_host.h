@@ -12,7 +12,7 @@
 namespace penstock::control {
 
 /// What a side says about one entry to whoever shows it.
-enum class EntryOutcome : std::uint8_t { finished, skipped, refused };
+enum class EntryOutcome : std::uint8_t { finished, replaced, skipped, refused };
 
 /// What a side of a transfer needs from the outside; given by the session, or by a test. All on the worker's thread.
 class SideHost {
@@ -24,7 +24,7 @@ class SideHost {
   [[nodiscard]] virtual bool has_room() const = 0;
   /// One thing was left out; the transfer goes on.
   virtual void warn(Error warning) = 0;
-  /// For -v and -n. `report.digest` means something for `finished` alone.
+  /// For -v and -n. `report.digest` means something for `finished` and `replaced` alone.
   virtual void on_entry(const storage::FileReport& report, EntryOutcome outcome) = 0;
   /// Everything is durable under its names. Source: the sink said so; sink: it is so. Called once, nothing follows.
   virtual void on_committed() = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/check.h"
 #include "control/gate/admission.h"
 #include "control/transfer/message_codec.h"
 
@@ -21,7 +22,11 @@ bool ends_transfer(ErrorCode code) {
 SinkSide::SinkSide(SinkSideConfig config, SideHost& host, ReceiverLane& lane)
     : config_(config), host_(host), lane_(lane) {}
 
-void SinkSide::start(std::shared_ptr<storage::Sink> sink) { sink_ = std::move(sink); }
+void SinkSide::start(std::shared_ptr<storage::Sink> sink) {
+  PENSTOCK_CHECK(state_ == State::idle);
+  sink_ = std::move(sink);
+  state_ = State::receiving;
+}
 
 void SinkSide::close() {
   if (state_ != State::committed) state_ = State::failed;
@@ -30,7 +35,10 @@ void SinkSide::close() {
 }
 
 void SinkSide::checkpoint(std::function<void()> done) {
-  if (sink_ && state_ != State::committed) {
+  if (sink_ && state_ == State::committing) {
+    // Too late to stop: names are appearing. Who asks waits for the end of it, and hears of it as committed.
+    when_committed_ = std::move(done);
+  } else if (sink_ && state_ != State::committed) {
     state_ = State::failed;  // nothing else is answered any more
     sink_->checkpoint(std::move(done));
   } else {
@@ -59,7 +67,7 @@ void SinkSide::fail_peer(std::string_view what) {
 }
 
 void SinkSide::handle(const proto::Envelope& envelope) {
-  if (over()) return;
+  if (state_ == State::idle || over()) return;
   switch (envelope.body_case()) {
     case proto::Envelope::kManifestSegment:
       return handle_segment(envelope.manifest_segment());
@@ -105,7 +113,7 @@ void SinkSide::handle_segment(const proto::ManifestSegment& segment) {
     auto entry = decode_entry(encoded);
     if (!entry) return fail_peer("a malformed manifest entry");
     if (entry->type == storage::FileType::regular) ++files_;
-    if (config_.dry_run)
+    if (config_.dry_run || config_.report_entries)
       listed_.push_back({.index = entries_ + entries.size(),
                          .root = entry->root,
                          .path = entry->path,
@@ -148,27 +156,32 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
   if (!config_.dry_run) lane_.expect(space_end_);
   const std::uint64_t from = decided_;
   decided_ = std::max(decided_, verdicts.decided);
-  if (config_.dry_run) report_dry_run(from, verdicts.exceptions);
+  if (config_.dry_run || config_.report_entries) {
+    replaces_.insert(verdicts.replaces.begin(), verdicts.replaces.end());
+    report_decided(from, verdicts.exceptions);
+  }
 
   proto::Envelope envelope;
   auto* message = envelope.mutable_verdicts();
   message->set_decided(decided_);
   for (const auto& exception : verdicts.exceptions) encode_verdict(exception, *message->add_exceptions());
+  for (const std::uint64_t index : verdicts.replaces) message->add_replaces(index);
   host_.send(std::move(envelope));
   maybe_finish_lane();
 }
 
-void SinkSide::report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
+/// Dry run: all that was decided. Else what is skipped: the rest is told of when it is finished.
+void SinkSide::report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
   auto exception = exceptions.begin();
   for (std::uint64_t index = from; index < decided_; ++index) {
-    auto outcome = EntryOutcome::finished;
+    auto outcome = replaces_.contains(index) ? EntryOutcome::replaced : EntryOutcome::finished;
     if (exception != exceptions.end() && exception->index == index) {
       if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
       if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
         outcome = EntryOutcome::skipped;
       ++exception;
     }
-    host_.on_entry(listed_[index - from], outcome);
+    if (config_.dry_run || outcome == EntryOutcome::skipped) host_.on_entry(listed_[index - from], outcome);
   }
   listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
@@ -182,6 +195,7 @@ void SinkSide::maybe_finish_lane() {
 }
 
 void SinkSide::on_drained(TransferOffset end) {
+  if (state_ == State::idle) return;
   drained_ = end;
   maybe_audit();
 }
@@ -255,7 +269,7 @@ void SinkSide::on_entry_failed(std::uint64_t index, const Error& error) {
 void SinkSide::on_file_finished(storage::FileReport report) {
   if (state_ == State::failed) return;
   ++files_finished_;
-  host_.on_entry(report, EntryOutcome::finished);
+  host_.on_entry(report, replaces_.erase(report.index) > 0 ? EntryOutcome::replaced : EntryOutcome::finished);
   reports_.push_back(std::move(report));
 }
 
@@ -268,8 +282,12 @@ void SinkSide::on_committed(storage::SinkTotals totals) {
   totals_ = totals;
   state_ = State::committed;
   host_.on_committed();
+  if (const auto done = std::exchange(when_committed_, {})) done();
 }
 
-void SinkSide::on_sink_failed(const Error& error) { fail(error); }
+void SinkSide::on_sink_failed(const Error& error) {
+  fail(error);
+  if (const auto done = std::exchange(when_committed_, {})) done();
+}
 
 }  // namespace penstock::control

@@ -13,12 +13,14 @@
 namespace penstock::control {
 
 struct SinkSideConfig {
-  bool dry_run = false;  // verdicts alone
+  bool dry_run = false;         // verdicts alone
+  bool report_entries = false;  // on_entry for what is skipped, too
 };
 
 /// The receiving role of one transfer, as a state machine: hands manifest and digests to the sink, answers with
 /// verdicts, asks for repair at most three times, commits. Push: the daemon's; pull: the client's.
 ///
+///   idle --start--> receiving
 ///   receiving --Finish and all bytes here--> auditing --nothing missing--> committing --> committed
 ///       ^------------ something missing: RepairList (rounds 1-3) --'
 ///   any --error of ours or of the peer, or a conflict with what exists--> failed
@@ -28,13 +30,14 @@ class SinkSide final : public storage::SinkObserver {
  public:
   SinkSide(SinkSideConfig config, SideHost& host, ReceiverLane& lane);
 
-  /// `sink` was made with this as its observer.
+  /// `sink` was made with this as its observer. Before this the side is deaf to messages and events.
   void start(std::shared_ptr<storage::Sink> sink);
   /// One message of the source, in order. Anything that no source sends ends the transfer.
   void handle(const proto::Envelope& envelope);
   /// The engine's event: everything below `end` has arrived or is withheld.
   void on_drained(TransferOffset end);
-  /// For an interruption: what has arrived becomes durable, then `done`, on the worker.
+  /// For an interruption: what has arrived becomes durable, then `done`, on the worker. A commit that has begun is
+  /// carried through first, and told of as ever.
   void checkpoint(std::function<void()> done);
   /// For the sink's slabs: what the path holds, measured.
   void on_bandwidth_delay_product(std::uint64_t bytes);
@@ -65,14 +68,14 @@ class SinkSide final : public storage::SinkObserver {
   void on_sink_failed(const Error& error) override;
 
  private:
-  enum class State : std::uint8_t { receiving, auditing, committing, committed, failed };
+  enum class State : std::uint8_t { idle, receiving, auditing, committing, committed, failed };
 
   void fail(Error error);
   void fail_peer(std::string_view what);
   [[nodiscard]] bool over() const { return state_ == State::failed || state_ == State::committed; }
   void handle_segment(const proto::ManifestSegment& segment);
   void handle_end(const proto::ManifestEnd& end);
-  void report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
+  void report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
   void maybe_finish_lane();
   void maybe_audit();
   void send_failure(std::uint64_t index, const Error& error);
@@ -81,7 +84,7 @@ class SinkSide final : public storage::SinkObserver {
   SideHost& host_;
   ReceiverLane& lane_;
   std::shared_ptr<storage::Sink> sink_;
-  State state_ = State::receiving;
+  State state_ = State::idle;
   std::uint64_t entries_ = 0;  // received
   std::uint64_t files_ = 0;    // regular ones of them
   std::uint64_t decided_ = 0;
@@ -94,7 +97,9 @@ class SinkSide final : public storage::SinkObserver {
   std::uint64_t failed_ = 0;
   std::uint64_t files_finished_ = 0;
   std::set<std::uint64_t> failed_entries_;   // at either end; each is told of once
-  std::vector<storage::FileReport> listed_;  // dry run: what the manifest says, until it is decided
+  std::vector<storage::FileReport> listed_;  // what the manifest says, until it is decided, if anybody asks
+  std::set<std::uint64_t> replaces_;
+  std::function<void()> when_committed_;  // an interruption that came too late
   std::optional<Error> lasting_error_;
   storage::SinkTotals totals_;
   std::vector<storage::FileReport> reports_;

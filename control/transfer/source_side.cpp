@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/bytes/view.h"
+#include "common/check.h"
 #include "control/gate/admission.h"
 #include "control/transfer/message_codec.h"
 
@@ -13,7 +14,9 @@ SourceSide::SourceSide(SourceSideConfig config, SideHost& host, SenderLane& lane
     : config_(config), host_(host), lane_(lane) {}
 
 void SourceSide::start(std::shared_ptr<storage::SourceReader> reader) {
+  PENSTOCK_CHECK(state_ == State::idle);
   reader_ = std::move(reader);
+  state_ = State::walking;
   walk_on();
 }
 
@@ -67,7 +70,7 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     encode_entry(entry, *encoded);
     segment_bytes += encoded->ByteSizeLong() + 8;
     if (entry.type == storage::FileType::regular) ++totals_.files_total;
-    if (config_.dry_run)
+    if (config_.dry_run || config_.report_entries)
       listed_.push_back({.index = index,
                          .root = entry.root,
                          .path = entry.path,
@@ -107,8 +110,7 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
 void SourceSide::on_source_failed(const Error& error) { fail(error); }
 
 void SourceSide::handle(const proto::Envelope& envelope) {
-  if (state_ == State::failed) return;
-  if (state_ == State::committed) return;
+  if (state_ == State::idle || state_ == State::failed || state_ == State::committed) return;
   switch (envelope.body_case()) {
     case proto::Envelope::kVerdicts:
       return handle_verdicts(envelope.verdicts());
@@ -121,7 +123,8 @@ void SourceSide::handle(const proto::Envelope& envelope) {
       commit_ = envelope.commit();
       state_ = State::committed;
       for (const auto& report : reports_)
-        if (!dropped_.contains(report.index)) host_.on_entry(report, EntryOutcome::finished);
+        if (!dropped_.contains(report.index))
+          host_.on_entry(report, replaces_.contains(report.index) ? EntryOutcome::replaced : EntryOutcome::finished);
       return host_.on_committed();
     default:
       return fail_peer("an unexpected message");
@@ -152,10 +155,14 @@ void SourceSide::handle_verdicts(const proto::Verdicts& verdicts) {
     exceptions.push_back(std::move(*verdict));
   }
   const std::uint64_t from = std::exchange(decided_, verdicts.decided());
-  if (config_.dry_run) {
-    report_dry_run(from, exceptions);
-    return maybe_send_finish();
+  if (config_.dry_run || config_.report_entries) {
+    for (const std::uint64_t index : verdicts.replaces()) {
+      if (index < from || index >= decided_) return fail_peer("verdicts out of order");
+      replaces_.insert(index);
+    }
+    report_decided(from, exceptions);
   }
+  if (config_.dry_run) return maybe_send_finish();
   release(decided_, std::move(exceptions), std::nullopt);
 }
 
@@ -166,17 +173,18 @@ void SourceSide::release(std::uint64_t decided, std::vector<storage::Verdict> ex
   reader_->release(released_, std::move(exceptions));
 }
 
-void SourceSide::report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
+/// Dry run: all that was decided. Else what is skipped: the rest is told of when it is finished.
+void SourceSide::report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
   auto exception = exceptions.begin();
   for (std::uint64_t index = from; index < decided_; ++index) {
-    auto outcome = EntryOutcome::finished;
+    auto outcome = replaces_.contains(index) ? EntryOutcome::replaced : EntryOutcome::finished;
     if (exception != exceptions.end() && exception->index == index) {
       if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
       if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
         outcome = EntryOutcome::skipped;
       ++exception;
     }
-    host_.on_entry(listed_[index - from], outcome);
+    if (config_.dry_run || outcome == EntryOutcome::skipped) host_.on_entry(listed_[index - from], outcome);
   }
   listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
@@ -253,6 +261,7 @@ void SourceSide::on_all_read() {
 }
 
 void SourceSide::on_drained(TransferOffset end) {
+  if (state_ == State::idle) return;
   drained_ = end;
   maybe_send_finish();
 }

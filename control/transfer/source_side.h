@@ -22,6 +22,7 @@ inline constexpr std::size_t walk_entries = 512;
 struct SourceSideConfig {
   bool await_verdicts = false;  // TransferOpened: no byte of an entry is offered before the sink's verdict on it
   bool dry_run = false;         // manifest and verdicts alone
+  bool report_entries = false;  // on_entry for what is skipped, too
 };
 
 /// What the source knows when the sink has committed.
@@ -37,6 +38,7 @@ struct SourceTotals {
 /// digests after the bytes, answers repair rounds, and ends with the sink's Commit. Push: the client's; pull: the
 /// daemon's.
 ///
+///   idle --start--> walking
 ///   walking --manifest complete--> sending --drained, all read, all decided--> finishing --Commit--> committed
 ///                                     ^------------- RepairList (rounds 1-3) ------'
 ///   any --error of ours or of the peer--> failed
@@ -46,7 +48,7 @@ class SourceSide final : public storage::SourceObserver {
  public:
   SourceSide(SourceSideConfig config, SideHost& host, SenderLane& lane);
 
-  /// `reader` was made with this as its observer. Starts the walk.
+  /// `reader` was made with this as its observer. Starts the walk. Before this the side is deaf to messages and events.
   void start(std::shared_ptr<storage::SourceReader> reader);
   /// One message of the sink, in order. Anything that no sink sends ends the transfer.
   void handle(const proto::Envelope& envelope);
@@ -77,14 +79,14 @@ class SourceSide final : public storage::SourceObserver {
   void on_all_read() override;
 
  private:
-  enum class State : std::uint8_t { walking, sending, finishing, committed, failed };
+  enum class State : std::uint8_t { idle, walking, sending, finishing, committed, failed };
 
   void fail(Error error);
   void fail_peer(std::string_view what);
   void walk_on();
   void release(std::uint64_t decided, std::vector<storage::Verdict> exceptions, std::optional<std::uint64_t> gives_up);
   void send_failure(std::uint64_t index, TransferRange range, const Error& error);
-  void report_dry_run(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
+  void report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
   void maybe_finish_lane();
   void maybe_send_finish();
   void handle_verdicts(const proto::Verdicts& verdicts);
@@ -95,7 +97,7 @@ class SourceSide final : public storage::SourceObserver {
   SideHost& host_;
   SenderLane& lane_;
   std::shared_ptr<storage::SourceReader> reader_;
-  State state_ = State::walking;
+  State state_ = State::idle;
   bool walk_requested_ = false;
   std::uint64_t decided_ = 0;
   TransferOffset offered_;
@@ -109,7 +111,9 @@ class SourceSide final : public storage::SourceObserver {
   std::deque<Release> releases_;  // asked of the reader and not answered; at most one a message in flight
   std::uint64_t released_ = 0;
   std::map<std::uint64_t, Error> given_up_;  // by the sink; until the reader has told the range
-  std::vector<storage::FileReport> listed_;  // dry run: what the manifest says, until it is decided
+  // What the manifest says, until it is decided, if anybody asks.
+  std::vector<storage::FileReport> listed_;
+  std::set<std::uint64_t> replaces_;
   std::uint32_t round_ = 0;
   SourceTotals totals_;
   std::vector<storage::SourceWarning> warnings_;

@@ -22,6 +22,7 @@ enum class Overwrite : std::uint8_t { never = 1, skip = 2, changed = 3, always =
 struct SinkVerdicts {
   std::uint64_t decided = 0;            // every entry below it is decided: send, unless listed
   std::vector<Verdict> exceptions;      // ascending by index
+  std::vector<std::uint64_t> replaces;  // entries that will take the place of something; ascending, for people
   TransferOffset space_end;             // files decided so far end here: Receiver::expect
   std::vector<TransferRange> withhold;  // holes, held blocks, entries not wanted: Receiver::withhold, before expect
 };

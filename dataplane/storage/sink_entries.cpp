@@ -122,6 +122,7 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
     case Action::send:
     case Action::held:
       state = judgement.replaces ? EntryState::wanted_replace : EntryState::wanted;
+      if (judgement.replaces && entry.type != FileType::directory) verdicts.replaces.push_back(index);
       if (entry.type == FileType::directory) {
         state =
             judgement.new_directory || config_.overwrite == Overwrite::changed || config_.overwrite == Overwrite::always

@@ -115,6 +115,63 @@ TEST_CASE("sink side: the audit waits for Finish and for the last byte, in eithe
   }
 }
 
+TEST_CASE("sink side: before its start nothing that the peer or the lane says has any effect") {
+  FakeHost host;
+  FakeReceiverLane lane;
+  SinkSide side{{}, host, lane};
+  proto::Envelope segment;
+  segment.mutable_manifest_segment()->set_first_index(0);
+  encode_entry(file_entry("a", size), *segment.mutable_manifest_segment()->add_entries());
+  proto::Envelope end;
+  end.mutable_manifest_end();
+  proto::Envelope digests;
+  digests.mutable_block_digests()->set_digests(std::string(16, 'x'));
+  proto::Envelope failure;
+  failure.mutable_entry_failure();
+  proto::Envelope finish;
+  finish.mutable_finish();
+  for (const auto& envelope : {segment, end, digests, failure, finish}) side.handle(envelope);
+  side.on_drained(TransferOffset{0});
+  side.on_bandwidth_delay_product(1);
+  int checkpoints = 0;
+  side.checkpoint([&] { ++checkpoints; });
+  CHECK(checkpoints == 1);
+  CHECK(host.sent.empty());
+  CHECK(host.failures.empty());
+  CHECK(host.committed == 0);
+  CHECK_FALSE(lane.finished);
+  CHECK(side.backlog() == 0);
+}
+
+TEST_CASE("sink side: who interrupts a commit waits for it, and it counts") {
+  Scene scene;
+  scene.receive_all();
+  scene.side.on_audited({});
+  REQUIRE(scene.sink->commits == 1);
+  int stopped = 0;
+  scene.side.checkpoint([&] {
+    CHECK(scene.host.committed == 1);
+    ++stopped;
+  });
+  CHECK(stopped == 0);
+  CHECK(scene.sink->checkpoints == 0);
+  scene.side.on_committed({});
+  CHECK(stopped == 1);
+  CHECK(scene.side.committed());
+}
+
+TEST_CASE("sink side: who interrupts a commit that fails is let go of, too") {
+  Scene scene;
+  scene.receive_all();
+  scene.side.on_audited({});
+  int stopped = 0;
+  scene.side.checkpoint([&] { ++stopped; });
+  scene.side.on_sink_failed({ErrorCode::IO_ERROR, "the disk is gone"});
+  CHECK(stopped == 1);
+  CHECK(scene.host.committed == 0);
+  CHECK(scene.host.failures.size() == 1);
+}
+
 TEST_CASE("sink side: nothing missing leads to the commit") {
   Scene scene;
   scene.receive_all();

@@ -65,6 +65,24 @@ proto::Envelope repair(std::uint32_t round) {
 
 }  // namespace
 
+TEST_CASE("source side: before its start nothing that the peer or the lane says has any effect") {
+  FakeHost host;
+  FakeSenderLane lane;
+  SourceSide side{{}, host, lane};
+  proto::Envelope verdicts;
+  verdicts.mutable_verdicts();
+  proto::Envelope failure;
+  failure.mutable_entry_failure();
+  for (const auto& envelope : {verdicts, repair(1), failure, commit()}) side.handle(envelope);
+  side.on_drained(TransferOffset{0});
+  side.on_room();
+  CHECK(host.sent.empty());
+  CHECK(host.failures.empty());
+  CHECK(host.committed == 0);
+  CHECK_FALSE(lane.finished);
+  CHECK_FALSE(side.committed());
+}
+
 TEST_CASE("source side: without waiting for verdicts bytes are offered at once") {
   Scene scene;
   scene.walk_all();
