@@ -1,7 +1,9 @@
 """Killed at any moment, the same command again goes on: nothing durable is sent twice, nothing is lost."""
 
 import os
+import random
 import signal
+import time
 import unittest
 
 from lab import LabTest, sha256_file, wait_until
@@ -68,6 +70,33 @@ class Resume(LabTest):
         self.check_resumed(self.ann.json(*words), self.path("copy"))
         self.nothing_half_written(self.path("."))
 
+    def start_pull(self):
+        os.rename(self.file, self.served("big"))
+        self.file = self.served("big")
+        words = ("pull", self.remote("/big"), self.path("copy"))
+        process = self.ann.start(*words, "--rate", RATE, "--json")
+        wait_until(self.journal_grows(self.ann.home), "durable blocks")
+        return words, process
+
+    def test_pull_after_the_daemon_was_killed_goes_on_by_itself(self):
+        _, process = self.start_pull()
+        self.daemon.kill()
+        self.assertFalse(os.path.exists(self.path("copy")))
+        self.serve(listen=self.daemon.address)
+        stdout, stderr = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 0, stdout + stderr)
+        self.assertEqual(sha256_file(self.path("copy")), sha256_file(self.file))
+        self.nothing_half_written(self.path("."))
+
+    def test_pull_after_both_were_killed(self):
+        words, process = self.start_pull()
+        process.kill()
+        self.daemon.kill()
+        process.communicate()
+        self.serve(listen=self.daemon.address)
+        self.check_resumed(self.ann.json(*words), self.path("copy"))
+        self.nothing_half_written(self.path("."))
+
     def test_a_signal_ends_within_bounds_and_resumes(self):
         for number, exit in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             words = ("push", self.file, self.remote("/big%d" % exit))
@@ -104,6 +133,82 @@ class ResumeTree(LabTest):
         self.assertGreaterEqual(done["bytes_resumed"], 500_000)
         self.assertEqual(done["files"], 300)
         self.assertEqual(done["bytes"], done["bytes_sent"] + done["bytes_resumed"] + done["bytes_skipped"])
+
+
+class LostEnd(LabTest):
+    """The daemon has committed, and the client never heard of it: the same command gets the receipt."""
+
+    def setUp(self):
+        super().setUp()
+        for number in range(40):
+            self.random_file("tree/%02d" % number, 100_000)
+        self.tree = self.path("tree")
+
+    def lose_the_end(self, *words):
+        """A push whose client fails at the very last step, when the receipt would be stored."""
+        receipts = os.path.join(self.ann.home, "receipts")
+        self.write(receipts)
+        outcome = self.ann.json("push", *words)
+        self.assertNotEqual(outcome.exit, 0, outcome)
+        os.unlink(receipts)
+
+    def notes(self):
+        place = os.path.join(self.ann.home, "pushes")
+        return os.listdir(place) if os.path.isdir(place) else []
+
+    def test_a_client_killed_at_any_moment_around_the_commit_finishes_when_repeated(self):
+        luck = random.Random(2607)
+        begun = time.monotonic()
+        self.check(self.push(self.tree, self.remote("/first")), 0)
+        lasted = time.monotonic() - begun
+        for number in range(24):
+            words = ("push", self.tree, self.remote("/t%d" % number))
+            process = self.ann.start(*words, "--json")
+            wait_until(lambda: os.path.exists(self.served("t%d" % number)) or process.poll() is not None, "the transfer")
+            # Not a promise about time: only where, in a run that takes about so long, the kill may fall.
+            time.sleep(luck.random() * lasted / 2)
+            ended = process.poll()
+            process.kill()
+            stdout, _ = process.communicate()
+            if ended is not None or b'"event":"done"' in stdout:
+                self.assertIn(ended, (None, 0), stdout)
+                continue  # it has told its end; what follows is another command
+            done = self.check(self.ann.json(*words), 0).last
+            self.assertEqual(done["files"], 40)
+            self.assertEqual(done["bytes"], 4_000_000)
+            self.check(self.ann.json("receipt", "check", done["receipt"], self.served("t%d" % number)), 0)
+            self.assert_equal_trees(self.tree, self.served("t%d" % number))
+        self.nothing_half_written(self.served())
+
+    def test_the_same_command_is_shown_the_receipt_and_sends_nothing(self):
+        words = (self.tree, self.remote("/there"))
+        self.lose_the_end(*words)
+        done = self.check(self.push(*words), 0).last
+        self.assertEqual((done["bytes_resumed"], done["bytes_sent"]), (4_000_000, 0))
+        self.check(self.ann.json("receipt", "verify", done["receipt"]), 0)
+        self.assertEqual(self.notes(), [])
+        # Now it is over, and what exists is a conflict as ever.
+        self.check(self.push(*words), 6, "FILE_EXISTS")
+
+    def test_a_receipt_longer_than_a_message_arrives_whole(self):
+        for number in range(9_000):
+            self.write("many/%s%05d" % ("n" * 100, number), b"x")
+        words = (self.path("many"), self.remote("/many"))
+        self.lose_the_end(*words)
+        done = self.check(self.push(*words), 0).last
+        self.assertEqual(done["files"], 9_000)
+        self.check(self.ann.json("receipt", "check", done["receipt"], self.served("many")), 0)
+
+    def test_a_receipt_does_not_speak_for_sources_that_changed_since(self):
+        words = (self.tree, self.remote("/there"))
+        self.lose_the_end(*words)
+        self.write("tree/new", b"came later")
+        self.check(self.push(*words), 6, "FILE_EXISTS")
+
+    def test_no_resume_does_not_look_back(self):
+        words = (self.tree, self.remote("/there"))
+        self.lose_the_end(*words)
+        self.check(self.push(*words, "--no-resume"), 6, "FILE_EXISTS")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,34 @@ class Overwriting(LabTest):
         with open(outside, "rb") as file:
             self.assertEqual(file.read(), b"untouched")
 
+    def actions(self, outcome):
+        self.check(outcome, 0)
+        return {os.path.basename(line["path"]): line["action"] for line in outcome.events("file")}
+
+    def test_verbose_names_what_is_sent_skipped_and_replaced(self):
+        back = self.path("back")
+        self.check(self.pull(self.remote("/dst"), back), 0)
+        os.unlink(back + "/same")
+        for mode, others in (("skip", "skip"), ("always", "replace")):
+            pushed = self.push(self.path("src/."), self.remote("/dst"), "--overwrite", mode, "-v")
+            self.assertEqual(self.actions(pushed), {"fresh": "send", "same": others, "newer": others}, pushed)
+            os.unlink(self.served("dst/fresh"))
+            pulled = self.pull(self.remote("/dst/."), back, "--overwrite", mode, "-v")
+            self.assertEqual(self.actions(pulled), {"same": "send", "newer": others}, pulled)
+            os.unlink(back + "/same")
+
+    def test_a_conflict_of_the_only_file_leaves_nothing_behind(self):
+        self.random_file("blob", 5_000_000)
+        self.write(self.served("blob"), b"mine")
+        self.write("mine", b"mine")
+        self.check(self.push(self.path("blob"), self.remote("/blob")), 6, "FILE_EXISTS")
+        self.check(self.pull(self.remote("/dst/same"), self.path("mine")), 6, "FILE_EXISTS")
+        self.nothing_half_written(self.served())
+        self.nothing_half_written(self.dir)
+        for state in (self.daemon.state, self.ann.home):
+            self.assertEqual([name for name in os.listdir(state + "/journals") if name.endswith(".journal")], [])
+        self.assertEqual(os.listdir(self.ann.home + "/pushes"), [])
+
     def test_a_file_against_a_directory_is_a_type_conflict(self):
         os.unlink(self.served("dst/same"))
         os.mkdir(self.served("dst/same"))
