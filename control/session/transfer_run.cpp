@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/bytes/interval_set.h"
 #include "common/bytes/view.h"
 #include "common/crypto/random.h"
 #include "control/transfer/message_order.h"
@@ -150,7 +151,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     to_receiver([end](engine::Receiver& receiver) { receiver.finish(end); });
   }
   void withhold(TransferRange range) override {
-    bytes_withheld_ += range.size();
+    // Holes and held blocks may overlap; each byte counts once.
+    (void)withheld_.insert({range.begin.value, range.end.value});
     if (source_) return to_sender([range](engine::Sender& sender) { sender.withhold(range); });
     to_receiver([range](engine::Receiver& receiver) { receiver.withhold(range); });
   }
@@ -295,16 +297,16 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   void publish_stats() {
     RunStats stats;
     stats.lane = lane_stats_;
-    stats.bytes_withheld = bytes_withheld_;
+    stats.bytes_withheld = withheld_.size();
     if (source_) {
       const auto& totals = source_->totals();
-      stats.bytes = bytes_withheld_ + lane_stats_.payload_bytes_sent - lane_stats_.payload_bytes_retransmitted;
+      stats.bytes = withheld_.size() + lane_stats_.payload_bytes_sent - lane_stats_.payload_bytes_retransmitted;
       stats.bytes_total = totals.bytes_total;
       stats.files = source_->files_read();
       if (totals.bytes_total) stats.files_total = totals.files_total;
     } else {
       stats.sink = sink_->progress();
-      stats.bytes = bytes_withheld_ + lane_stats_.payload_bytes_received;
+      stats.bytes = withheld_.size() + lane_stats_.payload_bytes_received;
       stats.bytes_total = sink_->bytes_total();
       stats.files = sink_->files_finished();
       stats.files_total = sink_->files_total();
@@ -355,7 +357,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::chrono::steady_clock::time_point path_measured_at_ = std::chrono::steady_clock::now();
   std::uint64_t path_measured_bytes_ = 0;
   std::uint64_t path_holds_ = 0;  // bandwidth-delay product, bytes
-  std::uint64_t bytes_withheld_ = 0;
+  bytes::IntervalSet withheld_;
   std::uint64_t processed_ = 0;
   bool delivered_ = false;
   bool closed_ = false;
