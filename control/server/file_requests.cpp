@@ -6,24 +6,11 @@
 #include "common/bytes/view.h"
 #include "control/gate/admission.h"
 #include "control/server/access.h"
+#include "control/transfer/message_codec.h"
 #include "dataplane/storage/file_operations.h"
 
 namespace penstock::control {
 namespace {
-
-proto::FileType encode_type(storage::FileType type) {
-  switch (type) {
-    case storage::FileType::regular:
-      return proto::REGULAR;
-    case storage::FileType::directory:
-      return proto::DIRECTORY;
-    case storage::FileType::symlink:
-      return proto::SYMLINK;
-    case storage::FileType::special:
-      return proto::SPECIAL;
-  }
-  return proto::FILE_TYPE_UNSPECIFIED;
-}
 
 void encode_info(const storage::FileInfo& info, proto::FileInfo& out) {
   out.set_name(info.name);

@@ -12,20 +12,6 @@ namespace {
 
 std::string to_bytes(std::span<const std::byte> data) { return std::string{bytes::as_text(data)}; }
 
-proto::FileType encode_type(storage::FileType type) {
-  switch (type) {
-    case storage::FileType::regular:
-      return proto::REGULAR;
-    case storage::FileType::directory:
-      return proto::DIRECTORY;
-    case storage::FileType::symlink:
-      return proto::SYMLINK;
-    case storage::FileType::special:
-      return proto::SPECIAL;
-  }
-  return proto::FILE_TYPE_UNSPECIFIED;
-}
-
 std::optional<storage::FileType> decode_type(proto::FileType type) {
   switch (type) {
     case proto::REGULAR:
@@ -59,6 +45,20 @@ std::optional<storage::Action> decode_action(proto::Action action) {
 }
 
 }  // namespace
+
+proto::FileType encode_type(storage::FileType type) {
+  switch (type) {
+    case storage::FileType::regular:
+      return proto::REGULAR;
+    case storage::FileType::directory:
+      return proto::DIRECTORY;
+    case storage::FileType::symlink:
+      return proto::SYMLINK;
+    case storage::FileType::special:
+      return proto::SPECIAL;
+  }
+  return proto::FILE_TYPE_UNSPECIFIED;
+}
 
 void encode_entry(const storage::ManifestEntry& entry, proto::Entry& out) {
   out.set_root(entry.root);

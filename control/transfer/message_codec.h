@@ -16,6 +16,8 @@ namespace penstock::control {
 // The transfer's messages as storage's words. Encoding never fails; decoding refuses what the words can not hold, and
 // leaves judging manifests to storage's validator. Every bound follows from the message's size.
 
+proto::FileType encode_type(storage::FileType type);
+
 void encode_entry(const storage::ManifestEntry& entry, proto::Entry& out);
 Decoded<storage::ManifestEntry> decode_entry(const proto::Entry& in);
 

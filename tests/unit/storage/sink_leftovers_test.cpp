@@ -15,6 +15,7 @@
 #include "common/path/beneath.h"
 #include "dataplane/storage/partial_sweep.h"
 #include "tests/unit/storage/scratch_directory.h"
+#include "tests/unit/storage/transfer_fixture.h"
 #include "tests/unit/storage/transfer_harness.h"
 
 namespace penstock::storage::test {
@@ -22,22 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Fixture {
-  ScratchDirectory scratch;
-  std::string source = scratch / "source";
-  std::string target = scratch / "target";
-  Fixture() {
-    fs::create_directory(source);
-    fs::create_directory(target);
-  }
-  [[nodiscard]] Plan plan(const std::string& what, const std::string& where) const {
-    Plan plan;
-    plan.sources = {what};
-    plan.destination = where;
-    plan.journal_directory = scratch / "journals";
-    plan.identity.base = "/";
-    return plan;
-  }
+struct Fixture : TransferFixture {
   [[nodiscard]] std::size_t partials() const {
     std::size_t count = 0;
     for (const auto& entry : fs::recursive_directory_iterator(target)) {

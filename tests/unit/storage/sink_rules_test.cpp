@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tests/unit/storage/scratch_directory.h"
+#include "tests/unit/storage/transfer_fixture.h"
 #include "tests/unit/storage/transfer_harness.h"
 
 namespace penstock::storage::test {
@@ -16,22 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Fixture {
-  ScratchDirectory scratch;
-  std::string source = scratch / "source";
-  std::string target = scratch / "target";
-  Fixture() {
-    fs::create_directory(source);
-    fs::create_directory(target);
-  }
-  [[nodiscard]] Plan plan(const std::string& what, const std::string& where) const {
-    Plan plan;
-    plan.sources = {what};
-    plan.destination = where;
-    plan.journal_directory = scratch / "journals";
-    plan.identity.base = std::string{"/"};
-    return plan;
-  }
+struct Fixture : TransferFixture {
   [[nodiscard]] bool has_partials() const {
     for (const auto& entry : fs::recursive_directory_iterator(target)) {
       if (path::is_partial_name(entry.path().filename().string())) return true;

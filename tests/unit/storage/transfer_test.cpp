@@ -11,6 +11,7 @@
 #include "common/digest/sha256.h"
 #include "common/digest/xxh3.h"
 #include "tests/unit/storage/scratch_directory.h"
+#include "tests/unit/storage/transfer_fixture.h"
 #include "tests/unit/storage/transfer_harness.h"
 
 namespace penstock::storage::test {
@@ -25,23 +26,7 @@ std::string pattern(std::size_t size, std::uint64_t seed) {
   return text;
 }
 
-struct Fixture {
-  ScratchDirectory scratch;
-  std::string source = scratch / "source";
-  std::string target = scratch / "target";
-  Fixture() {
-    fs::create_directory(source);
-    fs::create_directory(target);
-  }
-  [[nodiscard]] Plan plan(const std::string& what, const std::string& where) const {
-    Plan plan;
-    plan.sources = {what};
-    plan.destination = where;
-    plan.journal_directory = scratch / "journals";
-    plan.identity.base = "/";
-    return plan;
-  }
-};
+using Fixture = TransferFixture;
 
 std::string difference(const std::string& a, const std::string& b) {
   const std::string command = "diff -r --no-dereference '" + a + "' '" + b + "' 2>&1 | head -c 2000";
