@@ -120,6 +120,12 @@ Result<Probability> parse_probability(std::string_view text) {
   return Probability::parts_per_billion(static_cast<std::uint32_t>(*ppb));
 }
 
+Result<std::uint64_t> parse_size(std::string_view text) {
+  const auto bytes = read_scaled(text, size_units, size_max);
+  if (!bytes || *bytes == 0) return usage("size", text, "64000, 64KiB or 256MiB (above 0, at most 64 GiB)");
+  return *bytes;
+}
+
 Result<BurstLoss> parse_burst_loss(std::string_view text) {
   BurstLoss burst;
   const std::array<Probability*, 4> parts{&burst.to_bad, &burst.to_good, &burst.loss_in_bad, &burst.loss_in_good};

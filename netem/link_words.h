@@ -22,6 +22,8 @@ Result<Duration> parse_duration(std::string_view text);
 Result<DataRate> parse_rate(std::string_view text);
 /// `1%`, `0.05%`, `250ppm`; `0` needs no unit. At most 100 %.
 Result<Probability> parse_probability(std::string_view text);
+/// `64000`, `64KiB`, `256MiB`: bytes, above zero, at most 64 GiB.
+Result<std::uint64_t> parse_size(std::string_view text);
 /// `p,r[,1-h[,1-k]]`, each a probability.
 Result<BurstLoss> parse_burst_loss(std::string_view text);
 /// `64000` or `64KiB`, `1MiB` (bytes), `200p` (packets), or `0.5bdp`: that many times rate x 2 x delay of `link`, which

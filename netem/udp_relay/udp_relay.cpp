@@ -14,9 +14,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <span>
 #include <utility>
+
+#include "netem/link_counters_json.h"
+#include "netem/monotonic_now.h"
 
 namespace penstock::netem {
 
@@ -36,12 +38,6 @@ constexpr int batches_per_turn = 16;  // then the timer gets its turn: a flood m
 constexpr std::size_t flows_max = 1024;
 constexpr std::uint64_t in_flight_bytes_max = 256 * MiB;
 constexpr int socket_buffer_bytes = 32 * 1024 * 1024;  // a burst of a second at 256 Mbit/s
-
-TimePoint monotonic_now() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return TimePoint{std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec}};
-}
 
 Error failed(std::string_view what) {
   const int reason = errno;
@@ -66,15 +62,6 @@ Result<UniqueFd> udp_socket(int family) {
 bool watch(int epoll, int fd) {
   epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
-std::string json_of(const LinkCounters& n) {
-  return fmt::format(
-      R"({{"offered_packets":{},"offered_bytes":{},"delivered_packets":{},"delivered_bytes":{},"lost_random":{},)"
-      R"("lost_burst":{},"lost_queue":{},"lost_down":{},"lost_mtu":{},"duplicated":{},"corrupted":{},"reordered":{},)"
-      R"("queue_bytes_max":{}}})",
-      n.offered_packets, n.offered_bytes, n.delivered_packets, n.delivered_bytes, n.lost_random, n.lost_burst,
-      n.lost_queue, n.lost_down, n.lost_mtu, n.duplicated, n.corrupted, n.reordered, n.queue_bytes_max);
 }
 
 }  // namespace
@@ -191,7 +178,7 @@ std::string UdpRelay::counters() const {
   return fmt::format(
       R"({{"to_target":{},"to_client":{},"clients":{},"clients_refused":{},"socket_drops":{},"send_failures":{},)"
       R"("overflows":{}}})",
-      json_of(to_target_.counters()), json_of(to_client_.counters()), flows_.size(), flows_refused_,
+      to_json(to_target_.counters()), to_json(to_client_.counters()), flows_.size(), flows_refused_,
       listener_drops_ + flow_drops, send_failures_, in_flight_.overflows());
 }
 
