@@ -138,6 +138,11 @@ void LanePair::add_sender(Worker& worker, std::optional<Endpoint> peer) {
 }
 
 void LanePair::add_receiver(Worker& worker, std::optional<Endpoint> peer, bool hello) {
+  add_receiver(worker, std::move(peer), receiver_seen, hello);
+}
+
+void LanePair::add_receiver(Worker& worker, std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer,
+                            bool hello) {
   engine::ReceiverConfig config;
   config.initial_rtt = std::chrono::milliseconds{1};
   config.hello_until_heard = hello;
@@ -150,7 +155,7 @@ void LanePair::add_receiver(Worker& worker, std::optional<Endpoint> peer, bool h
                             Rng{seed}};
   receiver.expect({size});
   receiver.finish({size});
-  worker.add_receiver(receiver_id, std::move(receiver), sink, peer, receiver_seen);
+  worker.add_receiver(receiver_id, std::move(receiver), sink, std::move(peer), std::move(observer));
 }
 
 void LanePair::push(Worker& client, Worker& daemon) {

@@ -96,6 +96,9 @@ struct LanePair {
   void add_sender(Worker& worker, std::optional<Endpoint> peer);
   /// `hello`: the receiver knows its peer and the sender does not (pull).
   void add_receiver(Worker& worker, std::optional<Endpoint> peer, bool hello = false);
+  /// Heard by `observer` instead of `receiver_seen`.
+  void add_receiver(Worker& worker, std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer,
+                    bool hello = false);
   /// Client pushes to daemon.
   void push(Worker& client, Worker& daemon);
   /// Client pulls from daemon.
