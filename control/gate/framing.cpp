@@ -1,20 +1,10 @@
 #include "control/gate/framing.h"
 
-#include <google/protobuf/stubs/logging.h>
-
 #include "common/bytes/view.h"
 #include "common/check.h"
+#include "control/gate/envelope.h"
 
 namespace penstock::control {
-
-namespace {
-// libprotobuf writes a line on stderr for text that is not UTF-8: any stranger could fill the daemon's log with it.
-// Returns whether it has been silenced, which is once and for the whole process.
-bool silence_protobuf() {
-  google::protobuf::SetLogHandler(nullptr);
-  return true;
-}
-}  // namespace
 
 std::string_view to_string(FrameError error) {
   switch (error) {
@@ -47,7 +37,6 @@ void FrameDecoder::feed(std::span<const std::byte> bytes) {
 }
 
 Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
-  [[maybe_unused]] static const bool silenced = silence_protobuf();
   const auto fail = [this](FrameError error) {
     failed_ = error;
     buffer_ = {};
@@ -66,13 +55,12 @@ Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
     return fail(FrameError::unproven_budget);
   if (pending.size() - frame_prefix_size < size) return std::optional<Frame>{};
 
-  Frame frame;
-  frame.bytes = pending.substr(0, frame_prefix_size + size);
   const std::string_view body = pending.substr(frame_prefix_size, size);
   // An Envelope without a body that we know is a newer peer's optional message, and not an error; an empty one is
   // nobody's.
-  if (size == 0 || !frame.envelope.ParseFromArray(body.data(), static_cast<int>(size)))
-    return fail(FrameError::malformed);
+  auto envelope = size == 0 ? std::nullopt : decode_envelope(bytes::as_bytes(body));
+  if (!envelope) return fail(FrameError::malformed);
+  Frame frame{.envelope = *std::move(envelope), .bytes = std::string{pending.substr(0, frame_prefix_size + size)}};
   start_ += frame_prefix_size + size;
   if (!proven_) unproven_bytes_ += frame_prefix_size + size;
   return std::optional{std::move(frame)};

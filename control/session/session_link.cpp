@@ -1,6 +1,5 @@
 #include "control/session/session_link.h"
 
-#include <google/protobuf/stubs/logging.h>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <string>
@@ -13,8 +12,6 @@ namespace penstock::control {
 using SteadyClock = std::chrono::steady_clock;
 
 std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel) {
-  // The library prints what a peer got wrong on stderr, as often as the peer likes; the decoder's answer is enough.
-  google::protobuf::SetLogHandler(nullptr);
   return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel)));
 }
 
@@ -36,7 +33,7 @@ void SessionLink::send(proto::Envelope envelope) {
   outgoing_.notify();
 }
 
-void SessionLink::end(Status reason) {
+void SessionLink::end(Status reason, Duration orderly_max) {
   if (outcome_) return;
   const bool orderly = reason.ok();
   Error cause = orderly ? Error{ErrorCode::CANCELLED, "the session is over"} : reason.error();
@@ -48,7 +45,7 @@ void SessionLink::end(Status reason) {
   // An orderly end lets write_loop empty the queue first; it closes the channel, which ends read_loop.
   // A peer that does not read must not keep it from ending.
   if (orderly) {
-    channel_.expire_after(orderly_end_max);
+    channel_.expire_after(orderly_max);
   } else {
     channel_.abort(std::move(cause));
   }

@@ -42,8 +42,9 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   [[nodiscard]] AsyncEvent& room() { return room_; }
   /// An authentic datagram of the peer arrived: the session lives.
   void note_heard() { heard(); }
-  /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent.
-  void end(Status reason);
+  /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent, for which
+  /// a peer that does not read has `orderly_max`.
+  void end(Status reason, Duration orderly_max = orderly_end_max);
   [[nodiscard]] bool ended() const { return outcome_.has_value(); }
   [[nodiscard]] std::optional<Duration> ping_rtt() const { return ping_rtt_; }
   /// One round trip on the control channel, measured now.

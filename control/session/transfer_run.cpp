@@ -11,6 +11,7 @@
 #include "common/bytes/interval_set.h"
 #include "common/bytes/view.h"
 #include "common/crypto/random.h"
+#include "control/gate/envelope.h"
 #include "control/transfer/message_order.h"
 
 namespace penstock::control {
@@ -73,20 +74,18 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       if (self->source_) self->source_->close();
       if (self->sink_) self->sink_->close();
       if (!self->has_lane_) return self->gone();
-      if (self->source_) {
-        self->worker_.with_sender(
-            self->own_, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
-      } else {
-        self->worker_.with_receiver(
-            self->own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::none); });
-      }
-      self->worker_.remove(self->own_, [self] { self->gone(); });
+      self->let_lane_go([self] { self->gone(); });
     };
     if (sink_) {
       sink_->checkpoint(finish);
     } else {
       finish();
     }
+  }
+
+  /// On the worker's thread, so that it comes after the adding, which is posted from there. Again does no harm.
+  void cut_off() {
+    if (has_lane_ && !closed_) let_lane_go({});
   }
 
   // io::LaneObserver
@@ -220,9 +219,9 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   void on_pipe_message(std::span<const std::byte> message) {
     // TCP has every message too, so whatever is inconvenient here is left to it.
     if (sink_ && sink_->backlog() > manifest_backlog_max) return;
-    proto::Envelope envelope;
-    if (!envelope.ParseFromArray(message.data(), static_cast<int>(message.size())) || envelope.id() == 0) return;
-    if (auto status = order_.accept(std::move(envelope), DualOrder::Way::pipe); !status)
+    auto envelope = decode_envelope(message);
+    if (!envelope || envelope->id() == 0) return;
+    if (auto status = order_.accept(*std::move(envelope), DualOrder::Way::pipe); !status)
       return on_failed(status.error());
     drain_order();
   }
@@ -318,6 +317,17 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       if (heard) run.link_->note_heard();
       run.changed_.notify();
     });
+  }
+
+  /// Says goodbye to the peer; `done` when the lane is no more, or was not there.
+  void let_lane_go(std::function<void()> done) {
+    if (source_) {
+      worker_.with_sender(own_, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
+    } else {
+      worker_.with_receiver(
+          own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::none); });
+    }
+    worker_.remove(own_, std::move(done));
   }
 
   void gone() {
@@ -442,6 +452,10 @@ asio::awaitable<void> TransferRun::send_loop() {
   }
   sending_ = false;
   closed_.notify();
+}
+
+void TransferRun::cut_off() {
+  worker_.post([part = part_] { part->cut_off(); });
 }
 
 asio::awaitable<void> TransferRun::async_close() {

@@ -91,6 +91,9 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   std::function<void(const Error&)> on_warning;
   std::function<void(const storage::FileReport&, EntryOutcome)> on_entry;
 
+  /// Lets go of the lane at once: no datagram of the peer is taken any more, and none is sent but the goodbye. What has
+  /// arrived is kept, as by async_close, which is still to come.
+  void cut_off();
   /// Ends the run: a sink makes durable what has arrived, the lane says goodbye and is let go of.
   asio::awaitable<void> async_close();
 

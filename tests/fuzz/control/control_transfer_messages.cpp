@@ -2,14 +2,19 @@
 // encoded and decoded to the same again.
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "common/check.h"
+#include "control/gate/envelope.h"
+#include "control/gate/framing.h"
 #include "control/transfer/message_codec.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace penstock::control;
-  proto::Envelope envelope;
-  if (size > 1024 * 1024 || !envelope.ParseFromArray(data, static_cast<int>(size))) return 0;
+  if (size > message_size_max) return 0;
+  const auto parsed = decode_envelope(std::as_bytes(std::span{data, size}));
+  if (!parsed) return 0;
+  const proto::Envelope& envelope = *parsed;
   for (const auto& entry : envelope.manifest_segment().entries()) {
     const auto decoded = decode_entry(entry);
     if (!decoded) continue;
