@@ -53,6 +53,7 @@ Status Journal::write() {
     }
     done += static_cast<std::size_t>(written);
   }
+  if (done > 0) unsynced_ = true;
   size_ += done;
   buffer_.clear();
   return {};
@@ -60,11 +61,20 @@ Status Journal::write() {
 
 Status Journal::sync() {
   if (sync_failed_) return error_from_errno(EIO, "make the journal durable:", name_);
+  if (!unsynced_.exchange(false)) return {};
   if (const int result = calls_.fdatasync(file_.get()); result < 0) {
     sync_failed_ = true;
     return error_from_errno(-result, "make the journal durable:", name_);
   }
   return {};
+}
+
+Status Journal::finish() {
+  if (leftovers_) return {};
+  append(Finished{});
+  // Should the file survive in spite of its last record, the next look at it removes it.
+  (void)write();
+  return remove();
 }
 
 Status Journal::remove() {

@@ -138,8 +138,15 @@ class Journal {
 
   void append(const JournalRecord& record);
   [[nodiscard]] Status write();
+  /// One at a time; at once when nothing was written since the last.
   [[nodiscard]] Status sync();
-  /// Unlinks the file: the transfer is finished, or given up.
+  /// The transfer has published all, but something of ours is left that a later run, or its expiry, must know of:
+  /// finish() keeps the file.
+  void keep_for_leftovers() { leftovers_ = true; }
+  /// The transfer is over for both ends: says so in a last record and unlinks the file. Blocks. Requires: no sink
+  /// appends any more (after on_committed it does not).
+  [[nodiscard]] Status finish();
+  /// Unlinks the file: the transfer is given up.
   [[nodiscard]] Status remove();
 
  private:
@@ -156,6 +163,8 @@ class Journal {
   bool worth_keeping_;
   std::optional<Error> failed_;
   std::atomic<bool> sync_failed_{false};  // set by sync(), which runs beside the strand
+  std::atomic<bool> unsynced_{true};      // the kernel has records that the disk may not have
+  std::atomic<bool> leftovers_{false};
   FileCalls& calls_;
 };
 

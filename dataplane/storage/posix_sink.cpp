@@ -25,7 +25,7 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
         window_(
             slabs_, [this](FilledSlab slab) { hand_over(std::move(slab)); }, [this] { quiet(); }) {}
 
-  void start(PosixSinkConfig config, std::unique_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
+  void start(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
              FileCalls& calls) {
     const auto tell = [weak = weak_from_this(),
                        post = post_](std::function<void(SinkObserver&, SlabSinkWindow&)> news) {
@@ -114,7 +114,7 @@ Result<std::string> real_path(const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::unique_ptr<Journal> journal, SlabAccount slabs,
+std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::shared_ptr<Journal> journal, SlabAccount slabs,
                                       StorageExecutor& executor, TargetClaims& claims, PostToWorker post,
                                       SinkObserver& observer, FileCalls& calls) {
   auto sink = std::make_shared<PosixSink>(std::move(slabs), std::move(post), observer);

@@ -49,10 +49,12 @@ struct PosixSinkConfig {
 
 /// Files of a POSIX file system, exactly as DESIGN section 3: partials in the target's directory, a journal elsewhere,
 /// nothing under a target's name before it is complete, verified and durable.
+/// The journal outlives the commit: the caller keeps its share and calls Journal::finish() after on_committed, once
+/// the receipt is where it belongs. The sink lets go of its own share, and both of the lock, some time after close().
 /// Threads: see Sink; work on a strand, syncs on another thread of the executor. `journal` is nullptr in a dry run.
 /// `claims` is the process's, and outlives the sink, as do `executor` and the slab pool. Held by shared_ptr, since
 /// tasks in flight keep it alive; the owner calls close() before it lets go. `observer` is borrowed until then.
-[[nodiscard]] std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::unique_ptr<Journal> journal,
+[[nodiscard]] std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::shared_ptr<Journal> journal,
                                                     SlabAccount slabs, StorageExecutor& executor, TargetClaims& claims,
                                                     PostToWorker post, SinkObserver& observer,
                                                     FileCalls& calls = FileCalls::kernel());

@@ -64,7 +64,8 @@ class SinkObserver {
   /// Slabs came back: Receiver::on_sink_room.
   virtual void on_room() = 0;
   virtual void on_audited(AuditResult result) = 0;
-  /// Everything that could be completed is published and durable, the journal closed.
+  /// Everything that could be completed is published and durable. What remembers the transfer stays, so that the same
+  /// command finds its own files and not "existing" ones; the owner ends it once nobody will ask again.
   virtual void on_committed(SinkTotals totals) = 0;
   /// The manifest is nonsense, or the target as a whole can not be written (NO_SPACE, IO_ERROR after a failed sync):
   /// the transfer ends; what was durable stays for a resume.

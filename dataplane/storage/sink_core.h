@@ -90,7 +90,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   /// Runs on the worker, unless the sink was closed.
   using Tell = std::function<void(std::function<void(SinkObserver&, SlabSinkWindow&)>)>;
 
-  SinkCore(PosixSinkConfig config, std::unique_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
+  SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
            FileCalls& calls, Tell tell);
   ~SinkCore();
 
@@ -192,7 +192,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void finish_commit(int sync_result);
 
   PosixSinkConfig config_;
-  std::shared_ptr<Journal> journal_;  // shared with a sync in flight
+  std::shared_ptr<Journal> journal_;  // shared with a sync in flight, and with the sink's owner
   StorageExecutor& executor_;
   TargetClaims& claims_;
   FileCalls& calls_;
@@ -228,7 +228,6 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   bool commit_asked_ = false;
   bool committing_ = false;
   bool committed_ = false;
-  bool leftover_ = false;  // a partial of ours could not be unlinked: the journal stays to remember it
   std::vector<std::function<void()>> checkpoints_;          // answered by the next sync, or by the failure
   std::vector<std::function<void()>> checkpoints_in_sync_;  // of the sync in flight
   bool failed_ = false;

@@ -12,7 +12,7 @@
 
 namespace penstock::storage {
 
-SinkCore::SinkCore(PosixSinkConfig config, std::unique_ptr<Journal> journal, StorageExecutor& executor,
+SinkCore::SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor,
                    TargetClaims& claims, FileCalls& calls, Tell tell)
     : config_(std::move(config)),
       journal_(std::move(journal)),
@@ -282,7 +282,7 @@ void SinkCore::drop_active(std::uint64_t index) {
     if (unlink_partial(file)) {
       journal_->append(PartialDropped{file.target.text()});
     } else {
-      leftover_ = true;
+      journal_->keep_for_leftovers();
     }
     if (auto written = journal_->write(); !written) fail_transfer(std::move(written).error());
   }

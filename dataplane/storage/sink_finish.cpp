@@ -227,16 +227,11 @@ void SinkCore::finish_commit(int sync_result) {
     return fail_transfer(
         error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
   }
-  // The files are durable under their names: the journal has no more to say, and a disk that refuses to say so fails
-  // nothing. Should it survive, the same command finds every file done before.
   // Partials of earlier runs whose entries the manifest does not mention any more.
   (void)sweep_partials(tree_.base(), journal_->state());
+  // The journal stays: until the receipt is kept, the same command must find every file done before. Its owner
+  // finishes it.
   committed_ = true;
-  if (!leftover_) {
-    journal_->append(Finished{});
-    (void)journal_->write();
-    (void)journal_->remove();
-  }
   totals_.bytes = totals_.bytes_received + totals_.bytes_resumed + totals_.bytes_skipped;
   tell_([totals = totals_](SinkObserver& observer, SlabSinkWindow&) { observer.on_committed(totals); });
 }

@@ -148,6 +148,45 @@ TEST_CASE(
   CHECK(at.journals() == 0);
 }
 
+TEST_CASE("commit: until the receipt is kept, the same command finds all of it done before") {
+  const Fixture at;
+  fs::create_directory(at.source + "/sub");
+  write_file(at.source + "/sub/f", std::string(3 * MiB + 5, 'f'));
+  write_file(at.source + "/empty", "");
+  fs::create_directory(at.source + "/nothing");
+  fs::create_symlink("anywhere", at.source + "/link");
+  Plan plan = at.plan(at.source, at.target + "/copy");
+  plan.receipt_kept = false;
+  REQUIRE(run_transfer(plan).totals);
+  CHECK(at.journals() == 1);
+  SUBCASE("and sends nothing") {
+    for (const bool kept : {false, true}) {
+      plan.receipt_kept = kept;
+      const auto again = run_transfer(plan);
+      REQUIRE(again.totals);
+      CHECK(again.bytes_on_wire == 0);
+      CHECK(again.totals->bytes_resumed == 3 * MiB + 5);
+      CHECK(again.totals->bytes_received == 0);
+      CHECK(again.totals->files == 2);
+      CHECK(again.sink_files.size() == 2);
+      CHECK(again.journal_finished == kept);
+      CHECK(at.journals() == (kept ? 0 : 1));
+    }
+    const auto after = run_transfer(plan);
+    REQUIRE(after.exceptions.size() > 0);
+    CHECK(after.exceptions[0].action == Action::refuse);
+  }
+  SUBCASE("but a target that somebody else has written since is not ours") {
+    fs::remove(at.target + "/copy/sub/f");
+    write_file(at.target + "/copy/sub/f", "theirs");
+    const auto again = run_transfer(plan);
+    bool refused = false;
+    for (const auto& verdict : again.exceptions) refused = refused || verdict.action == Action::refuse;
+    CHECK(refused);
+    CHECK(read_file(at.target + "/copy/sub/f") == "theirs");
+  }
+}
+
 TEST_CASE("refusal: a target that exists leaves no journal behind") {
   const Fixture at;
   write_file(at.source + "/f", "new");

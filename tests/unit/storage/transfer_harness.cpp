@@ -79,7 +79,7 @@ class Harness final : public SourceObserver, public SinkObserver {
     sink_config.overwrite = plan_.overwrite;
     sink_config.algorithm = plan_.algorithm;
     sink_config.dry_run = plan_.dry_run;
-    std::unique_ptr<Journal> journal;
+    std::shared_ptr<Journal> journal;
     if (!plan_.dry_run) {
       journals = std::move(*JournalStore::open(plan_.journal_directory, calls()));
       auto found = journals->find(plan_.identity.owner, plan_.identity.resume_key);
@@ -102,6 +102,7 @@ class Harness final : public SourceObserver, public SinkObserver {
                               .spill_directory = journals ? journals->directory() : -1},
                              std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
                              std::move(*pool_.open_account()), executor, worker_.post(), *this);
+    journal_ = journal;
     sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool_.open_account()), executor,
                             claims, worker_.post(), *this, calls());
     reader_->request_entries(100);
@@ -113,6 +114,7 @@ class Harness final : public SourceObserver, public SinkObserver {
     sink_->close();
     reader_.reset();
     sink_.reset();
+    journal_.reset();
     return std::move(outcome_);
   }
 
@@ -194,6 +196,7 @@ class Harness final : public SourceObserver, public SinkObserver {
   }
   void on_committed(SinkTotals totals) override {
     outcome_.totals = totals;
+    if (journal_ && plan_.receipt_kept) outcome_.journal_finished = journal_->finish().ok();
     over_ = true;
   }
   void on_sink_failed(const Error& error) override {
@@ -286,6 +289,7 @@ class Harness final : public SourceObserver, public SinkObserver {
   Outcome outcome_;
   std::shared_ptr<SourceReader> reader_;
   std::shared_ptr<Sink> sink_;
+  std::shared_ptr<Journal> journal_;
   bytes::IntervalSet outstanding_;
   bytes::IntervalSet withheld_;
   std::uint64_t offered_ = 0;

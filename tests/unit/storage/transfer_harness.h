@@ -57,6 +57,7 @@ struct Plan {
   StorageExecutor* executor = nullptr;  // of the process; nullptr: one of its own
   std::size_t slabs_max = 64;
   std::size_t shared_slabs = 8;
+  bool receipt_kept = true;             // false: all dies between the commit and the end of the journal
   std::function<void()> before_commit;
   std::function<void(std::vector<ManifestEntry>&)> forge;  // what a hostile source makes of its manifest
   std::string journal_directory;
@@ -76,6 +77,7 @@ struct Outcome {
   std::uint64_t bytes_on_wire = 0;
   std::uint64_t entries = 0;
   int rounds = 0;
+  bool journal_finished = false;
 };
 
 /// Moves a tree from a PosixSource to a PosixSink as the two roles of a transfer would, with a wire between them that
