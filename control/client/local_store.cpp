@@ -1,0 +1,132 @@
+#include "control/client/local_store.h"
+
+#include <utility>
+
+#include "common/path/beneath.h"
+
+namespace penstock::control {
+namespace {
+
+storage::Overwrite to_storage(OverwriteMode mode) {
+  switch (mode) {
+    case OverwriteMode::never:
+      return storage::Overwrite::never;
+    case OverwriteMode::skip:
+      return storage::Overwrite::skip;
+    case OverwriteMode::changed:
+      return storage::Overwrite::changed;
+    case OverwriteMode::always:
+      return storage::Overwrite::always;
+  }
+  return storage::Overwrite::never;
+}
+storage::Links to_storage(LinkMode mode) {
+  switch (mode) {
+    case LinkMode::keep:
+      return storage::Links::keep;
+    case LinkMode::follow:
+      return storage::Links::follow;
+    case LinkMode::skip:
+      return storage::Links::skip;
+  }
+  return storage::Links::keep;
+}
+
+}  // namespace
+
+Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey& key, bool resume) {
+  const auto& words = request_.words;
+  if (request_.push()) {
+    for (const auto& source : words.sources) {
+      auto root = storage::open_local_root(path_of(source));
+      if (!root) return root.error();
+      roots_.push_back(std::move(*root));
+    }
+    return {};
+  }
+  auto destination = storage::open_local_destination(words.destination);
+  if (!destination) return destination.error();
+  destination->is_container = words.container;
+  destination_.emplace(std::move(*destination));
+  if (request_.options.dry_run) return {};
+  auto found = machinery_.journals.find(owner, key);
+  if (!found) return found.error();
+  if (*found && !resume) {
+    const auto id = (*found)->state().identity.transfer;
+    found->reset();
+    const auto gone = machinery_.journals.discard(
+        id, [](const storage::TransferIdentity& identity) { return path::open_trusted_directory(identity.base); });
+    return gone ? Status{} : Status{gone.error()};
+  }
+  journal_ = std::move(*found);
+  found_ = journal_ != nullptr;
+  return {};
+}
+
+std::optional<storage::TransferId> LocalStore::resumed() const {
+  if (!found_ || !journal_) return std::nullopt;
+  return journal_->state().identity.transfer;
+}
+
+Status LocalStore::begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
+                         const storage::ResumeKey& key) {
+  if (request_.push() || request_.options.dry_run || journal_) return {};
+  storage::TransferIdentity identity;
+  identity.transfer = transfer;
+  identity.resume_key = key;
+  identity.owner = owner;
+  identity.destination = request_.words.destination;
+  identity.base.assign(1, '/');
+  auto created = machinery_.journals.create(identity);
+  if (!created) return created.error();
+  journal_ = std::move(*created);
+  return {};
+}
+
+Status LocalStore::equip(RunConfig& config) {
+  auto account = machinery_.slabs.open_account();
+  if (!account) return Error{ErrorCode::INTERNAL, "no memory for the transfer"};
+  auto shared = std::make_shared<storage::SlabAccount>(std::move(*account));
+  if (request_.push())
+    equip_reader(config, std::move(shared));
+  else
+    equip_sink(config, std::move(shared));
+  return {};
+}
+
+void LocalStore::equip_reader(RunConfig& config, std::shared_ptr<storage::SlabAccount> account) {
+  auto roots = std::make_shared<std::vector<storage::SourceRoot>>(std::move(roots_));
+  config.make_reader = [&machinery = machinery_, roots, account, post = WorkerDoor::poster(machinery_.door),
+                        algorithm = algorithm_of(request_.options.digest),
+                        links = to_storage(request_.options.links)](storage::SourceObserver& observer) {
+    auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
+    storage::SourceReaderConfig reader;
+    reader.algorithm = algorithm;
+    reader.spill_directory = machinery.journals.directory();
+    return storage::SourceReader::create(reader, std::move(source), std::move(*account), machinery.threads, post,
+                                         observer);
+  };
+}
+
+void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAccount> account) {
+  auto destination = std::make_shared<storage::Destination>(std::move(*destination_));
+  auto journal = std::make_shared<std::unique_ptr<storage::Journal>>(std::move(journal_));
+  std::vector<storage::LandingRoot> roots;
+  for (const auto& source : request_.words.sources) roots.push_back({source.last_name, source.contents});
+  config.make_sink = [&machinery = machinery_, destination, journal, roots, account,
+                      post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
+                      overwrite = to_storage(request_.options.overwrite),
+                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) {
+    storage::PosixSinkConfig sink;
+    sink.destination = std::move(*destination);
+    sink.roots = roots;
+    sink.overwrite = overwrite;
+    sink.algorithm = algorithm;
+    sink.dry_run = dry_run;
+    sink.spill_directory = machinery.journals.directory();
+    return storage::make_posix_sink(std::move(sink), std::move(*journal), std::move(*account), machinery.threads,
+                                    machinery.claims, post, observer);
+  };
+}
+
+}  // namespace penstock::control

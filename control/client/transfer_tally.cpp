@@ -1,0 +1,79 @@
+#include "control/client/transfer_tally.h"
+
+#include <algorithm>
+
+#include "common/bytes/hex.h"
+#include "control/client/transfer_request.h"
+
+namespace penstock::control {
+
+SenderNumbers sender_numbers(const engine::LaneStats& lane) {
+  return {.packets_sent = lane.packets_sent,
+          .packets_lost = lane.packets_lost,
+          .bytes_retransmitted = lane.payload_bytes_retransmitted,
+          .rtt_ms = std::chrono::duration<double, std::milli>(lane.rtt_smoothed).count()};
+}
+
+SenderNumbers sender_numbers(const proto::SourceProgress& progress) {
+  return {.packets_sent = progress.packets_sent(),
+          .packets_lost = progress.packets_lost(),
+          .bytes_retransmitted = progress.bytes_retransmitted(),
+          .rtt_ms = static_cast<double>(progress.rtt_us()) / 1000.0};
+}
+
+void TransferTally::on_session_over(const RunStats& stats) {
+  packets_sent_before_ += stats.lane.packets_sent;
+  packets_lost_before_ += stats.lane.packets_lost;
+  retransmitted_before_ += stats.lane.payload_bytes_retransmitted;
+  sent_before_ += stats.bytes - stats.bytes_withheld;
+}
+
+void TransferTally::on_left_out(const Error& warning) {
+  ++left_out_;
+  if (warning.code == ErrorCode::DIGEST_MISMATCH && !integrity_error_) integrity_error_ = warning;
+}
+
+TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender) const {
+  TransferSummary summary;
+  summary.files = commit.files();
+  summary.bytes = commit.bytes();
+  // What an earlier session of this very run has sent is no older run's.
+  summary.bytes_resumed = commit.bytes_resumed() - std::min<std::uint64_t>(commit.bytes_resumed(), sent_before_);
+  summary.bytes_skipped = commit.bytes_skipped();
+  summary.files_skipped = commit.files_skipped();
+  summary.bytes_sent = summary.bytes - std::min(summary.bytes, summary.bytes_resumed + summary.bytes_skipped);
+  summary.files_failed = left_out_;
+  summary.seconds = seconds_at(now);
+  if (summary.seconds > 0)
+    summary.goodput_bps = static_cast<std::uint64_t>(static_cast<double>(summary.bytes_sent) * 8 / summary.seconds);
+  summary.packets_sent = packets_sent_before_ + sender.packets_sent;
+  summary.packets_lost = packets_lost_before_ + sender.packets_lost;
+  summary.bytes_retransmitted = retransmitted_before_ + sender.bytes_retransmitted;
+  summary.rtt_ms = sender.rtt_ms;
+  if (left_out_ > 0)
+    summary.partial =
+        Error{ErrorCode::PARTIAL, std::to_string(left_out_) + (left_out_ == 1 ? " entry was" : " entries were") +
+                                      " left out, all others are complete; the warnings name them"};
+  return summary;
+}
+
+TransferSummary TransferTally::summary_by_receipt(TimePoint now, const Receipt& receipt, bool begun_before) const {
+  TransferSummary summary;
+  summary.transfer = receipt.header.transfer;
+  summary.files = receipt.header.files;
+  summary.bytes = receipt.header.bytes;
+  (begun_before ? summary.bytes_resumed : summary.bytes_sent) = summary.bytes;
+  summary.seconds = seconds_at(now);
+  summary.packets_sent = packets_sent_before_;
+  summary.packets_lost = packets_lost_before_;
+  summary.bytes_retransmitted = retransmitted_before_;
+  return summary;
+}
+
+std::string shown_digest(std::span<const ReceiptLine> lines, DigestKind kind) {
+  if (lines.size() != 1) return "sha256:" + bytes::to_hex(receipt_list_sha256(lines));
+  const auto digest = digest::Digest::from_bytes(algorithm_of(kind), lines.front().digest);
+  return digest ? digest->to_string() : std::string{};
+}
+
+}  // namespace penstock::control

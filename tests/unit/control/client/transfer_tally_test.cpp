@@ -1,0 +1,119 @@
+#include "control/client/transfer_tally.h"
+
+#include <doctest/doctest.h>
+
+#include "common/bytes/hex.h"
+#include "control/client/transfer_request.h"
+
+using namespace penstock;
+using namespace penstock::control;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr TransferTally::TimePoint begun{};
+
+proto::Commit commit(std::uint64_t bytes, std::uint64_t resumed, std::uint64_t skipped) {
+  proto::Commit made;
+  made.set_files(3);
+  made.set_bytes(bytes);
+  made.set_bytes_resumed(resumed);
+  made.set_bytes_skipped(skipped);
+  made.set_files_skipped(1);
+  return made;
+}
+
+RunStats session_of(std::uint64_t bytes, std::uint64_t withheld, std::uint64_t packets) {
+  RunStats stats;
+  stats.bytes = bytes;
+  stats.bytes_withheld = withheld;
+  stats.lane.packets_sent = packets;
+  stats.lane.packets_lost = packets / 10;
+  stats.lane.payload_bytes_retransmitted = packets * 7;
+  return stats;
+}
+
+}  // namespace
+
+TEST_CASE("transfer tally: bytes are sent, resumed and skipped, nothing twice") {
+  const TransferTally tally{begun};
+  const auto summary = tally.summary(begun + 2s, commit(1000, 300, 200), {});
+  CHECK(summary.files == 3);
+  CHECK(summary.files_skipped == 1);
+  CHECK(summary.bytes == 1000);
+  CHECK(summary.bytes_resumed == 300);
+  CHECK(summary.bytes_skipped == 200);
+  CHECK(summary.bytes_sent == 500);
+  CHECK(summary.seconds == 2.0);
+  CHECK(summary.goodput_bps == 2000);
+  CHECK_FALSE(summary.partial);
+}
+
+TEST_CASE("transfer tally: what an earlier session of the same run has sent is sent, not resumed") {
+  TransferTally tally{begun};
+  tally.on_session_over(session_of(400, 100, 50));  // 300 sent, 100 from an earlier run
+  const auto summary = tally.summary(begun + 1s, commit(1000, 400, 0),
+                                     {.packets_sent = 70, .packets_lost = 1, .bytes_retransmitted = 9, .rtt_ms = 3.5});
+  CHECK(summary.bytes_resumed == 100);
+  CHECK(summary.bytes_sent == 900);
+  CHECK(summary.packets_sent == 120);
+  CHECK(summary.packets_lost == 6);
+  CHECK(summary.bytes_retransmitted == 359);
+  CHECK(summary.rtt_ms == 3.5);
+}
+
+TEST_CASE("transfer tally: a daemon that claims more than there is makes no number wrap around") {
+  TransferTally tally{begun};
+  tally.on_session_over(session_of(900, 0, 0));
+  const auto summary = tally.summary(begun, commit(1000, 200, 5000), {});
+  CHECK(summary.bytes_resumed == 0);
+  CHECK(summary.bytes_sent == 0);
+  CHECK(summary.goodput_bps == 0);
+}
+
+TEST_CASE("transfer tally: entries left out make the end PARTIAL, and say how many") {
+  TransferTally tally{begun};
+  tally.on_left_out({ErrorCode::PERMISSION_DENIED, "no"});
+  CHECK(tally.summary(begun, {}, {}).partial->message.starts_with("1 entry was left out"));
+  tally.on_left_out({ErrorCode::SOURCE_CHANGED, "changed"});
+  const auto summary = tally.summary(begun, {}, {});
+  CHECK(summary.files_failed == 2);
+  CHECK(summary.partial->code == ErrorCode::PARTIAL);
+  CHECK(summary.partial->message.starts_with("2 entries were left out"));
+  CHECK_FALSE(tally.integrity_error());
+}
+
+TEST_CASE("transfer tally: the first file that could not be made right decides the end") {
+  TransferTally tally{begun};
+  tally.on_left_out({ErrorCode::DIGEST_MISMATCH, "first"});
+  tally.on_left_out({ErrorCode::DIGEST_MISMATCH, "second"});
+  REQUIRE(tally.integrity_error());
+  CHECK(tally.integrity_error()->message == "first");
+}
+
+TEST_CASE("transfer tally: a receipt alone tells what was sent, or that all of it was there before") {
+  TransferTally tally{begun};
+  tally.on_session_over(session_of(50, 0, 20));
+  Receipt receipt;
+  receipt.header.transfer = std::string(32, 'a');
+  receipt.header.files = 2;
+  receipt.header.bytes = 50;
+  const auto now = tally.summary_by_receipt(begun + 1s, receipt, false);
+  CHECK(now.transfer == receipt.header.transfer);
+  CHECK(now.files == 2);
+  CHECK(now.bytes_sent == 50);
+  CHECK(now.bytes_resumed == 0);
+  CHECK(now.packets_sent == 20);
+  const auto before = tally.summary_by_receipt(begun + 1s, receipt, true);
+  CHECK(before.bytes_sent == 0);
+  CHECK(before.bytes_resumed == 50);
+}
+
+TEST_CASE("shown digest: of one file its own, of several and of none the list's") {
+  const std::vector<std::byte> xxh3(16, std::byte{0xab});
+  const std::vector<ReceiptLine> one{{"a", 1, xxh3}};
+  CHECK(shown_digest(one, DigestKind::xxh3) == "xxh3:" + bytes::to_hex(xxh3));
+  const std::vector<ReceiptLine> two{{"a", 1, xxh3}, {"b", 1, xxh3}};
+  CHECK(shown_digest(two, DigestKind::xxh3) == "sha256:" + bytes::to_hex(receipt_list_sha256(two)));
+  CHECK(shown_digest({}, DigestKind::xxh3).starts_with("sha256:"));
+}
