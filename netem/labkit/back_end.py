@@ -33,11 +33,12 @@ def open_back_end(spaces: Spaces, settings: LabSettings) -> BackEnd:
             raise UsageError(f"back end tc can not do this: {'; '.join(refusals)}; use --back-end emulator")
         missing = tc.missing()
         if missing:
-            raise LabError(f"back end tc does not work here: {missing}; use --back-end emulator")
+            how = f" ({tc.HOW_NETEM})" if missing == tc.NO_NETEM else ""
+            raise LabError(f"back end tc does not work here: {missing}{how}; or use --back-end emulator")
         return tc.Tc(spaces, settings)
     if refusals:
         return emulator.Emulator(spaces, settings, note=f"tc can not do this: {refusals[0]}")
     missing = tc.missing()
     if missing:
-        return emulator.Emulator(spaces, settings, note=f"no tc: {missing}")
+        return emulator.Emulator(spaces, settings, note=missing)
     return tc.Tc(spaces, settings)

@@ -26,6 +26,13 @@ _PR_SET_PDEATHSIG = 1
 _MS_REC, _MS_PRIVATE, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 16384, 1 << 18, 2, 4, 8
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+# A terminal sends these to everybody in its foreground, us and our commands. The same from another process is forwarded
+# under another number, so that the program knows that its command has not heard it.
+BY_PROCESS: dict[int, int] = {
+    signal.SIGRTMIN: signal.SIGINT,
+    signal.SIGRTMIN + 1: signal.SIGHUP,
+    signal.SIGRTMIN + 2: signal.SIGQUIT,
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,7 +79,7 @@ def contain(join_user: int | None = None) -> None:
     warden = _fork()
     if warden:
         os.close(alive)
-        _watch(warden)  # `held` stays open as long as we live
+        _watch(warden, {})  # `held` stays open as long as we live
     os.close(held)
     _call("prctl", _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if select.select([alive], [], [], 0)[0]:  # the caller died before it could be our death
@@ -81,8 +88,10 @@ def contain(join_user: int | None = None) -> None:
     _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
     child = _fork()
     if child:
-        _watch(child)
+        _watch(child, {number: renamed for renamed, number in BY_PROCESS.items()})
     os.close(alive)
+    for renamed in BY_PROCESS:
+        signal.signal(renamed, lambda number, _: signal.raise_signal(BY_PROCESS[number]))
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _person = who
 
@@ -92,14 +101,14 @@ def unshare_network() -> None:
     _unshare(CLONE_NEWNET)
 
 
-def _watch(child: int) -> NoReturn:
+def _watch(child: int, renamed: dict[int, int]) -> NoReturn:
     """Forwards signals to `child`, reaps whatever dies, exits as the child does. What the terminal sends to all of us
     the child has got already."""
     while True:
         news = signal.sigwaitinfo([*_FORWARDED, signal.SIGCHLD])
         if news.si_signo != signal.SIGCHLD:
             if news.si_code <= 0:  # by a process (SI_USER and kin), not by the kernel's terminal
-                os.kill(child, news.si_signo)
+                os.kill(child, renamed.get(news.si_signo, news.si_signo))
             continue
         while True:
             try:

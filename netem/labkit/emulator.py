@@ -25,11 +25,10 @@ def command_line(settings: LabSettings, places: dict[str, str], program: str) ->
         argv += ["--host", f"{name}:ns={places[name]},address={host.address4}/24,address={host.address6}/64"]
     for name, leg in settings.legs.items():
         for direction in DIRECTIONS:
-            pairs = leg.up if direction == "up" else leg.down
-            if pairs:
-                argv += ["--leg", f"{name}:{direction}:{words.text_of(pairs)}"]
+            if leg.pairs(direction):
+                argv += ["--leg", f"{name}:{direction}:{words.text_of(leg.pairs(direction))}"]
     for change in settings.changes:
-        argv += ["--change", f"{change.leg}:{change.direction}@{change.after_ns}ns:{words.text_of(change.pairs)}"]
+        argv += ["--change", f"{change.leg}:{change.direction}@{words.text_of_duration(change.after_ns)}:{words.text_of(change.pairs)}"]
     return argv
 
 
@@ -40,6 +39,7 @@ class Emulator:
 
     def __init__(self, spaces: Spaces, settings: LabSettings, note: str = "") -> None:
         self.note = note
+        self._legs = settings.legs  # the emulator also tells of hosts that sit at the hub itself
         programs.need_tun()
         argv = command_line(settings, {name: spaces.path(name) for name in settings.hosts}, programs.ours(PROGRAM))
         # Not a pipe: nobody would read it while the lab runs.
@@ -62,6 +62,7 @@ class Emulator:
     def counters(self) -> dict[str, Any]:
         told = self._ask("counters", "counters")
         del told["event"]
+        told["legs"] = {name: ways for name, ways in told["legs"].items() if name in self._legs}
         return told
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import words
 from .back_end import open_back_end
+from .errors import UsageError
 from .settings import Direction, LabSettings
 from .spaces import Host, Spaces
 
@@ -27,6 +28,8 @@ class Lab:
 
     def __init__(self, settings: LabSettings) -> None:
         self.settings = settings.checked()
+        self.legs = dict(settings.legs)  # the words as `set_link` left them; timed changes are not in it
+        self.clock_runs = False
 
     def __enter__(self) -> "Lab":
         self.spaces = Spaces(self.settings.hosts)
@@ -70,11 +73,17 @@ class Lab:
     def start_clock(self) -> None:
         """The changes of the settings count from now. May be called once."""
         self._back_end.start_clock()
+        self.clock_runs = True
 
     def set_link(self, leg: str, direction: Direction, text: str) -> None:
         """Sets words over those of a running leg: set_link("A", "up", "loss=5%,rate=10mbit"). Holds for packets offered
         from then on. UsageError when they make no sense; then nothing changed."""
-        self._back_end.set_link(leg, direction, words.read_pairs(text))
+        pairs = words.read_pairs(text)
+        if leg not in self.legs:
+            raise UsageError(f"there is no leg {leg}; this lab has {' '.join(self.legs)}")
+        words.set_pairs(self.legs[leg].link(direction), pairs)
+        self._back_end.set_link(leg, direction, pairs)
+        self.legs[leg] = self.legs[leg].over(pairs if direction == "up" else (), pairs if direction == "down" else ())
 
     def check(self) -> None:
         """LabError when the link has broken (the emulator died, a change failed): what runs in the lab is cut off."""

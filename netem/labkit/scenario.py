@@ -58,7 +58,7 @@ def _read(file: str, name: str, tree: dict[str, Any]) -> LabSettings:
     link = _table(file, "link", tree.get("link", {}))
     back = _table(file, "link.back", link.pop("back", {}))
     both = _pairs(file, "link", link)
-    leg = Leg(both, both + _pairs(file, "link.back", back))
+    leg = Leg().over(both, both + _pairs(file, "link.back", back))
     changes: list[Change] = []
     listed = tree.get("change", [])
     if not isinstance(listed, list):

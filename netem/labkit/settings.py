@@ -26,11 +26,15 @@ class Leg:
 
     def link(self, direction: Direction) -> Link:
         """The words of a direction, read. UsageError when they make no sense."""
-        return words.set_pairs(Link(), self.up if direction == "up" else self.down)
+        return words.set_pairs(Link(), self.pairs(direction))
+
+    def pairs(self, direction: Direction) -> Pairs:
+        """The words of a direction."""
+        return self.up if direction == "up" else self.down
 
     def over(self, up: Pairs, down: Pairs) -> "Leg":
-        """With words set over these."""
-        return Leg(self.up + up, self.down + down)
+        """With words set over these; what is said twice counts as it was said last."""
+        return Leg(tuple({**dict(self.up), **dict(up)}.items()), tuple({**dict(self.down), **dict(down)}.items()))
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class LabSettings:
         """Two hosts: `link` both ways, `back` set over it from B to A: of("delay=50ms,loss=1%", "rate=10mbit")."""
         both = words.read_pairs(link) if link else ()
         own = words.read_pairs(back) if back else ()
-        return replace(LabSettings(legs={"A": Leg(both, both + own)}), **more)  # type: ignore[arg-type]
+        return replace(LabSettings(legs={"A": Leg().over(both, both + own)}), **more)  # type: ignore[arg-type]
 
     def checked(self) -> "LabSettings":
         """Itself. UsageError: hosts, legs, words, changes or numbers that make no sense, by name."""

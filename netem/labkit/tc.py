@@ -12,6 +12,8 @@ from .settings import DIRECTIONS, Change, Direction, LabSettings
 from .spaces import Spaces
 from .words import Link, Pairs
 
+NO_NETEM = "this kernel has no sch_netem"
+HOW_NETEM = "as root: modprobe sch_netem, or build a kernel with CONFIG_NET_SCH_NETEM"
 _missing: str | None = None
 
 
@@ -34,7 +36,7 @@ def _try_netem() -> str:
         scratch.add("scratch")
         scratch.run("scratch", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
     except LabError:
-        return "this kernel has no sch_netem (CONFIG_NET_SCH_NETEM; as root: modprobe sch_netem)"
+        return NO_NETEM
     finally:
         scratch.close()
     return ""

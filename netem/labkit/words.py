@@ -124,6 +124,11 @@ def text_of(pairs: Pairs) -> str:
     return ",".join(f"{word}={value}" for word, value in pairs)
 
 
+def text_of_duration(ns: int) -> str:
+    """In seconds, exactly, as every reader of these words takes it."""
+    return f"{ns // ONE}.{ns % ONE:09d}s"
+
+
 def bytes_in(rate_bps: int, duration_ns: int) -> int:
     """What a rate carries in a time, rounded down."""
     return rate_bps * duration_ns // (8 * ONE)
