@@ -19,6 +19,7 @@
 #include "common/path/beneath.h"
 #include "control/gate/daemon_exchange.h"
 #include "control/registry/sqlite_registry.h"
+#include "control/server/registry_watch.h"
 #include "control/server/server_session.h"
 #include "control/session/async_blocking.h"
 #include "control/session/wall_clock.h"
@@ -29,8 +30,6 @@ namespace {
 
 using asio::ip::tcp;
 
-// Specification: revocation ends live sessions within 1 s (PROTOCOL section 1).
-constexpr Duration registry_poll = std::chrono::milliseconds{400};
 constexpr auto partial_sweep = std::chrono::hours{1};
 
 Error config_error(std::string message, const std::filesystem::path& path) {
@@ -102,6 +101,7 @@ struct Server::Impl {
   DaemonState state;
   std::vector<tcp::acceptor> acceptors;
   std::vector<ListenAddress> addresses;
+  std::optional<RegistryWatch> watch;
   bool stopping = false;
 
   Status prepare();
@@ -137,6 +137,7 @@ Status Server::Impl::prepare() {
   auto registry = open_sqlite_registry(config.state);
   if (!registry) return registry.error();
   state.registry = std::move(*registry);
+  watch.emplace(*state.registry);
   state.receipts.emplace(ReceiptStore::of_state(config.state));
   auto journals = storage::JournalStore::open((config.state / "journals").string());
   if (!journals) return journals.error();
@@ -279,6 +280,7 @@ asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t
   const bool full = state.sessions.size() >= state.config.sessions_max;
   auto session = std::make_shared<ServerSession>(state, std::move(*admitted));
   const auto place = state.sessions.insert(state.sessions.end(), session);
+  watch->on_joined(*session);
   if (state.draining) {
     session->end({ErrorCode::DRAINING, "the daemon is shutting down; try again later"});
   } else if (full) {
@@ -290,19 +292,12 @@ asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t
 }
 
 asio::awaitable<void> Server::Impl::watch_registry() {
-  std::uint64_t seen = state.registry->change_counter() ? *state.registry->change_counter() : 0;
   while (!stopping) {
-    asio::steady_timer pause{state.io, registry_poll};
+    asio::steady_timer pause{state.io, RegistryWatch::period};
     std::error_code ignored;
     co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    const auto now = state.registry->change_counter();
-    if (!now || *now == seen) continue;
-    seen = *now;
     const auto sessions = state.sessions;
-    for (const auto& session : sessions) {
-      const auto record = state.registry->find_client(session->client());
-      if (record && *record) session->refresh(**record);
-    }
+    watch->poll(sessions);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "common/escape.h"
 #include "control/server/access.h"
 #include "control/server/file_requests.h"
+#include "control/server/registry_watch.h"
 #include "control/session/async_blocking.h"
 #include "control/session/udp_probe.h"
 #include "control/session/wall_clock.h"
@@ -110,14 +111,19 @@ ServerSession::ServerSession(DaemonState& state, Admitted admitted)
   name_ = escape_for_display(client_.user, log_name_max) + "@" + remote.address().to_string();
 }
 
-void ServerSession::end(Error reason) {
+void ServerSession::end(Error reason, Duration last_word_max) {
   link_->send(failure_envelope(reason));
   // An orderly end, so that the Failure reaches the client.
-  link_->end(Status{});
+  link_->end(Status{}, last_word_max);
 }
 
 void ServerSession::refresh(const ClientRecord& record) {
-  if (record.revoked) return end({ErrorCode::REVOKED, "the operator has revoked this client; ask for a new token"});
+  if (record.revoked) {
+    // At once, not when the link has ended: that waits for what the client reads, and for a request that is under way.
+    if (run_) run_->cut_off();
+    return end({ErrorCode::REVOKED, "the operator has revoked this client; ask for a new token"},
+               RegistryWatch::last_word_max);
+  }
   client_.grants = record.grants;
 }
 

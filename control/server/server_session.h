@@ -22,13 +22,13 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
 
   /// Serves until the client goes, is silent, or end() is called.
   asio::awaitable<void> async_serve();
-  /// Tells the client why and ends.
-  void end(Error reason);
+  /// Tells the client why and ends; `last_word_max` is how long a client that does not read may hold that up.
+  void end(Error reason, Duration last_word_max = orderly_end_max);
 
   [[nodiscard]] const Uuid& client() const { return client_.uuid; }
   [[nodiscard]] bool transferring() const { return run_ != nullptr && !transfer_over_; }
   [[nodiscard]] bool runs(const storage::ResumeKey& key) const { return transferring() && resume_key_ == key; }
-  /// Grants changed, or the client was revoked.
+  /// Grants changed, or the client was revoked: then no byte of its transfer is taken or sent any more, and it ends.
   void refresh(const ClientRecord& record);
   [[nodiscard]] const std::string& name() const { return name_; }
 
