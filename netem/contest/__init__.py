@@ -1,0 +1,1 @@
+"""The comparison of transfer tools over the lab's links; see README.md."""

@@ -1,0 +1,137 @@
+"""What a comparison leaves behind: every run as CSV, medians as a Markdown table, and the README's results section."""
+
+import csv
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from .contender import Contender
+from .matrices import Cell
+from .run import Run
+
+_BEGIN, _END = "<!-- compare: begin -->", "<!-- compare: end -->"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The runs of one tool in one cell."""
+
+    cell: Cell
+    contender: Contender
+    runs: list[Run]
+
+    @property
+    def good(self) -> list[Run]:
+        return [run for run in self.runs if run.outcome == "ok"]
+
+    @property
+    def seconds(self) -> float | None:
+        """Median of the whole command; None unless more than half of the runs brought the file."""
+        return statistics.median(run.seconds for run in self.good) if 2 * len(self.good) > len(self.runs) else None
+
+    @property
+    def efficiency(self) -> float | None:
+        return None if self.seconds is None else self.cell.ideal_seconds / self.seconds
+
+    @property
+    def goodput_mbit(self) -> float | None:
+        return None if self.seconds is None else self.cell.size * 8 / self.seconds / 1e6
+
+    @property
+    def waste(self) -> float | None:
+        """Wire bytes offered beyond what the file, framing and the link's loss needed, as a share of that. None for a
+        tool that moves no file: it stops when it likes."""
+        if self.seconds is None or not self.contender.writes_file:
+            return None
+        return statistics.median(run.up["offered_bytes"] for run in self.good) / self.cell.needed_wire_bytes - 1
+
+    @property
+    def cpu_seconds_per_gb(self) -> float | None:
+        if self.seconds is None:
+            return None
+        return statistics.median(run.cpu_sender + run.cpu_receiver for run in self.good) / (self.cell.size / 1e9)
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        return (min(run.seconds for run in self.good), max(run.seconds for run in self.good)) if self.good else None
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no figure, or which part of the runs brought none."""
+        bad = [run for run in self.runs if run.outcome != "ok"]
+        if not bad:
+            return ""
+        if self.seconds is not None:
+            return f"{len(bad)} of {len(self.runs)} runs {bad[0].outcome}"
+        if bad[0].outcome == "gave up":
+            part = f", {min(100.0, bad[0].bytes_arrived / self.cell.size * 100):.0f} % there" if self.contender.writes_file else ""
+            return f"gave up at {bad[0].seconds:.0f} s{part}"
+        return f"{bad[0].outcome}: {bad[0].said}"
+
+
+def write_csv(path: Path, lines: list[Line], back_end: str) -> None:
+    """One line a run."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(
+            ["cell", "rate_bps", "rtt_ms", "loss", "bytes", "back_end", "tool", "remark", "outcome", "seconds", "efficiency", "goodput_bps"]
+            + ["cpu_sender_s", "cpu_receiver_s", "up_offered_bytes", "up_offered_packets", "up_lost_random", "up_lost_burst"]
+            + ["up_lost_queue", "down_offered_bytes", "down_offered_packets", "said"]
+        )
+        for line in lines:
+            for run in line.runs:
+                ok = run.outcome == "ok"
+                out.writerow(
+                    [line.cell.name, line.cell.rate_bps, line.cell.rtt_ms, line.cell.loss, line.cell.size, back_end]
+                    + [run.contender, line.contender.remark, run.outcome, f"{run.seconds:.4f}"]
+                    + [f"{line.cell.ideal_seconds / run.seconds:.4f}" if ok else "", f"{line.cell.size * 8 / run.seconds:.0f}" if ok else ""]
+                    + [f"{run.cpu_sender:.3f}", f"{run.cpu_receiver:.3f}"]
+                    + [run.up.get(key, "") for key in ("offered_bytes", "offered_packets", "lost_random", "lost_burst", "lost_queue")]
+                    + [run.down.get("offered_bytes", ""), run.down.get("offered_packets", ""), run.said]
+                )
+
+
+def write_samples(path: Path, lines: list[Line]) -> None:
+    """The time series of all runs: bytes delivered up the link until then."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["cell", "tool", "run", "seconds", "wire_bytes"])
+        for line in lines:
+            for number, run in enumerate(line.runs, 1):
+                out.writerows([line.cell.name, run.contender, number, f"{at:.3f}", count] for at, count in run.samples)
+
+
+def markdown(lines: list[Line]) -> str:
+    """A table a cell: tools by efficiency, best first."""
+    parts = []
+    cells = list(dict.fromkeys(line.cell for line in lines))
+    for cell in cells:
+        own = sorted((line for line in lines if line.cell == cell), key=lambda line: -(line.efficiency or 0))
+        parts.append(f"**{cell.name}**, {cell.size / 1e6:.1f} MB, ideal {cell.ideal_seconds:.2f} s\n")
+        parts.append("| tool | efficiency | Mbit/s | seconds (least-most) | waste | CPU s/GB | |\n|---|---|---|---|---|---|---|")
+        parts += [_row(line) for line in own]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _row(line: Line) -> str:
+    remark = "; ".join(text for text in (line.contender.remark, line.trouble) if text)
+    if line.seconds is None or line.spread is None:
+        return f"| {line.contender.name} | - | - | - | - | - | {remark} |"
+    assert line.efficiency is not None
+    waste = "-" if line.waste is None else f"{line.waste * 100:.1f} %"
+    return (
+        f"| {line.contender.name} | {line.efficiency * 100:.0f} % | {line.goodput_mbit:.0f} |"
+        f" {line.seconds:.2f} ({line.spread[0]:.2f}-{line.spread[1]:.2f}) | {waste} |"
+        f" {line.cpu_seconds_per_gb:.1f} | {remark} |"
+    )
+
+
+def put_into(readme: Path, text: str) -> None:
+    """Replaces what stands between the README's marks. ValueError when they are not there."""
+    old = readme.read_text(encoding="utf-8")
+    before, begin, rest = old.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{readme} has no lines {_BEGIN} and {_END}")
+    readme.write_text(f"{before}{_BEGIN}\n{text.rstrip()}\n{_END}{after}", encoding="utf-8")

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""What a comparison computes and prints, without running anything."""
+
+import csv
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "netem"))
+
+from contest.contender import Contender
+from contest.matrices import MATRICES, MIB, Cell, matrix
+from contest.report import Line, markdown, put_into, write_csv
+from contest.run import Run
+from contest.udp_tools import Uftp
+
+
+class Tool(Contender):
+    name, remark = "tool", "a remark"
+
+
+class NoFile(Tool):
+    writes_file = False
+
+
+def run(outcome: str = "ok", seconds: float = 2.0, offered: int = 0, arrived: int = 0, said: str = "") -> Run:
+    return Run("tool", outcome, said, seconds, arrived, 1.0, 0.5, {"offered_bytes": offered}, {})  # type: ignore[arg-type]
+
+
+CLEAN = Cell("clean", 100, 50, 0.0, 12_500_000)
+
+
+class Ideal(unittest.TestCase):
+    def test_ideal_time_is_payload_share_of_the_rate_plus_ten_round_trips_and_a_tenth(self) -> None:
+        self.assertAlmostEqual(CLEAN.ideal_seconds, 1.0 / (1436 / 1500) + 0.5 + 0.1, places=9)
+
+    def test_loss_takes_its_share_of_the_rate(self) -> None:
+        lossy = Cell("lossy", 100, 50, 0.05, 12_500_000)
+        self.assertAlmostEqual(lossy.ideal_seconds - 0.6, (CLEAN.ideal_seconds - 0.6) / 0.95, places=9)
+
+    def test_from_ten_percent_loss_the_control_connection_gets_a_second(self) -> None:
+        below, at = (Cell("", 100, 50, loss, MIB).ideal_seconds for loss in (0.0999, 0.1))
+        self.assertGreater(at - below, 0.99)
+
+    def test_every_matrix_makes_links_that_the_lab_understands(self) -> None:
+        for name in MATRICES:
+            for cell in matrix(name, 10):
+                with self.subTest(matrix=name, cell=cell.name):
+                    up = cell.settings(1, "emulator").checked().legs["A"].link("up")
+                    down = cell.settings(1, "emulator").legs["A"].link("down")
+                    self.assertEqual(up.rate_bps, cell.rate_bps)
+                    self.assertEqual(2 * up.delay_ns, cell.rtt_ms * 1_000_000)
+                    burst = up.burst.loss if up.burst else 0.0
+                    self.assertAlmostEqual(up.loss / 1e9 + burst, cell.loss, delta=1e-6)
+                    self.assertEqual((down.loss, down.burst), (0, None))
+
+    def test_files_take_the_wanted_time_at_the_bottleneck(self) -> None:
+        for cell in matrix("table", 10):
+            self.assertAlmostEqual(cell.size * 8 / cell.rate_bps, 10, delta=0.5)
+
+
+class Report(unittest.TestCase):
+    def test_the_median_counts_and_needs_more_than_half_of_the_runs(self) -> None:
+        self.assertEqual(Line(CLEAN, Tool(), [run(seconds=s) for s in (5.0, 1.0, 3.0)]).seconds, 3.0)
+        self.assertIsNone(Line(CLEAN, Tool(), [run(), run("failed")]).seconds)
+        self.assertEqual(Line(CLEAN, Tool(), [run(), run("failed"), run()]).seconds, 2.0)
+
+    def test_waste_is_what_the_link_was_offered_beyond_need(self) -> None:
+        needed = CLEAN.needed_wire_bytes
+        line = Line(CLEAN, Tool(), [run(offered=round(needed * 1.25))])
+        assert line.waste is not None
+        self.assertAlmostEqual(line.waste, 0.25, places=6)
+        self.assertIsNone(Line(CLEAN, NoFile(), [run(offered=1)]).waste)
+
+    def test_a_tool_that_gave_up_has_no_figure_but_how_far_it_came(self) -> None:
+        text = markdown([Line(CLEAN, Tool(), [run("gave up", 40.0, arrived=3_125_000)])])
+        self.assertIn("| tool | - | - | - | - | - | a remark; gave up at 40 s, 25 % there |", text)
+
+    def test_the_best_stands_first_and_failures_last(self) -> None:
+        slow, fast, broken = (type(name, (Tool,), {"name": name})() for name in ("slow", "fast", "broken"))
+        lines = [Line(CLEAN, slow, [run(seconds=9.0)]), Line(CLEAN, broken, [run("failed", said="exit 1: no")]), Line(CLEAN, fast, [run()])]
+        text = markdown(lines)
+        self.assertLess(text.index("| fast"), text.index("| slow"))
+        self.assertLess(text.index("| slow"), text.index("| broken"))
+        self.assertIn("failed: exit 1: no", text)
+
+    def test_every_run_is_a_line_of_csv_and_failed_ones_have_no_speed(self) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "runs.csv"
+            write_csv(path, [Line(CLEAN, Tool(), [run(), run("failed", said="a, b")])], "emulator")
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        self.assertEqual([row["outcome"] for row in rows], ["ok", "failed"])
+        self.assertEqual(float(rows[0]["goodput_bps"]), 12_500_000 * 8 / 2)
+        self.assertEqual((rows[1]["goodput_bps"], rows[1]["said"]), ("", "a, b"))
+
+    def test_the_readme_keeps_everything_outside_the_marks(self) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            readme = Path(place) / "README.md"
+            readme.write_text("one\n<!-- compare: begin -->\nold\n<!-- compare: end -->\ntwo\n", encoding="utf-8")
+            put_into(readme, "new\n")
+            self.assertEqual(readme.read_text(encoding="utf-8"), "one\n<!-- compare: begin -->\nnew\n<!-- compare: end -->\ntwo\n")
+            readme.write_text("no marks", encoding="utf-8")
+            with self.assertRaises(ValueError):
+                put_into(readme, "new\n")
+
+
+class Missing(unittest.TestCase):
+    def test_a_missing_program_is_named_with_its_package(self) -> None:
+        tool = Uftp()
+        tool.programs = ("srt-file-transmit", "no-such-program")
+        said = tool.missing()
+        assert said is not None
+        self.assertIn("no-such-program", said)
+        self.assertIn("tools/bootstrap --rivals", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
