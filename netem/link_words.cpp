@@ -174,6 +174,10 @@ Status set_link_word(LinkSettings& link, std::string_view word, std::string_view
   if (word == "jitter-order")
     return choose(link.jitter_order, word, value, "kept", JitterOrder::kept, "free", JitterOrder::free);
   if (word == "loss") return assign(link.loss, parse_probability(value));
+  if (word == "burst-loss" && value == "none") {
+    link.burst.reset();
+    return {};
+  }
   if (word == "burst-loss") return assign(link.burst, parse_burst_loss(value));
   if (word == "loss-placement") {
     return choose(link.loss_placement, word, value, "after", LossPlacement::after_bottleneck, "before",

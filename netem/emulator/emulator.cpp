@@ -1,9 +1,7 @@
 #include "netem/emulator/emulator.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 
 #include "netem/link_counters_json.h"
 #include "netem/monotonic_now.h"
+#include "netem/realtime.h"
 
 namespace penstock::netem {
 namespace {
@@ -26,12 +25,11 @@ using Json = nlohmann::ordered_json;
 
 // Tuning. How many packets of one host are read before what is due gets its turn: about 50 us of reading. More saves
 // few system calls and makes releases late, fewer cost a wait for each few packets.
-constexpr int packets_per_turn = 32;
+constexpr int packets_per_turn = 8;
 // The kernel lets a wait of a thread that is not real-time be late by 0.1 % (select_estimate_accuracy in fs/select.c),
 // so a long wait is taken in pieces: 10 us at most. An idle emulator wakes 100 times a second.
 constexpr Duration sleep_max = std::chrono::milliseconds{10};
 constexpr Duration late = std::chrono::microseconds{200};  // the bar of issue 3
-constexpr unsigned long timer_slack_ns = 1;                // of prctl(2); the default is 50 us
 
 Error failed(std::string_view what) {
   const int reason = errno;
@@ -54,13 +52,6 @@ Json microseconds(std::optional<Duration> duration) {
 }
 
 double seconds(Duration duration) { return static_cast<double>(duration / std::chrono::microseconds{1}) / 1e6; }
-
-/// Round robin at the lowest real-time priority: ahead of what is measured, behind whatever the machine's owner put
-/// there.
-bool become_realtime() {
-  const sched_param parameter{.sched_priority = 1};
-  return sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameter) == 0;
-}
 
 Status watch(int epoll, int fd, std::uint32_t tag) {
   epoll_event event{.events = EPOLLIN, .data = {.u32 = tag}};
@@ -107,9 +98,9 @@ Status Emulator::set_up() {
   if (!watch(epoll_.get(), STDIN_FILENO, tag_stdin)) {
     return Error{ErrorCode::USAGE, "stdin is a file; it must be a pipe or a terminal, and its end ends the program"};
   }
-  prctl(PR_SET_TIMERSLACK, timer_slack_ns, 0, 0, 0);
+  sleep_exactly();
   if (config_.scheduling != Scheduling::normal) {
-    is_realtime_ = become_realtime();
+    is_realtime_ = become_realtime(RealtimePriority::link);
     if (!is_realtime_ && config_.scheduling == Scheduling::realtime) {
       return Error{ErrorCode::PERMISSION_DENIED,
                    fmt::format("--scheduling realtime: {}: CAP_SYS_NICE or RLIMIT_RTPRIO is needed; --scheduling auto "

@@ -36,7 +36,8 @@ int run(int argc, char** argv) {
   repeats(app.add_option("--leg", words.legs, "NAME:up|down|both:word=value,...; what is not named is free"));
   repeats(app.add_option("--change", words.changes, "NAME:up|down|both@TIME:word=value,... after the line `start`"));
   app.add_option("--mtu", words.mtu, "of every device")->capture_default_str();
-  app.add_option("--seed", words.seed, "of all luck; the same seed and traffic meet the same fate")->capture_default_str();
+  app.add_option("--seed", words.seed, "of all luck; the same seed and traffic meet the same fate")
+      ->capture_default_str();
   app.add_option("--corrupt-reach", words.reach, "kernel or application (checksum repaired)")->capture_default_str();
   app.add_option("--memory", words.memory, "bound of what is in flight")->capture_default_str();
   app.add_option("--tun-queue", words.tun_queue, "transmit queue of the devices in packets")->capture_default_str();
