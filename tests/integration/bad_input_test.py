@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 import unittest
+from datetime import datetime, timedelta, timezone
 
 from lab import LabTest, Person, free_port, wait_until
 
@@ -98,10 +99,21 @@ class Identities(LabTest):
         process = self.ann.start("push", file, self.remote("/big"), "--rate", "50M", "--json")
         wait_until(lambda: self.daemon.logged("transfer_started"), "the transfer")
         self.assertEqual(self.daemon.admin("clients", "revoke", uuid).returncode, 0)
+        revoked_at = datetime.now(timezone.utc)
         stdout, _ = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 4, stdout)
+        last = json.loads(stdout.splitlines()[-1])
+        self.assertEqual(last["name"], "REVOKED", last)
+        # Said, not judged: a loaded machine is late. What bounds it is in control/server/registry_watch.h and its test.
+        heard_after = datetime.fromisoformat(last["time"]) - revoked_at
+        print("revoked: the client said so %.0f ms later" % (heard_after / timedelta(milliseconds=1)))
         self.assertFalse(os.path.exists(self.served("big")))
         self.check(self.ann.json("ls", self.remote("/")), 4, "AUTH_FAILED")
+        # Nothing is taken any more once the session is over, and only a part had been.
+        wait_until(lambda: self.daemon.logged("session_closed"), "the end of the session")
+        wait_until(lambda: self.daemon.logged("transfer_ended"), "the end of the transfer")
+        sizes = [os.stat(self.served(name)).st_blocks * 512 for name in os.listdir(self.served())]
+        self.assertLess(sum(sizes), 200_000_000)
 
     def test_a_changed_pin_is_refused_before_anything_is_sent(self):
         address = self.daemon.address

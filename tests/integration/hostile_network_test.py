@@ -1,12 +1,23 @@
 """Somebody on the path repeats, spoils and invents datagrams of a running transfer: nothing wrong is delivered."""
 
+import copy
 import os
 import random
 import socket
 import threading
 import unittest
 
-from lab import LabTest, free_port, sha256_file
+from lab import LabTest, free_port, sha256_file, wait_until
+
+
+class Added:
+    """Datagrams that nobody of the two ends sent."""
+
+    def __init__(self):
+        self.replayed = self.spoilt = self.invented = 0
+
+    def total(self):
+        return self.replayed + self.spoilt + self.invented
 
 
 class Meddler:
@@ -24,7 +35,8 @@ class Meddler:
             side.settimeout(0.1)
         self.port = self.outside.getsockname()[1]
         self.client = None
-        self.replayed = self.spoilt = self.invented = 0
+        # By the socket that the honest ones come to: `outside` hears the client, `inside` the daemon.
+        self.added = {self.inside: Added(), self.outside: Added()}
         self.lock = threading.Lock()
         self.ended = False
         self.threads = [
@@ -33,6 +45,14 @@ class Meddler:
         ]
         for thread in self.threads:
             thread.start()
+
+    def added_to_daemon(self):
+        with self.lock:
+            return copy.copy(self.added[self.outside])
+
+    def added_in_all(self):
+        with self.lock:
+            return [sum(getattr(way, what) for way in self.added.values()) for what in ("replayed", "spoilt", "invented")]
 
     def to_daemon(self, datagram):
         self.inside.sendto(datagram, self.target)
@@ -54,9 +74,9 @@ class Meddler:
                 self.client = sender
             send_on(datagram)
             with self.lock:
-                self._meddle(datagram, old, send_on)
+                self._meddle(datagram, old, send_on, self.added[come_in])
 
-    def _meddle(self, datagram, old, send_on):
+    def _meddle(self, datagram, old, send_on, added):
         if len(old) < 4096:
             old.append(datagram)
         else:
@@ -64,15 +84,15 @@ class Meddler:
         chance = self.luck.random()
         if chance < 0.05:
             send_on(self.luck.choice(old))
-            self.replayed += 1
+            added.replayed += 1
         elif chance < 0.10:
             spoilt = bytearray(self.luck.choice(old))
             spoilt[self.luck.randrange(len(spoilt))] ^= 1 << self.luck.randrange(8)
             send_on(bytes(spoilt))
-            self.spoilt += 1
+            added.spoilt += 1
         elif chance < 0.15:
             send_on(datagram[:9] + self.luck.randbytes(self.luck.randrange(0, 1400)))
-            self.invented += 1
+            added.invented += 1
 
     def stop(self):
         self.ended = True
@@ -91,7 +111,8 @@ class HostileNetwork(LabTest):
         self.meddler = Meddler(("127.0.0.1", port), seed=2607)
         self.addCleanup(self.meddler.stop)
         self.daemon = self.serve(
-            listen="127.0.0.1:%d" % port, extra=("--udp-advertise", "127.0.0.1:%d" % self.meddler.port)
+            listen="127.0.0.1:%d" % port,
+            extra=("--udp-advertise", "127.0.0.1:%d" % self.meddler.port, "--log-format", "json"),
         )
         self.register(self.ann)
         for number in range(10):
@@ -99,12 +120,26 @@ class HostileNetwork(LabTest):
 
     def test_replays_and_inventions_change_no_byte(self):
         done = self.check(self.push(self.path("tree"), self.remote("/tree"), "--rate", "60M"), 0).last
-        self.assertGreater(min(self.meddler.replayed, self.meddler.spoilt, self.meddler.invented), 10)
+        self.assertGreater(min(self.meddler.added_in_all()), 10)
         self.assert_equal_trees(self.path("tree"), self.served("tree"))
         self.check(self.ann.json("receipt", "check", done["receipt"], self.served("tree")), 0)
         done = self.check(self.pull(self.remote("/tree"), self.path("back"), "--rate", "60M"), 0).last
         self.assert_equal_trees(self.path("tree"), self.path("back"))
         self.assertEqual(done["bytes"], done["bytes_sent"])
+
+    def test_the_daemons_log_says_how_many_datagrams_it_did_not_believe(self):
+        self.check(self.push(self.path("tree"), self.remote("/tree"), "--rate", "60M"), 0)
+        wait_until(lambda: self.daemon.logged('"transfer_ended"'), "the daemon's last word on the transfer")
+        [ended] = self.daemon.log_events("transfer_ended")
+        forged, repeated = int(ended["datagrams_forged"]), int(ended["datagrams_repeated"])
+        # Asked after the daemon counted: what came meanwhile can only be more.
+        added = self.meddler.added_to_daemon()
+        self.assertGreaterEqual(forged, 1)
+        self.assertGreaterEqual(repeated, 1)
+        # A replay repeats; an invention is forged, unless the number that it makes up has been; a spoilt copy is either,
+        # as the number is looked at before the seal. A loss on the way, or an id that was hit, leaves fewer of all.
+        self.assertLessEqual(forged, added.spoilt + added.invented)
+        self.assertLessEqual(forged + repeated, added.total())
 
     def test_what_was_recorded_of_an_ended_transfer_is_worth_nothing_in_the_next(self):
         file = self.random_file("blob", 3_000_000)
@@ -112,9 +147,9 @@ class HostileNetwork(LabTest):
         to_daemon = self.meddler.to_daemon
         meddle = self.meddler._meddle
 
-        def record(datagram, old, send_on):
+        def record(datagram, old, send_on, added):
             recorded.append(datagram)
-            meddle(datagram, old, send_on)
+            meddle(datagram, old, send_on, added)
 
         self.meddler._meddle = record
         self.check(self.push(file, self.remote("/one"), "--rate", "60M"), 0)

@@ -96,6 +96,11 @@ class Daemon:
     def logged(self, text):
         return any(text in line for line in self.log)
 
+    def log_events(self, name):
+        """Lines of this event; needs --log-format json."""
+        lines = [json.loads(line) for line in list(self.log) if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
