@@ -18,16 +18,16 @@ using Variables = std::map<std::string, std::string, std::less<>>;
 Result<ClientCommand> read(const std::string& line, const std::string& config = "", Variables variables = {}) {
   const auto words = test::words_of(line);
   const auto outcome = parse_words(penstock_table, words);
-  REQUIRE_MESSAGE(!outcome.error, outcome.error->message);
+  if (outcome.error) FAIL(outcome.error->message);
   const auto file = parse_client_config(config, "config.toml");
-  REQUIRE_MESSAGE(file, file.error().message);
+  if (!file) FAIL(file.error().message);
   variables.emplace("PENSTOCK_HOME", "/home/p");
   return read_client_command(outcome.words, *file, test::environment_of(std::move(variables)));
 }
 template <class Action>
 Action action(const std::string& line, const std::string& config = "", Variables variables = {}) {
   auto command = read(line, config, std::move(variables));
-  REQUIRE_MESSAGE(command, command.error().message);
+  if (!command) FAIL(command.error().message);
   REQUIRE(std::holds_alternative<Action>(command->action));
   return std::get<Action>(command->action);
 }

@@ -16,15 +16,15 @@ using namespace std::chrono_literals;
 Result<DaemonCommand> read(const std::string& line, const std::string& config = "") {
   const auto words = test::words_of(line);
   const auto outcome = parse_words(penstockd_table, words);
-  REQUIRE_MESSAGE(!outcome.error, outcome.error->message);
+  if (outcome.error) FAIL(outcome.error->message);
   const auto file = parse_daemon_config(config, "penstockd.toml");
-  REQUIRE_MESSAGE(file, file.error().message);
+  if (!file) FAIL(file.error().message);
   return read_daemon_command(outcome.words, *file, test::environment_of({{"STATE_DIRECTORY", "/nonexistent/state"}}));
 }
 template <class Action>
 Action action(const std::string& line, const std::string& config = "") {
   auto command = read(line, config);
-  REQUIRE_MESSAGE(command, command.error().message);
+  if (!command) FAIL(command.error().message);
   REQUIRE(std::holds_alternative<Action>(command->action));
   return std::get<Action>(command->action);
 }

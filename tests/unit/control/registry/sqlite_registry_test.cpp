@@ -25,7 +25,7 @@ constexpr UnixSeconds after_expiry{noon.value + 3600};
 
 std::unique_ptr<Registry> open_registry(const TempDir& state) {
   auto registry = open_sqlite_registry(state.path());
-  REQUIRE_MESSAGE(registry.ok(), registry.error().message);
+  if (!registry) FAIL(registry.error().message);
   return *std::move(registry);
 }
 
