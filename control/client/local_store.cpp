@@ -52,7 +52,7 @@ Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey&
   auto found = machinery_.journals.find(owner, key);
   if (!found) return found.error();
   if (*found && !resume) {
-    const auto id = (*found)->state().identity.transfer;
+    const auto id = (*found)->identity().transfer;
     found->reset();
     const auto gone = machinery_.journals.discard(
         id, [](const storage::TransferIdentity& identity) { return path::open_trusted_directory(identity.base); });
@@ -65,7 +65,7 @@ Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey&
 
 std::optional<storage::TransferId> LocalStore::resumed() const {
   if (!found_ || !journal_) return std::nullopt;
-  return journal_->state().identity.transfer;
+  return journal_->identity().transfer;
 }
 
 Status LocalStore::begin(const storage::TransferId& transfer, const storage::OwnerId& owner,

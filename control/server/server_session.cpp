@@ -86,7 +86,7 @@ Result<OpenedJournal> open_journal(DaemonState& state, const storage::TransferId
     if (!found) return found.error();
   }
   if (*found && !resume) {
-    const auto id = (*found)->state().identity.transfer;
+    const auto id = (*found)->identity().transfer;
     found->reset();
     if (auto gone = store.discard(
             id, [&](const storage::TransferIdentity&) -> Result<UniqueFd> { return duplicate(state.root); });
@@ -389,7 +389,7 @@ asio::awaitable<Result<RunConfig>> ServerSession::prepare_push(const proto::Open
     auto opened_journal = co_await async_blocking(*state_.requests, open_it);
     if (!opened_journal) co_return opened_journal.error();
     *journal = std::move(*opened_journal);
-    transfer_id_ = journal->journal->state().identity.transfer;
+    transfer_id_ = journal->journal->identity().transfer;
   }
   auto account = state_.slabs->open_account();
   if (!account)

@@ -12,40 +12,47 @@ namespace {
 constexpr int tasks_per_turn = 16;
 }  // namespace
 
-StorageExecutor::StorageExecutor(std::size_t threads) {
-  PENSTOCK_CHECK(threads > 0);
-  threads_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+StorageExecutor::StorageExecutor(ExecutorThreads threads) {
+  PENSTOCK_CHECK(threads.work > 0 && threads.sync > 0);
+  threads_.reserve(threads.work + threads.sync);
+  for (std::size_t i = 0; i < threads.work; ++i) threads_.emplace_back([this] { run(work_); });
+  for (std::size_t i = 0; i < threads.sync; ++i) threads_.emplace_back([this] { run(sync_); });
 }
 
 StorageExecutor::~StorageExecutor() {
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return outstanding_ == 0; });
     stopping_ = true;
   }
-  wake_.notify_all();
+  work_.wake.notify_all();
+  sync_.wake.notify_all();
   for (auto& thread : threads_) thread.join();
 }
 
-void StorageExecutor::post(Task task) {
+void StorageExecutor::post(Queue& queue, Task task) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(task));
+    queue.tasks.push_back(std::move(task));
+    ++outstanding_;
   }
-  wake_.notify_one();
+  queue.wake.notify_one();
 }
 
-void StorageExecutor::run() {
+void StorageExecutor::run(Queue& queue) {
   while (true) {
     Task task;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
+      queue.wake.wait(lock, [&] { return stopping_ || !queue.tasks.empty(); });
+      if (queue.tasks.empty()) return;
+      task = std::move(queue.tasks.front());
+      queue.tasks.pop_front();
     }
     task();
+    task = {};  // what it holds may post while it goes
+    const std::lock_guard lock(mutex_);
+    if (--outstanding_ == 0) idle_.notify_all();
   }
 }
 

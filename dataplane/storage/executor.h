@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace penstock::storage {
@@ -16,27 +17,45 @@ namespace penstock::storage {
 /// Functors run in the order in which one thread posted them.
 using PostToWorker = std::function<void(std::function<void()>)>;
 
-/// The threads on which everything that can block happens: reads, writes, syncs, digests.
+/// How many threads an executor has of each kind.
+struct ExecutorThreads {
+  std::size_t work = 2;  // reads, writes, digests
+  std::size_t sync = 2;  // fsync and its kin: two, so that one dead file system does not hold up the others
+};
+
+/// The threads on which everything that can block happens: reads, writes, digests, and on threads of their own syncs. A
+/// sync waits for a disk, for seconds if that is slow, and costs no processor: on the same threads a few of them would
+/// stop every other transfer's reading and writing.
 /// Threads: post from any. The destructor runs what is queued, then joins; nothing may be posted during it from
-/// outside. Bound: owners bound what they queue (Strand); the executor itself takes all.
+/// outside. Bound: owners bound what they queue (Strand; a sink has one sync in flight); the executor itself takes all.
 class StorageExecutor {
  public:
   using Task = std::function<void()>;
 
-  explicit StorageExecutor(std::size_t threads = 2);
+  explicit StorageExecutor(std::size_t work_threads = 2) : StorageExecutor(ExecutorThreads{.work = work_threads}) {}
+  explicit StorageExecutor(ExecutorThreads threads);
   ~StorageExecutor();
   StorageExecutor(const StorageExecutor&) = delete;
   StorageExecutor& operator=(const StorageExecutor&) = delete;
 
   /// Tasks must not throw.
-  void post(Task task);
+  void post(Task task) { post(work_, std::move(task)); }
+  /// For what does little but wait for a sync.
+  void post_sync(Task task) { post(sync_, std::move(task)); }
 
  private:
-  void run();
+  struct Queue {
+    std::deque<Task> tasks;
+    std::condition_variable wake;
+  };
+  void post(Queue& queue, Task task);
+  void run(Queue& queue);
 
   std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Task> queue_;
+  std::condition_variable idle_;
+  Queue work_;
+  Queue sync_;
+  std::size_t outstanding_ = 0;  // queued or running, of both kinds: the one posts to the other
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

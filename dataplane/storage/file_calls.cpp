@@ -1,6 +1,7 @@
 #include "dataplane/storage/file_calls.h"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,5 +33,12 @@ int FileCalls::fallocate(int fd, std::uint64_t offset, std::uint64_t length) {
   return or_errno(::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)));
 }
 int FileCalls::ftruncate(int fd, std::uint64_t size) { return or_errno(::ftruncate(fd, static_cast<off_t>(size))); }
+
+std::optional<FileCalls::Space> FileCalls::space_of(int fd) {
+  struct statvfs space {};
+  if (::fstatvfs(fd, &space) != 0 || space.f_blocks == 0) return std::nullopt;
+  return Space{.free_bytes = std::uint64_t{space.f_bavail} * space.f_frsize,
+               .total_bytes = std::uint64_t{space.f_blocks} * space.f_frsize};
+}
 
 }  // namespace penstock::storage

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace penstock::storage {
@@ -23,6 +24,12 @@ class FileCalls {
   virtual int syncfs(int fd);
   virtual int fallocate(int fd, std::uint64_t offset, std::uint64_t length);  // keeps the size
   virtual int ftruncate(int fd, std::uint64_t size);
+  struct Space {
+    std::uint64_t free_bytes = 0;  // for us
+    std::uint64_t total_bytes = 0;
+  };
+  /// Of the file system that `fd` is on; nullopt: it does not say.
+  virtual std::optional<Space> space_of(int fd);
 };
 
 }  // namespace penstock::storage

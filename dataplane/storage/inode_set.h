@@ -7,48 +7,51 @@
 
 namespace penstock::storage {
 
-/// Which inodes this transfer has published: a colliding name must never replace one of them. Open addressing; 16 to 32
-/// bytes an inode, since a transfer may have millions. Threads: one owner.
+/// Which inodes this transfer has published: a colliding name must never replace one of them. Keeps 32 bits of each, so
+/// that contains() is wrong about once in 2^31: who acts on a yes makes sure of it (Journal::has_published).
+/// Memory: 5 to 11 bytes an inode, since a transfer may have millions. Threads: one owner.
 class InodeSet {
  public:
   void insert(std::uint64_t device, std::uint64_t inode) {
-    if ((count_ + 1) * 2 > slots_.size()) grow();
+    if ((count_ + 1) * 4 > slots_.size() * 3) grow();
     count_ += place(key(device, inode)) ? 1U : 0U;
   }
+  /// False is certain.
   [[nodiscard]] bool contains(std::uint64_t device, std::uint64_t inode) const {
     if (slots_.empty()) return false;
-    const std::uint64_t wanted = key(device, inode);
-    for (std::size_t at = spread(wanted);; at = (at + 1) & (slots_.size() - 1)) {
+    const std::uint32_t wanted = key(device, inode);
+    for (std::size_t at = place_of(wanted);; at = (at + 1) & (slots_.size() - 1)) {
       if (slots_[at] == wanted) return true;
       if (slots_[at] == 0) return false;
     }
   }
 
  private:
-  /// Device numbers are small: rotated to the top they keep two file systems' inodes apart. Never 0.
-  static std::uint64_t key(std::uint64_t device, std::uint64_t inode) {
-    const std::uint64_t mixed = inode ^ (device << 40 | device >> 24);
-    return mixed == 0 ? 1 : mixed;
+  /// Never 0. Inodes of one file system differ in few bits: both multiplications spread them over all 32.
+  static std::uint32_t key(std::uint64_t device, std::uint64_t inode) {
+    const std::uint64_t mixed = (inode ^ (device << 40 | device >> 24)) * 0x9e3779b97f4a7c15U;
+    const auto folded = static_cast<std::uint32_t>((mixed ^ mixed >> 32) * 0xd6e8feb86659fd93U >> 32);
+    return folded == 0 ? 1 : folded;
   }
-  [[nodiscard]] std::size_t spread(std::uint64_t value) const {
-    return static_cast<std::size_t>(value * 0x9e3779b97f4a7c15U >> 20) & (slots_.size() - 1);
+  [[nodiscard]] std::size_t place_of(std::uint32_t key) const {
+    return static_cast<std::size_t>(key * std::uint64_t{0x9e3779b97f4a7c15U} >> 20) & (slots_.size() - 1);
   }
-  bool place(std::uint64_t value) {
-    std::size_t at = spread(value);
+  bool place(std::uint32_t value) {
+    std::size_t at = place_of(value);
     while (slots_[at] != 0 && slots_[at] != value) at = (at + 1) & (slots_.size() - 1);
     const bool is_new = slots_[at] == 0;
     slots_[at] = value;
     return is_new;
   }
   void grow() {
-    std::vector<std::uint64_t> old = std::move(slots_);
+    std::vector<std::uint32_t> old = std::move(slots_);
     slots_.assign(old.empty() ? 64 : old.size() * 2, 0);
-    for (const std::uint64_t value : old) {
+    for (const std::uint32_t value : old) {
       if (value != 0) (void)place(value);
     }
   }
 
-  std::vector<std::uint64_t> slots_;  // a power of two; 0 is free
+  std::vector<std::uint32_t> slots_;  // a power of two; 0 is free
   std::size_t count_ = 0;
 };
 

@@ -14,16 +14,16 @@ namespace {
 constexpr std::size_t buffer_size_max = 1024 * 1024;
 }  // namespace
 
-Journal::Journal(UniqueFd file, int directory, std::string name, JournalState state, std::uint64_t size,
-                 FileCalls& calls)
-    : file_(std::move(file)),
+Journal::Journal(Opened opened, int directory, std::string name, JournalIndex earlier, FileCalls& calls)
+    : file_(std::move(opened.file)),
       directory_(directory),
       name_(std::move(name)),
-      state_(std::move(state)),
-      size_(size),
-      next_sequence_(state_.records),
-      worth_keeping_(!state_.files.empty()),
-      calls_(calls) {}
+      earlier_(std::move(earlier)),
+      size_(opened.size),
+      next_sequence_(opened.next_sequence),
+      worth_keeping_(earlier_.has_files()),
+      calls_(calls),
+      space_(directory, "journal", calls) {}
 
 Journal::~Journal() = default;
 
@@ -42,6 +42,10 @@ void Journal::append(const JournalRecord& record) {
 Status Journal::write() {
   if (!failed_ && sync_failed_) failed_ = error_from_errno(EIO, "go on with the journal", name_);
   if (failed_) return *failed_;
+  if (auto allowed = space_.allow(size_ + buffer_.size()); !allowed) {
+    failed_ = std::move(allowed).error();
+    return *failed_;
+  }
   std::size_t done = 0;
   while (done < buffer_.size()) {
     const auto written = calls_.pwrite(file_.get(), std::span{buffer_}.subspan(done), size_ + done);
@@ -75,6 +79,31 @@ Status Journal::finish() {
   // Should the file survive in spite of its last record, the next look at it removes it.
   (void)write();
   return remove();
+}
+
+Result<bool> Journal::has_published(std::uint64_t device, std::uint64_t inode) const {
+  JournalScanner scanner{bytes_of_file(file_.get(), name_, calls_)};
+  while (true) {
+    auto found = scanner.next();
+    if (!found) return std::move(found).error();
+    if (!*found) return false;
+    const auto* const published = std::get_if<Published>(&(*found)->record);
+    if (published != nullptr && published->device == device && published->inode == inode) return true;
+  }
+}
+
+JournalBytes bytes_of_file(int file, std::string name, FileCalls& calls) {
+  return [file, name = std::move(name), &calls](std::uint64_t at, std::span<std::byte> into) -> Result<std::size_t> {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      const auto got = calls.pread(file, into.subspan(done), at + done);
+      if (got == -EINTR) continue;
+      if (got < 0) return error_from_errno(static_cast<int>(-got), "read the journal", name);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  };
 }
 
 Status Journal::remove() {

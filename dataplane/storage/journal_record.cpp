@@ -1,4 +1,6 @@
-// The journal's bytes: encoding, decoding, and what a row of records adds up to. Layout: README, "Journal".
+// Layout: README, "Journal".
+#include "dataplane/storage/journal_record.h"
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -11,14 +13,11 @@
 #include "common/path/safe_path.h"
 #include "dataplane/storage/crc32c.h"
 #include "dataplane/storage/growing_writer.h"
-#include "dataplane/storage/journal.h"
 
 namespace penstock::storage {
 
 namespace {
 
-constexpr std::size_t prefix_size = 4 + 8 + 1;  // length of the body, sequence, type
-constexpr std::size_t crc_size = 4;
 constexpr std::size_t text_size_max = 128 * 1024;
 
 void encode_body(GrowingWriter& out, const TransferIdentity& record) {
@@ -167,61 +166,59 @@ std::optional<JournalRecord> decode_body(std::uint8_t type, bytes::WireReader& i
 
 /// False: the record contradicts those before it.
 struct Apply {
-  JournalState& state;
+  JournalFile& file;
 
-  bool operator()(const TransferIdentity& record) const {
-    if (state.records != 0) return false;
-    state.identity = record;
-    return true;
-  }
   bool operator()(const PartialIntended& record) const {
-    state.files[record.path].intended.push_back(record.partial_name);
+    file.intended.push_back(record.partial_name);
     return true;
   }
   bool operator()(const PartialCreated& record) const {
-    auto& file = state.files[record.path];
     std::erase(file.intended, record.partial_name);
     file.partial = record;
     file.durable.clear();
     return true;
   }
   bool operator()(const BlocksDurable& record) const {
-    const auto found = state.files.find(record.path);
-    if (found == state.files.end() || !found->second.partial) return false;
-    const auto blocks = block_count(found->second.partial->size);
+    if (!file.partial) return false;
+    const auto blocks = block_count(file.partial->size);
     if (record.first_block > blocks || record.digests.size() > blocks - record.first_block) return false;
-    for (std::size_t i = 0; i < record.digests.size(); ++i) {
-      found->second.durable[record.first_block + i] = record.digests[i];
-    }
+    for (std::size_t i = 0; i < record.digests.size(); ++i) file.durable[record.first_block + i] = record.digests[i];
     return true;
   }
   bool operator()(const BlocksLost& record) const {
-    const auto found = state.files.find(record.path);
-    if (found == state.files.end() || record.blocks.count > ~record.blocks.first) return false;
-    auto& durable = found->second.durable;
-    durable.erase(durable.lower_bound(record.blocks.first), durable.lower_bound(record.blocks.end()));
+    if (record.blocks.count > ~record.blocks.first) return false;
+    file.durable.erase(file.durable.lower_bound(record.blocks.first), file.durable.lower_bound(record.blocks.end()));
     return true;
   }
   bool operator()(const Published& record) const {
-    state.files[record.path].published = record;  // the partial stays known: the rename may not have happened
+    file.published = record;  // the partial stays known: the rename may not have happened
     return true;
   }
-  bool operator()(const PartialDropped& record) const {
-    const auto found = state.files.find(record.path);
-    if (found == state.files.end()) return false;
-    found->second.partial.reset();
-    found->second.intended.clear();
-    found->second.durable.clear();
-    if (!found->second.published) state.files.erase(found);
+  bool operator()(const PartialDropped&) const {
+    file.partial.reset();
+    file.intended.clear();
+    file.durable.clear();
     return true;
   }
-  bool operator()(const Finished&) const {
-    state.finished = true;
-    return true;
-  }
+  bool operator()(const TransferIdentity&) const { return false; }
+  bool operator()(const Finished&) const { return false; }
 };
 
 }  // namespace
+
+bool JournalFile::apply(const JournalRecord& record) { return std::visit(Apply{*this}, record); }
+
+const std::string* path_of(const JournalRecord& record) {
+  return std::visit(
+      [](const auto& which) -> const std::string* {
+        if constexpr (requires { which.path; }) {
+          return &which.path;
+        } else {
+          return nullptr;
+        }
+      },
+      record);
+}
 
 std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const JournalRecord& record) {
   std::vector<std::byte> body;
@@ -229,9 +226,9 @@ std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const Journ
     GrowingWriter out{body};
     std::visit([&](const auto& which) { encode_body(out, which); }, record);
   }
-  PENSTOCK_CHECK(prefix_size + body.size() + crc_size <= journal_record_size_max);
+  PENSTOCK_CHECK(journal_prefix_size + body.size() + journal_crc_size <= journal_record_size_max);
   std::vector<std::byte> bytes;
-  bytes.reserve(prefix_size + body.size() + crc_size);
+  bytes.reserve(journal_prefix_size + body.size() + journal_crc_size);
   GrowingWriter out{bytes};
   out.u32(static_cast<std::uint32_t>(body.size()));
   out.u64(sequence);
@@ -241,31 +238,23 @@ std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const Journ
   return bytes;
 }
 
-std::optional<JournalReplay> replay_journal(std::span<const std::byte> file) {
-  const auto magic = bytes::as_bytes(journal_magic);
-  if (file.size() < magic.size() || !std::equal(magic.begin(), magic.end(), file.begin())) return std::nullopt;
-  JournalReplay replay;
-  std::size_t at = magic.size();
-  while (true) {
-    bytes::WireReader in{file.subspan(at)};
-    const std::uint64_t body_size = in.u32();
-    const std::uint64_t sequence = in.u64();
-    const std::uint8_t type = in.u8();
-    const auto body = in.bytes(body_size);
-    const std::size_t covered = prefix_size + static_cast<std::size_t>(body_size);
-    const std::uint32_t crc = in.u32();
-    if (!in.ok() || covered + crc_size > journal_record_size_max) break;
-    if (crc != crc32c(file.subspan(at, covered)) || sequence != replay.state.records) break;
-    if ((type == 0) != (sequence == 0)) break;
-    bytes::WireReader fields{body};
-    const auto record = decode_body(type, fields);
-    if (!record || !fields.done() || !std::visit(Apply{replay.state}, *record)) break;
-    ++replay.state.records;
-    at += covered + crc_size;
-  }
-  if (replay.state.records == 0) return std::nullopt;
-  replay.valid_bytes = at;
-  return replay;
+std::optional<JournalRecord> decode_journal_record(std::span<const std::byte> data,
+                                                   std::optional<std::uint64_t> expected_sequence, std::size_t* size) {
+  bytes::WireReader in{data};
+  const std::uint64_t body_size = in.u32();
+  const std::uint64_t sequence = in.u64();
+  const std::uint8_t type = in.u8();
+  const auto body = in.bytes(body_size);
+  const std::size_t covered = journal_prefix_size + static_cast<std::size_t>(body_size);
+  const std::uint32_t crc = in.u32();
+  if (!in.ok() || covered + journal_crc_size > journal_record_size_max) return std::nullopt;
+  if (sequence != expected_sequence.value_or(sequence) || crc != crc32c(data.first(covered))) return std::nullopt;
+  if ((type == 0) != (sequence == 0)) return std::nullopt;  // the identity is first, and once
+  bytes::WireReader fields{body};
+  auto record = decode_body(type, fields);
+  if (!record || !fields.done()) return std::nullopt;
+  if (size != nullptr) *size = covered + journal_crc_size;
+  return record;
 }
 
 }  // namespace penstock::storage

@@ -22,25 +22,19 @@ namespace penstock::storage {
 namespace {
 
 constexpr std::string_view suffix = ".journal";
-constexpr std::uint64_t journal_size_max = std::uint64_t{4} << 30;
 
 std::string name_of(const TransferId& transfer) { return bytes::to_hex(transfer) + std::string{suffix}; }
 
 struct OpenFile {
   UniqueFd fd;
-  std::vector<std::byte> bytes;
+  std::uint64_t size = 0;
   std::int64_t modified_ns = 0;
 };
 
 enum class Lock : std::uint8_t { exclusive, none };
-enum class Extent : std::uint8_t { head, whole };
-// The identity record fits: magic, then one record of at most this size.
-constexpr std::uint64_t journal_head_size = journal_magic.size() + journal_record_size_max;
-constexpr std::uint64_t head_size_typical = 4096;
 
 /// nullopt: gone meanwhile, or not a file of ours. TRANSFER_ACTIVE: somebody has it open.
-Result<std::optional<OpenFile>> read_journal(int directory, const std::string& name, Lock lock,
-                                             Extent extent = Extent::whole) {
+Result<std::optional<OpenFile>> open_journal(int directory, const std::string& name, Lock lock) {
   OpenFile file;
   file.fd = UniqueFd{::openat(directory, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
   if (!file.fd) {
@@ -54,33 +48,18 @@ Result<std::optional<OpenFile>> read_journal(int directory, const std::string& n
   if (::fstat(file.fd.get(), &status) != 0) return error_from_errno(errno, "examine the journal", name);
   // Unlinked between our open and our lock: its owner finished.
   if (!S_ISREG(status.st_mode) || status.st_nlink == 0) return std::optional<OpenFile>{};
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > journal_size_max) return error_from_errno(EFBIG, "read the journal", name);
+  file.size = static_cast<std::uint64_t>(status.st_size);
   file.modified_ns = status.st_mtim.tv_sec * std::int64_t{1'000'000'000} + status.st_mtim.tv_nsec;
-  std::uint64_t wanted = size;
-  if (extent == Extent::head) {
-    std::array<std::byte, journal_magic.size() + 4> prefix{};
-    wanted = std::min(size, head_size_typical);
-    if (::pread(file.fd.get(), prefix.data(), prefix.size(), 0) == static_cast<ssize_t>(prefix.size())) {
-      std::uint64_t body = 0;
-      for (std::size_t i = journal_magic.size(); i < prefix.size(); ++i)
-        body = body << 8 | std::to_integer<unsigned>(prefix[i]);
-      if (body < journal_record_size_max) wanted = std::max(wanted, journal_magic.size() + 64 + body);
-    }
-    wanted = std::min({size, wanted, journal_head_size});
-  }
-  file.bytes.resize(wanted);
-  std::size_t done = 0;
-  while (done < file.bytes.size()) {
-    const auto got =
-        ::pread(file.fd.get(), file.bytes.data() + done, file.bytes.size() - done, static_cast<off_t>(done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return error_from_errno(errno, "read the journal", name);
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  file.bytes.resize(done);
   return std::optional<OpenFile>{std::move(file)};
+}
+
+/// Whose a journal is; nullopt: no journal of this version, or torn before it says so.
+Result<std::optional<TransferIdentity>> identity_of(JournalBytes journal) {
+  JournalScanner scanner{std::move(journal)};
+  auto first = scanner.next();
+  if (!first) return std::move(first).error();
+  if (!*first) return std::optional<TransferIdentity>{};
+  return std::optional{std::get<TransferIdentity>(std::move((*first)->record))};
 }
 
 Result<std::vector<std::string>> journal_names(int directory) {
@@ -131,10 +110,8 @@ Result<std::unique_ptr<Journal>> JournalStore::create(const TransferIdentity& id
     if (::fstat(file.get(), &status) != 0) return error_from_errno(errno, "examine the journal", name);
     if (status.st_nlink > 0) break;
   }
-  JournalState state;
-  state.identity = identity;
-  auto journal =
-      std::unique_ptr<Journal>{new Journal{std::move(file), directory_.get(), name, std::move(state), 0, calls_}};
+  auto journal = std::unique_ptr<Journal>{
+      new Journal{{.file = std::move(file)}, directory_.get(), name, JournalIndex{identity}, calls_}};
   const auto magic = bytes::as_bytes(journal_magic);
   journal->buffer_.assign(magic.begin(), magic.end());
   journal->append(identity);
@@ -153,36 +130,45 @@ Result<std::unique_ptr<Journal>> JournalStore::create(const TransferIdentity& id
 template <class Matches>
 Result<std::unique_ptr<Journal>> JournalStore::find_matching(const std::string& name, Matches matches) {
   // Other owners' journals may be many and long: the head says whose each is.
-  auto read = read_journal(directory_.get(), name, Lock::none, Extent::head);
-  if (!read) return std::move(read).error();
-  if (!*read) return std::unique_ptr<Journal>{};
-  auto replay = replay_journal((*read)->bytes);
+  auto opened = open_journal(directory_.get(), name, Lock::none);
+  if (!opened) return std::move(opened).error();
+  if (!*opened) return std::unique_ptr<Journal>{};
+  auto identity = identity_of(bytes_of_file((*opened)->fd.get(), name, calls_));
+  if (!identity) return std::move(identity).error();
   // Of another version, or torn before it said whose it is: nothing in it can be relied on. While someone is about to
   // write its first record it is locked, and stays.
-  if (!replay) {
-    if (::flock((*read)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
+  if (!*identity) {
+    if (::flock((*opened)->fd.get(), LOCK_EX | LOCK_NB) == 0) (void)::unlinkat(directory_.get(), name.c_str(), 0);
     return std::unique_ptr<Journal>{};
   }
-  if (!matches(replay->state.identity)) return std::unique_ptr<Journal>{};
+  if (!matches(**identity)) return std::unique_ptr<Journal>{};
 
-  // It is the one: lock it, and read again what was written until the lock was ours.
-  read = read_journal(directory_.get(), name, Lock::exclusive);
-  if (!read) return std::move(read).error();
-  if (!*read) return std::unique_ptr<Journal>{};
-  replay = replay_journal((*read)->bytes);
-  if (!replay) return std::unique_ptr<Journal>{};
-  if (replay->state.finished) {  // its owner ended between the last record and the unlink
+  // It is the one: lock it, and read what was written until the lock was ours.
+  opened = open_journal(directory_.get(), name, Lock::exclusive);
+  if (!opened) return std::move(opened).error();
+  if (!*opened) return std::unique_ptr<Journal>{};
+  const int fd = (*opened)->fd.get();
+  auto index = JournalIndex::build(bytes_of_file(fd, name, calls_), directory_.get(), calls_);
+  if (!index) return std::move(index).error();
+  if (!*index) return std::unique_ptr<Journal>{};
+  if ((*index)->finished()) {  // its owner ended between the last record and the unlink
     (void)::unlinkat(directory_.get(), name.c_str(), 0);
     return std::unique_ptr<Journal>{};
   }
   // The torn tail goes before anything is appended, or a later record could complete it by accident.
-  if (replay->valid_bytes < (*read)->bytes.size()) {
-    int result = calls_.ftruncate((*read)->fd.get(), replay->valid_bytes);
-    if (result == 0) result = calls_.fsync((*read)->fd.get());
+  const std::uint64_t valid = (*index)->valid_bytes();
+  if (valid < (*opened)->size) {
+    int result = calls_.ftruncate(fd, valid);
+    if (result == 0) result = calls_.fsync(fd);
     if (result < 0) return error_from_errno(-result, "cut the torn end of the journal", name);
   }
-  return std::unique_ptr<Journal>{new Journal{std::move((*read)->fd), directory_.get(), name, std::move(replay->state),
-                                              replay->valid_bytes, calls_}};
+  const std::uint64_t records = (*index)->records();
+  return std::unique_ptr<Journal>{
+      new Journal{{.file = std::move((*opened)->fd), .size = valid, .next_sequence = records},
+                  directory_.get(),
+                  name,
+                  std::move(**index),
+                  calls_}};
 }
 
 Result<std::unique_ptr<Journal>> JournalStore::find(const OwnerId& owner, const ResumeKey& resume_key) {
@@ -206,19 +192,21 @@ Result<std::vector<JournalSummary>> JournalStore::list() {
   if (!names) return std::move(names).error();
   std::vector<JournalSummary> summaries;
   for (const auto& name : *names) {
-    auto read = read_journal(directory_.get(), name, Lock::none);
-    if (!read) return std::move(read).error();
-    if (!*read) continue;
-    const auto replay = replay_journal((*read)->bytes);
-    if (!replay) continue;
-    JournalSummary summary{.identity = replay->state.identity, .modified_ns = (*read)->modified_ns};
-    for (const auto& [path, file] : replay->state.files) {
+    auto opened = open_journal(directory_.get(), name, Lock::none);
+    if (!opened) return std::move(opened).error();
+    if (!*opened) continue;
+    auto index = JournalIndex::build(bytes_of_file((*opened)->fd.get(), name, calls_), directory_.get(), calls_);
+    if (!index) return std::move(index).error();
+    if (!*index) continue;
+    JournalSummary summary{.identity = (*index)->identity(), .modified_ns = (*opened)->modified_ns};
+    auto summed = (*index)->for_each_left([&](const std::string&, const JournalFile& file) {
       summary.partials += (file.partial ? 1 : 0) + file.intended.size();
-      if (!file.partial) continue;
+      if (!file.partial) return;
       for (const auto& [block, digest] : file.durable) {
         summary.bytes_held += std::min(block_size, file.partial->size - block * block_size);
       }
-    }
+    });
+    if (!summed) return std::move(summed).error();
     summaries.push_back(std::move(summary));
   }
   return summaries;
@@ -229,12 +217,14 @@ Result<std::size_t> JournalStore::discard(const TransferId& transfer, const Open
 }
 
 Result<std::size_t> JournalStore::discard_named(const std::string& name, const OpenBase& open_base) {
-  auto read = read_journal(directory_.get(), name, Lock::exclusive);
-  if (!read) return std::move(read).error();
-  if (!*read) return std::size_t{0};
+  auto opened = open_journal(directory_.get(), name, Lock::exclusive);
+  if (!opened) return std::move(opened).error();
+  if (!*opened) return std::size_t{0};
   std::size_t gone = 0;
-  if (const auto replay = replay_journal((*read)->bytes)) {
-    if (const auto base = open_base(replay->state.identity)) gone = sweep_partials(base->get(), replay->state);
+  auto index = JournalIndex::build(bytes_of_file((*opened)->fd.get(), name, calls_), directory_.get(), calls_);
+  if (!index) return std::move(index).error();
+  if (*index) {
+    if (const auto base = open_base((*index)->identity())) gone = sweep_partials(base->get(), **index);
   }
   if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
     return error_from_errno(errno, "remove the journal", name);

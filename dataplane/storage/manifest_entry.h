@@ -27,7 +27,8 @@ inline constexpr std::size_t manifest_path_size_max = 64 * 1024;  // depth 200 o
 inline constexpr std::size_t link_target_size_max = 4095;         // PATH_MAX less its NUL
 inline constexpr std::size_t holes_max = 8192;                    // of one file; a source leaves out the smallest
 inline constexpr std::uint64_t manifest_roots_max = 4096;
-inline constexpr std::uint64_t manifest_entries_max = std::uint64_t{1} << 32;
+// A sink keeps about a byte of memory for each; larger trees go in parts.
+inline constexpr std::uint64_t manifest_entries_max = std::uint64_t{1} << 26;
 
 /// One file, directory or link of a transfer, as the manifest carries it (transfer.proto, Entry).
 struct ManifestEntry {

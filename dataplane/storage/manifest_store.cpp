@@ -1,18 +1,13 @@
 #include "dataplane/storage/manifest_store.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <span>
 #include <utility>
 
-#include "common/bytes/hex.h"
 #include "common/bytes/view.h"
 #include "common/bytes/wire_reader.h"
 #include "common/check.h"
-#include "common/crypto/random.h"
 #include "dataplane/storage/growing_writer.h"
 
 namespace penstock::storage {
@@ -69,18 +64,6 @@ ManifestEntry decode(bytes::WireReader& in) {
   return entry;
 }
 
-Result<UniqueFd> open_temporary(int directory) {
-  int fd = ::openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd >= 0) return UniqueFd{fd};
-  // Not every file system has O_TMPFILE.
-  const auto random = crypto::random_array<16>();
-  const std::string name = ".manifest-" + bytes::to_hex(random);
-  fd = ::openat(directory, name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return error_from_errno(errno, "create a temporary file in the state directory for", name);
-  (void)::unlinkat(directory, name.c_str(), 0);
-  return UniqueFd{fd};
-}
-
 }  // namespace
 
 struct ManifestStore::Page {
@@ -101,7 +84,8 @@ struct ManifestStore::PageInfo {
   std::shared_ptr<const Page> kept;  // without a spill file
 };
 
-ManifestStore::ManifestStore(int spill_directory) : spill_directory_(spill_directory) {}
+ManifestStore::ManifestStore(int spill_directory, FileCalls& calls)
+    : spill_directory_(spill_directory), spill_(spill_directory, "manifest", calls) {}
 ManifestStore::~ManifestStore() = default;
 
 Status ManifestStore::append(const ManifestEntry& entry) {
@@ -137,25 +121,12 @@ Status ManifestStore::close_page_locked() {
     info.kept = std::move(last_);
     return {};
   }
-  if (!spill_) {
-    auto opened = open_temporary(spill_directory_);
-    if (!opened) return std::move(opened).error();
-    spill_ = std::move(*opened);
-  }
   std::vector<std::byte> encoded;
   GrowingWriter out{encoded};
   for (const auto& entry : last_->entries) encode(out, entry);
-  std::size_t done = 0;
-  while (done < encoded.size()) {
-    const auto written =
-        ::pwrite(spill_.get(), encoded.data() + done, encoded.size() - done, static_cast<off_t>(spill_size_ + done));
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return error_from_errno(written < 0 ? errno : EIO, "write", "the manifest's temporary file");
-    done += static_cast<std::size_t>(written);
-  }
-  info.position = spill_size_;
+  info.position = spill_.size();
   info.length = encoded.size();
-  spill_size_ += encoded.size();
+  if (auto appended = spill_.append(encoded); !appended) return appended;
   cache_.emplace_front(infos_.size() - 1, std::move(last_));
   if (cache_.size() > pages_cached) cache_.pop_back();
   last_.reset();
@@ -172,14 +143,7 @@ auto ManifestStore::page_of_locked(std::size_t number) const -> Result<std::shar
     return cache_.front().second;
   }
   std::vector<std::byte> encoded(info.length);
-  std::size_t done = 0;
-  while (done < encoded.size()) {
-    const auto got =
-        ::pread(spill_.get(), encoded.data() + done, encoded.size() - done, static_cast<off_t>(info.position + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return error_from_errno(got < 0 ? errno : EIO, "read", "the manifest's temporary file");
-    done += static_cast<std::size_t>(got);
-  }
+  if (auto read = spill_.read(info.position, encoded); !read) return std::move(read).error();
   auto page = std::make_shared<Page>();
   bytes::WireReader in{encoded};
   std::uint64_t offset = info.first_offset;

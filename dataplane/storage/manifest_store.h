@@ -9,9 +9,10 @@
 #include <vector>
 
 #include "common/result.h"
-#include "common/unique_fd.h"
 #include "common/units.h"
+#include "dataplane/storage/file_calls.h"
 #include "dataplane/storage/manifest_entry.h"
+#include "dataplane/storage/spill_file.h"
 
 namespace penstock::storage {
 
@@ -23,16 +24,17 @@ struct FilePlace {
 };
 
 /// All entries of one transfer by index, and the transfer space in which its files lie end to end in this order, holes
-/// included. Entries are kept in encoded pages; all but the last few live in an unlinked temporary file, so memory is
-/// about 24 bytes for 256 entries plus a dozen decoded pages, whatever the manifest's length.
-/// Threads: any (one mutex; a page that is not cached is read from the file under it).
+/// included. Entries are kept in encoded pages; all but the last few live in a spill file, so memory is 48 bytes for
+/// 256 entries plus a dozen decoded pages, whatever the manifest's length. Threads: any (one mutex; a page that is not
+/// cached is read from the file under it).
 class ManifestStore {
  public:
   /// `spill_directory` is borrowed for the store's life; -1: keep everything in memory (tests, tiny manifests).
-  explicit ManifestStore(int spill_directory);
+  explicit ManifestStore(int spill_directory, FileCalls& calls = FileCalls::kernel());
   ~ManifestStore();
 
-  /// Appends an entry that a validator has accepted. IO_ERROR or NO_SPACE when the spill file can not be written.
+  /// Appends an entry that a validator has accepted. IO_ERROR, NO_SPACE or QUOTA_EXCEEDED when the spill file can not
+  /// grow (state_space.h).
   [[nodiscard]] Status append(const ManifestEntry& entry);
   [[nodiscard]] std::uint64_t entries() const;
   /// Sum of all sizes: the end of transfer space.
@@ -53,8 +55,7 @@ class ManifestStore {
 
   int spill_directory_;
   mutable std::mutex mutex_;
-  UniqueFd spill_;
-  std::uint64_t spill_size_ = 0;
+  SpillFile spill_;
   std::vector<PageInfo> infos_;
   std::shared_ptr<Page> last_;                                                    // still growing
   mutable std::list<std::pair<std::size_t, std::shared_ptr<const Page>>> cache_;  // most recently used first

@@ -56,7 +56,11 @@ Status check_fields(const ManifestEntry& entry) {
 ManifestValidator::ManifestValidator(std::uint32_t roots) : roots_(roots) {}
 
 Status ManifestValidator::accept(const ManifestEntry& entry) {
-  if (entries_ >= manifest_entries_max) return refused(entry, "is one entry too many");
+  if (entries_ >= manifest_entries_max) {
+    return Error{ErrorCode::QUOTA_EXCEEDED, "the manifest is refused: one transfer has at most " +
+                                                std::to_string(manifest_entries_max) +
+                                                " entries; transfer the tree in parts"};
+  }
   if (entry.path.size() > manifest_path_size_max) {
     return Error{ErrorCode::NAME_TOO_LONG, "the manifest is refused: a path in it is too long", entry.path};
   }

@@ -45,9 +45,11 @@ std::size_t sweep_partials(int root_fd, const std::string& target, const Journal
   return gone;
 }
 
-std::size_t sweep_partials(int root_fd, const JournalState& state) {
+std::size_t sweep_partials(int root_fd, const JournalIndex& earlier) {
   std::size_t gone = 0;
-  for (const auto& [target, file] : state.files) gone += sweep_partials(root_fd, target, file);
+  // What can not be read any more can not be swept; the files are hidden, and stay.
+  (void)earlier.for_each_left(
+      [&](const std::string& target, const JournalFile& file) { gone += sweep_partials(root_fd, target, file); });
   return gone;
 }
 

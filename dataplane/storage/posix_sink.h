@@ -44,7 +44,8 @@ struct PosixSinkConfig {
   digest::Algorithm algorithm = digest::Algorithm::xxh3;
   bool dry_run = false;            // verdicts only; nothing is created, no journal needed
   std::size_t open_partials = 32;  // descriptors held; the least recently written is closed first
-  int spill_directory = -1;        // borrowed: for the manifest's temporary file; -1: memory
+  int spill_directory = -1;        // borrowed: for the manifest's spill file; -1: memory
+  KeepReport keep_report = {};     // of files that are durable under their names; may be empty
 };
 
 /// Files of a POSIX file system, exactly as DESIGN section 3: partials in the target's directory, a journal elsewhere,

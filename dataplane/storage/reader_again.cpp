@@ -129,7 +129,7 @@ void ReaderCore::resend_some(const std::vector<EntryBlocks>& blocks) {
     if (run.first >= count || run.count > count - run.first || run.count == 0) continue;
     // What the pass has yet to read is digested there.
     if (index >= next_index_) continue;
-    plans_.erase(index);
+    drop_plan(index);
     auto file = open_cached(index, entry);
     Status status = file ? Status{} : Status{file.error()};
     run_broken_ = true;
@@ -164,14 +164,33 @@ void ReaderCore::queue_late(std::uint64_t index, LateFile late) {
   run_late();
 }
 
+bool ReaderCore::begin_late_whole() {
+  if (late_whole_.empty()) return false;
+  const std::uint64_t index = late_whole_.front().begin;
+  late_whole_.erase({index, index + 1});
+  auto entry = store_.get(index);
+  if (!entry) return fail_file(index, std::move(entry).error()), !late_whole_.empty();
+  LateFile late{.builder = FileDigestBuilder{(*entry)->size}, .blocks = {}};
+  late.passed = true;
+  if (config_.algorithm == digest::Algorithm::sha256) {
+    late.sha.emplace();
+  } else {
+    for (std::uint64_t block = 0; block < block_count((*entry)->size); ++block) late.blocks.push_back(block);
+  }
+  late_.insert_or_assign(index, std::move(late));
+  return true;
+}
+
 void ReaderCore::run_late() {
-  if (late_running_ || late_.empty() || closed_) return;
+  if (late_running_ || (late_.empty() && late_whole_.empty()) || closed_) return;
   late_running_ = true;
   strand_.post([self = shared_from_this()] {
     self->late_running_ = false;
-    if (self->closed_ || self->late_.empty()) return;
-    const auto first = self->late_.begin();
-    self->late_step(first->first, first->second);
+    if (self->closed_) return;
+    if (!self->late_.empty() || self->begin_late_whole()) {
+      if (const auto first = self->late_.begin(); first != self->late_.end())
+        self->late_step(first->first, first->second);
+    }
     self->run_late();
     self->tell_if_all_read();
   });

@@ -71,12 +71,11 @@ void ReaderCore::release(std::uint64_t decided, const std::vector<Verdict>& exce
       default:
         plan.want = Want::nothing;
     }
-    plans_[verdict.index] = std::move(plan);
+    const Want want = plan.want;
+    set_plan(verdict.index, std::move(plan));
     // Verdicts for what was released at once, on trust, come late: the rest of it is not sent any more.
     if (verdict.index < before) {
-      if (plans_[verdict.index].want != Want::part) {
-        if (current_ && current_->index == verdict.index) current_->plan.want = Want::nothing;
-      }
+      if (want != Want::part && current_ && current_->index == verdict.index) current_->plan.want = Want::nothing;
     }
     withhold_rest(verdict.index, withhold);
   }
@@ -114,15 +113,41 @@ void ReaderCore::withhold_rest(std::uint64_t index, std::vector<TransferRange>& 
 }
 
 ReaderCore::Planned ReaderCore::plan_of(std::uint64_t index) const {
-  const auto found = plans_.find(index);
-  return found == plans_.end() ? Planned{} : found->second;
+  if (plans_nothing_.contains(index)) return {Want::nothing, {}};
+  if (plans_digest_only_.contains(index)) return {Want::digest_only, {}};
+  const auto found = plans_parts_.find(index);
+  return found == plans_parts_.end() ? Planned{} : found->second;
+}
+
+void ReaderCore::set_plan(std::uint64_t index, Planned plan) {
+  drop_plan(index);
+  switch (plan.want) {
+    case Want::nothing:
+      plans_nothing_.insert({index, index + 1});
+      break;
+    case Want::digest_only:
+      plans_digest_only_.insert({index, index + 1});
+      break;
+    case Want::part:
+      plans_parts_.emplace(index, std::move(plan));
+      break;
+    case Want::all:
+      break;
+  }
+}
+
+void ReaderCore::drop_plan(std::uint64_t index) {
+  plans_nothing_.erase({index, index + 1});
+  plans_digest_only_.erase({index, index + 1});
+  plans_parts_.erase(index);
 }
 
 void ReaderCore::abandon(std::uint64_t index) {
   if (closed_ || index >= released_) return;
-  plans_[index] = {Want::nothing, {}};
+  set_plan(index, {Want::nothing, {}});
   if (current_ && current_->index == index) current_->plan.want = Want::nothing;
   late_.erase(index);
+  late_whole_.erase({index, index + 1});
   tell_if_all_read();
 }
 
@@ -130,6 +155,7 @@ void ReaderCore::close() {
   closed_ = true;
   current_.reset();
   late_.clear();
+  late_whole_ = bytes::IntervalSet{};
   resend_queue_.clear();
   reread_file_.reset();
 }
@@ -183,26 +209,21 @@ bool ReaderCore::begin_next_file() {
     const std::uint64_t index = next_index_;
     Planned plan = plan_of(index);
     if (plan.want == Want::nothing) {
-      plans_.erase(index);
+      drop_plan(index);
       run_broken_ = run_broken_ || (*entry)->size > 0;
       continue;
     }
     if ((*entry)->size == 0) {
       const auto digest = config_.algorithm == digest::Algorithm::sha256 ? digest::Digest{digest::sha256({})}
                                                                          : digest::Digest{digest::xxh3({})};
+      drop_plan(index);
       report_file(index, **entry, digest);
       continue;
     }
     if (plan.want == Want::digest_only) {
-      LateFile late{.builder = FileDigestBuilder{(*entry)->size}, .blocks = {}};
-      late.passed = true;
-      if (config_.algorithm == digest::Algorithm::sha256) {
-        late.sha.emplace();
-      } else {
-        for (std::uint64_t block = 0; block < block_count((*entry)->size); ++block) late.blocks.push_back(block);
-      }
-      queue_late(index, std::move(late));
-      plans_.erase(index);
+      late_whole_.insert({index, index + 1});
+      drop_plan(index);
+      run_late();
       run_broken_ = true;
       continue;
     }
@@ -232,7 +253,7 @@ bool ReaderCore::skip_to_data() {
     const auto& entry = *file.entry;
     if (file.plan.want == Want::nothing) {  // a late verdict, or the far end gave it up
       run_broken_ = true;
-      plans_.erase(file.index);
+      drop_plan(file.index);
       current_.reset();
       return false;
     }
@@ -323,7 +344,7 @@ void ReaderCore::finish_current() {
   Current done = std::move(*current_);
   current_.reset();
   const std::uint64_t index = done.index;
-  plans_.erase(index);
+  drop_plan(index);
   if (done.file) {
     if (auto same = check_unchanged(*done.file, *done.entry); !same) {
       current_ = std::move(done);
@@ -363,6 +384,9 @@ Status ReaderCore::check_unchanged(SourceFile& file, const ManifestEntry& entry)
 void ReaderCore::report_file(std::uint64_t index, const ManifestEntry& entry, const digest::Digest& digest) {
   FileReport report{
       .index = index, .root = entry.root, .path = entry.path, .target_path = {}, .size = entry.size, .digest = digest};
+  if (const Status kept = config_.keep_report ? config_.keep_report(report) : Status{}; !kept) {
+    return tell_([error = kept.error()](ReaderListener& listener) { listener.observer().on_source_failed(error); });
+  }
   tell_([report = std::move(report)](ReaderListener& listener) { listener.observer().on_file_read(report); });
 }
 
@@ -394,10 +418,11 @@ void ReaderCore::flush_digests() {
 
 void ReaderCore::fail_file(std::uint64_t index, Error error) {
   if (current_ && current_->index == index) current_.reset();
-  plans_.erase(index);
+  drop_plan(index);
   late_.erase(index);
+  late_whole_.erase({index, index + 1});
   run_broken_ = true;
-  if (!failed_.emplace(index, true).second) return;
+  if (failed_.insert({index, index + 1}).count == 0) return;
   auto entry = store_.get(index);
   auto begin = store_.offset_of(index);
   if (!entry || !begin) return;
@@ -409,7 +434,8 @@ void ReaderCore::fail_file(std::uint64_t index, Error error) {
 }
 
 void ReaderCore::tell_if_all_read() {
-  if (closed_ || all_read_told_ || current_ || next_index_ < released_ || !late_.empty()) return;
+  if (closed_ || all_read_told_ || current_ || next_index_ < released_ || !late_.empty() || !late_whole_.empty())
+    return;
   all_read_told_ = true;
   tell_([](ReaderListener& listener) { listener.observer().on_all_read(); });
 }

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "common/bytes/interval_set.h"
 #include "common/digest/sha256.h"
 #include "common/digest/xxh3.h"
 #include "dataplane/storage/executor.h"
@@ -99,6 +100,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   };
 
   [[nodiscard]] Planned plan_of(std::uint64_t index) const;
+  void set_plan(std::uint64_t index, Planned plan);
+  void drop_plan(std::uint64_t index);
   [[nodiscard]] bool begin_next_file();
   /// Moves over what needs no reading (holes, held blocks). True: the pass is at a byte to be read.
   [[nodiscard]] bool skip_to_data();
@@ -120,6 +123,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   void resend_step();
   void resend_some(const std::vector<EntryBlocks>& blocks);
   void queue_late(std::uint64_t index, LateFile late);
+  /// A file of which no byte was sent: all of it is read in the background.
+  [[nodiscard]] bool begin_late_whole();
   void run_late();
   void late_step(std::uint64_t index, LateFile& late);
   void finish_late(std::uint64_t index, LateFile& late);
@@ -134,11 +139,14 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   ManifestStore store_;
   bool closed_ = false;
 
-  std::uint64_t released_ = 0;              // entries
-  std::map<std::uint64_t, Planned> plans_;  // exceptions; dropped once the pass is by
-  std::map<std::uint64_t, bool> failed_;    // files that could not be read
-  std::uint64_t next_index_ = 0;            // the pass: first entry not begun
-  std::uint64_t pass_number_ = 0;           // slab that the pass was in last
+  std::uint64_t released_ = 0;  // entries
+  // Exceptions by entry, dropped once the pass is by; whole runs of entries have the same.
+  std::map<std::uint64_t, Planned> plans_parts_;
+  bytes::IntervalSet plans_digest_only_;
+  bytes::IntervalSet plans_nothing_;
+  bytes::IntervalSet failed_;      // files that could not be read
+  std::uint64_t next_index_ = 0;   // the pass: first entry not begun
+  std::uint64_t pass_number_ = 0;  // slab that the pass was in last
   std::optional<Current> current_;
   digest::Xxh3Hasher block_hasher_;
   DigestRun run_;                // digests not told yet
@@ -149,6 +157,7 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   std::deque<EntryBlocks> resend_queue_;      // of a repair round, what is still to be read
   std::vector<TransferRange> resend_ranges_;  // what has been
   std::map<std::uint64_t, LateFile> late_;
+  bytes::IntervalSet late_whole_;  // entries of files that are to be read whole, once `late_` is done
   bool late_running_ = false;
   bool all_read_told_ = false;
   std::vector<std::byte> scratch_;

@@ -140,6 +140,11 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void fail_file(std::uint64_t index, Error error);
   void drop_active(std::uint64_t index);
   void drop_parked();
+  /// False: the transfer has failed.
+  [[nodiscard]] bool keep_report(const FileReport& report);
+  void note_published(std::uint64_t device, std::uint64_t inode);
+  /// Whether this transfer, or a part of it that an earlier run did, gave this inode a name.
+  [[nodiscard]] Result<bool> is_published(std::uint64_t device, std::uint64_t inode) const;
   void drop_leftovers(const path::SafePath& target, const JournalFile& earlier);
   [[nodiscard]] TargetClaims::Target claim_of(const path::SafePath& target);
   /// False: it may still be there.
@@ -186,8 +191,11 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void go_on_finishing();
   void answer_audit();
   struct PendingLink;
-  [[nodiscard]] Status make_links();
-  [[nodiscard]] Status make_link_batch(std::vector<PendingLink>& batch);
+  struct LinkBatch;
+  void make_links();
+  [[nodiscard]] Status make_link_batch(LinkBatch& batch);
+  void publish_links(LinkBatch& batch);
+  void finish_directories();
   void settle_directories();
   void finish_commit(int sync_result);
 
@@ -205,7 +213,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   ManifestStore store_;
   ManifestValidator validator_;
   bool manifest_ended_ = false;
-  std::vector<EntryState> states_;  // one byte an entry
+  std::deque<EntryState> states_;  // one byte an entry, and no copy while it grows
 
   std::map<std::uint64_t, ActiveFile> active_;
   std::list<std::uint64_t> open_;                  // files with a descriptor, most recently opened last
@@ -221,12 +229,14 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   bool sync_running_ = false;
   bool sync_again_ = false;
   std::chrono::steady_clock::time_point last_sync_;
-  InodeSet published_;
+  bool may_replace_ = false;  // something that stands in a file's place may go
+  InodeSet published_;        // where it may
 
   std::size_t checks_running_ = 0;
   bool audit_asked_ = false;
   bool commit_asked_ = false;
   bool committing_ = false;
+  std::uint64_t next_link_ = 0;  // of the commit: entries below it are no links, or were in a batch
   bool committed_ = false;
   std::vector<std::function<void()>> checkpoints_;          // answered by the next sync, or by the failure
   std::vector<std::function<void()>> checkpoints_in_sync_;  // of the sync in flight

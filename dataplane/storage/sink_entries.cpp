@@ -24,10 +24,12 @@ SinkCore::SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, Sto
       verify_(executor),
       tree_(std::move(config_.destination.base)),
       judge_(config_, tree_, journal_.get()),
-      store_(config_.spill_directory),
+      store_(config_.spill_directory, calls),
       validator_(static_cast<std::uint32_t>(config_.roots.size())),
       last_sync_(std::chrono::steady_clock::now()) {
   PENSTOCK_CHECK(journal_ != nullptr || config_.dry_run);
+  may_replace_ = config_.overwrite == Overwrite::changed || config_.overwrite == Overwrite::always ||
+                 (journal_ != nullptr && journal_->earlier().has_files());
   PENSTOCK_CHECK(!config_.roots.empty() && config_.roots.size() <= manifest_roots_max);
 }
 
@@ -107,13 +109,14 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
         const auto& published = *judgement.earlier->published;
         ++totals_.files;
         totals_.bytes_resumed += entry.size;
-        published_.insert(published.device, published.inode);
+        note_published(published.device, published.inode);
         FileReport report{.index = index,
                           .root = entry.root,
                           .path = entry.path,
                           .target_path = judge_.target_of(entry).text(),
                           .size = entry.size,
                           .digest = published.digest};
+        if (!keep_report(report)) return;
         tell_([report = std::move(report)](SinkObserver& observer, SlabSinkWindow&) {
           observer.on_file_finished(report);
         });
@@ -155,9 +158,25 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
     // Resumed files had theirs swept, and what has its name has no partial any more.
     if (verdict.action != Action::held && verdict.action != Action::done_before)
       drop_leftovers(target, *judgement.earlier);
-    journal_->settle(target.text());
+    journal_->earlier().settle(target.text());
   }
   if (verdict.action != Action::send) verdicts.exceptions.push_back(std::move(verdict));
+}
+
+bool SinkCore::keep_report(const FileReport& report) {
+  if (!config_.keep_report) return true;
+  Status kept = config_.keep_report(report);
+  if (!kept) fail_transfer(std::move(kept).error());
+  return !failed_;
+}
+
+void SinkCore::note_published(std::uint64_t device, std::uint64_t inode) {
+  if (may_replace_) published_.insert(device, inode);
+}
+
+Result<bool> SinkCore::is_published(std::uint64_t device, std::uint64_t inode) const {
+  if (may_replace_ && !published_.contains(device, inode)) return false;
+  return journal_->has_published(device, inode);
 }
 
 void SinkCore::drop_leftovers(const path::SafePath& target, const JournalFile& earlier) {

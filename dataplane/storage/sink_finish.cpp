@@ -22,6 +22,7 @@ struct SinkCore::PendingLink {
   std::shared_ptr<const ManifestEntry> entry;
   path::SafePath target;
   path::Component partial;
+  bool made = false;
   std::uint64_t parent_device = 0;
   std::uint64_t parent_inode = 0;
   struct stat status {};
@@ -46,14 +47,7 @@ void SinkCore::go_on_finishing() {
   if (!active_.empty() || !manifest_ended_) {
     return fail_transfer(Error{ErrorCode::INTERNAL, "a commit was asked for while files were still missing bytes"});
   }
-  if (auto made = make_links(); !made) return fail_transfer(std::move(made).error());
-  settle_directories();
-  if (failed_) return;
-  auto unsynced = std::make_shared<UnsyncedDirectories>(tree_.take_unsynced());
-  executor_.post([self = shared_from_this(), unsynced] {
-    const int result = sync_directories(*unsynced, self->calls_);
-    self->strand_.post([self, result] { self->finish_commit(result); });
-  });
+  make_links();
 }
 
 void SinkCore::answer_audit() {
@@ -111,54 +105,68 @@ void SinkCore::answer_audit() {
   });
 }
 
-Status SinkCore::make_links() {
-  std::vector<PendingLink> batch;
-  for (std::uint64_t index = 0; index < states_.size(); ++index) {
-    if (states_[index] != EntryState::wanted && states_[index] != EntryState::wanted_replace) continue;
-    auto found = store_.get(index);
-    if (!found) return std::move(found).error();
-    if ((*found)->type != FileType::symlink) {
-      return Error{ErrorCode::INTERNAL, "a commit was asked for while a file had no byte", (*found)->path};
+/// A batch of links under partials' names, from the journal's intent to its durable record.
+struct SinkCore::LinkBatch {
+  explicit LinkBatch(std::shared_ptr<SinkCore> of) : core(std::move(of)) {}
+  LinkBatch(const LinkBatch&) = delete;
+  LinkBatch& operator=(const LinkBatch&) = delete;
+  /// Whatever stops the batch, no link stays behind under a partial's name.
+  ~LinkBatch() {
+    for (const auto& link : links) {
+      if (!link.made || core->states_[link.index] == EntryState::finished) continue;
+      if (const auto parent = core->tree_.open(link.target.parent())) {
+        (void)path::unlink_at((*parent)->fd.get(), link.partial);
+      }
     }
-    auto target = judge_.target_of(**found);
-    batch.push_back({.index = index, .entry = *found, .target = std::move(target), .partial = random_partial_name()});
-    if (batch.size() < links_per_batch) continue;
-    if (auto made = make_link_batch(batch); !made) return made;
-    batch.clear();
   }
-  return make_link_batch(batch);
+  std::shared_ptr<SinkCore> core;
+  std::vector<PendingLink> links;
+};
+
+void SinkCore::make_links() {
+  auto batch = std::make_shared<LinkBatch>(shared_from_this());
+  for (; next_link_ < states_.size() && batch->links.size() < links_per_batch; ++next_link_) {
+    if (states_[next_link_] != EntryState::wanted && states_[next_link_] != EntryState::wanted_replace) continue;
+    auto found = store_.get(next_link_);
+    if (!found) return fail_transfer(std::move(found).error());
+    if ((*found)->type != FileType::symlink) {
+      return fail_transfer(
+          Error{ErrorCode::INTERNAL, "a commit was asked for while a file had no byte", (*found)->path});
+    }
+    batch->links.push_back(
+        {.index = next_link_, .entry = *found, .target = judge_.target_of(**found), .partial = random_partial_name()});
+  }
+  if (batch->links.empty()) return finish_directories();
+  if (auto made = make_link_batch(*batch); !made) return fail_transfer(std::move(made).error());
+  if (failed_) return;
+  executor_.post_sync([self = shared_from_this(), batch = std::move(batch), journal = journal_]() mutable {
+    Status synced = journal->sync();
+    // The batch is the strand's alone: the last of it must not go on this thread.
+    self->strand_.post([self, batch = std::move(batch), synced = std::move(synced)] {
+      if (self->failed_ || self->closed_) return;
+      if (!synced) return self->fail_transfer(synced.error());
+      self->publish_links(*batch);
+      if (!self->failed_) self->make_links();
+    });
+  });
 }
 
-Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
-  if (batch.empty()) return {};
+Status SinkCore::make_link_batch(LinkBatch& batch) {
   // Links are made under a partial's name and renamed, as files are: so replacing one is atomic too.
-  for (const auto& link : batch) {
+  for (const auto& link : batch.links) {
     journal_->append(PartialIntended{.path = link.target.text(), .partial_name = link.partial.text()});
   }
   if (auto written = journal_->write(); !written) return written;
-  std::vector<PendingLink*> made;
-  // Whatever stops the batch, no link stays behind under a partial's name.
-  struct Cleanup {
-    SinkCore& core;
-    std::vector<PendingLink>& links;
-    ~Cleanup() {
-      for (const auto& link : links) {
-        if (core.states_[link.index] == EntryState::finished || link.parent_inode == 0) continue;
-        if (const auto parent = core.tree_.open(link.target.parent())) {
-          (void)path::unlink_at((*parent)->fd.get(), link.partial);
-        }
-      }
-    }
-  } const cleanup{*this, batch};
-  for (auto& link : batch) {
+  for (auto& link : batch.links) {
     auto parent = tree_.open(link.target.parent());
     Status status =
         parent ? path::symlink_at(link.entry->link_target, (*parent)->fd.get(), link.partial) : Status{parent.error()};
     if (!status) {
       fail_file(link.index, std::move(status).error());
-      if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be made", link.target.text()};
+      if (failed_) return {};
       continue;
     }
+    link.made = true;
     link.parent_device = (*parent)->device;
     link.parent_inode = (*parent)->inode;
     const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(link.entry->mtime_ns)};
@@ -174,24 +182,36 @@ Status SinkCore::make_link_batch(std::vector<PendingLink>& batch) {
                                .inode = link.status.st_ino,
                                .mtime_ns = link.entry->mtime_ns,
                                .digest = digest::xxh3({})});
-    made.push_back(&link);
   }
-  Status status = journal_->write();
-  if (status) status = journal_->sync();
-  if (!status) return status;
+  return journal_->write();
+}
+
+void SinkCore::publish_links(LinkBatch& batch) {
   Resolved resolved;
-  for (const auto* link : made) {
-    auto named = give_name(link->target, link->partial, states_[link->index] == EntryState::wanted_replace,
-                           link->parent_device, link->parent_inode, resolved);
+  for (const auto& link : batch.links) {
+    if (!link.made) continue;
+    auto named = give_name(link.target, link.partial, states_[link.index] == EntryState::wanted_replace,
+                           link.parent_device, link.parent_inode, resolved);
     if (named) {
-      published_.insert(link->status.st_dev, link->status.st_ino);
-      states_[link->index] = EntryState::finished;
+      note_published(link.status.st_dev, link.status.st_ino);
+      states_[link.index] = EntryState::finished;
       continue;
     }
-    fail_file(link->index, std::move(named).error());
-    if (failed_) return Error{ErrorCode::IO_ERROR, "a link could not be published", link->target.text()};
+    fail_file(link.index, std::move(named).error());
+    if (failed_) return;
   }
-  return {};
+}
+
+void SinkCore::finish_directories() {
+  settle_directories();
+  if (failed_) return;
+  auto unsynced = std::make_shared<UnsyncedDirectories>(tree_.take_unsynced());
+  executor_.post_sync([self = shared_from_this(), unsynced, journal = journal_] {
+    int result = sync_directories(*unsynced, self->calls_);
+    // Where directories are all that was made, nothing has synced yet that they are ours.
+    if (result == 0 && !journal->sync()) result = -EIO;
+    self->strand_.post([self, result] { self->finish_commit(result); });
+  });
 }
 
 void SinkCore::settle_directories() {
@@ -228,7 +248,7 @@ void SinkCore::finish_commit(int sync_result) {
         error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
   }
   // Partials of earlier runs whose entries the manifest does not mention any more.
-  (void)sweep_partials(tree_.base(), journal_->state());
+  (void)sweep_partials(tree_.base(), journal_->earlier());
   // The journal stays: until the receipt is kept, the same command must find every file done before. Its owner
   // finishes it.
   committed_ = true;

@@ -72,7 +72,7 @@ void SinkCore::start_sync(SyncReason reason) {
   collect(*job);
   if (failed_) return;
   sync_running_ = true;
-  executor_.post([self = shared_from_this(), job] {
+  executor_.post_sync([self = shared_from_this(), job] {
     int result = sync_directories(job->directories, self->calls_);
     for (const auto& fd : job->files) {
       if (result == 0) result = self->calls_.fsync(fd->get());
@@ -175,7 +175,7 @@ void SinkCore::record(const std::shared_ptr<SyncJob>& job, int sync_result) {
   }
   if (auto written = journal_->write(); !written) return fail_transfer(std::move(written).error());
   counters.bytes_durable += job->bytes;
-  executor_.post([self = shared_from_this(), job] {
+  executor_.post_sync([self = shared_from_this(), job] {
     Status synced = job->journal->sync();
     self->strand_.post([self, job, synced = std::move(synced)] { self->publish(job, synced); });
   });
@@ -192,7 +192,7 @@ void SinkCore::publish(const std::shared_ptr<SyncJob>& job, const Status& synced
     if (failed_) return;
   }
   job->parents = tree_.take_unsynced();
-  executor_.post([self = shared_from_this(), job] {
+  executor_.post_sync([self = shared_from_this(), job] {
     const int result = sync_directories(job->parents, self->calls_);
     self->strand_.post([self, job, result] { self->finish_sync(job, result); });
   });
@@ -201,13 +201,13 @@ void SinkCore::publish(const std::shared_ptr<SyncJob>& job, const Status& synced
 void SinkCore::name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Resolved& resolved) {
   auto named = give_name(file.target, *file.partial, file.replaces, file.parent_device, file.parent_inode, resolved);
   if (!named) return fail_file(index, std::move(named).error());
-  published_.insert(file.device, file.inode);
+  note_published(file.device, file.inode);
   states_[index] = EntryState::finished;
   const std::uint64_t held = file.blocks.held_bytes();
   ++totals_.files;
   totals_.bytes_resumed += held;
   totals_.bytes_received += file.entry->size - held;
-  job.reports.push_back(FileReport{
+  FileReport report{
       .index = index,
       .root = file.entry->root,
       .path = file.entry->path,
@@ -216,7 +216,9 @@ void SinkCore::name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Re
       .digest = config_.algorithm == digest::Algorithm::sha256
                     ? digest::Digest{file.sha_ours ? *file.sha_ours : digest::sha256({})}
                     : digest::Digest{*file.blocks.file_digest()},
-  });
+  };
+  if (!keep_report(report)) return;
+  job.reports.push_back(std::move(report));
   claims_.release({file.parent_device, file.parent_inode, file.target.name().text()}, this);
   if (file.fd) open_.remove(index);
   active_.erase(index);
@@ -246,7 +248,11 @@ Status SinkCore::give_name(const path::SafePath& target, const path::Component& 
   };
   if (replaces) {
     const auto there = path::stat_at(parent->fd.get(), name);
-    if (there && published_.contains(there->st_dev, there->st_ino)) return collision();
+    if (there) {
+      const auto ours = is_published(there->st_dev, there->st_ino);
+      if (!ours) return ours.error();
+      if (*ours) return collision();
+    }
   }
   auto renamed = path::rename_at({parent->fd.get(), partial}, {parent->fd.get(), name},
                                  replaces ? path::Replace::yes : path::Replace::no);
@@ -254,7 +260,8 @@ Status SinkCore::give_name(const path::SafePath& target, const path::Component& 
     Error error = std::move(renamed).error();
     if (error.code == ErrorCode::FILE_EXISTS) {
       const auto there = path::stat_at(parent->fd.get(), name);
-      if (there && published_.contains(there->st_dev, there->st_ino)) return collision();
+      const auto ours = there ? is_published(there->st_dev, there->st_ino) : Result<bool>{false};
+      if (ours && *ours) return collision();
     }
     if (error.code == ErrorCode::IS_A_DIRECTORY) error.code = ErrorCode::TYPE_CONFLICT;
     error.path = shown;

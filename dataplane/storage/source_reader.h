@@ -54,8 +54,9 @@ enum class HeldDigests : std::uint8_t { compute, skip };
 struct SourceReaderConfig {
   digest::Algorithm algorithm = digest::Algorithm::xxh3;
   HeldDigests held_digests = HeldDigests::compute;
-  int spill_directory = -1;          // borrowed: for the manifest's temporary file; -1: memory
+  int spill_directory = -1;          // borrowed: for the manifest's spill file; -1: memory
   std::size_t read_ahead_slabs = 4;  // at least so many beyond the frontier; more as `retention` grows
+  KeepReport keep_report = {};       // of files that were read; some may be told of as failed later; may be empty
 };
 
 struct SourceReaderStats {

@@ -39,6 +39,18 @@ Error conflict(const path::SafePath& target, std::string_view there, std::string
                                              " must go; remove it, or choose another target"};
 }
 
+/// Whether an earlier run of this transfer put it there, and nobody has written to it since.
+bool ours(const JournalFile* file, const struct stat& status) {
+  if (file == nullptr || !file->published || file->published->device != status.st_dev ||
+      file->published->inode != status.st_ino) {
+    return false;
+  }
+  // Inodes are used again, and files are written to in place: size and time must still be what we left.
+  if (!S_ISREG(status.st_mode)) return true;
+  return static_cast<std::uint64_t>(status.st_size) == file->published->size &&
+         same_mtime(mtime_ns_of(status), file->published->mtime_ns);
+}
+
 bool beneath(const std::string& directory, const std::string& path) {
   if (directory.empty()) return !path.empty();
   return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
@@ -92,22 +104,11 @@ path::SafePath TargetJudge::target_of(const ManifestEntry& entry) const {
   return landing->joined(*below);
 }
 
-const JournalFile* TargetJudge::earlier(const path::SafePath& target) const {
-  if (journal_ == nullptr) return nullptr;
-  const auto found = journal_->state().files.find(target.text());
-  return found == journal_->state().files.end() ? nullptr : &found->second;
-}
-
-bool TargetJudge::ours(const path::SafePath& target, const struct stat& status) const {
-  const auto* const file = earlier(target);
-  if (file == nullptr || !file->published || file->published->device != status.st_dev ||
-      file->published->inode != status.st_ino) {
-    return false;
-  }
-  // Inodes are used again, and files are written to in place: size and time must still be what we left.
-  if (!S_ISREG(status.st_mode)) return true;
-  return static_cast<std::uint64_t>(status.st_size) == file->published->size &&
-         same_mtime(mtime_ns_of(status), file->published->mtime_ns);
+auto TargetJudge::earlier_of(const path::SafePath& target) const -> Result<Earlier> {
+  if (journal_ == nullptr) return Earlier{};
+  auto found = journal_->earlier().find(target.text());
+  if (!found) return std::move(found).error();
+  return *found ? std::make_shared<const JournalFile>(std::move(**found)) : Earlier{};
 }
 
 Result<std::optional<struct stat>> TargetJudge::look(const path::SafePath& target) {
@@ -144,7 +145,10 @@ Judgement TargetJudge::judge(const ManifestEntry& entry) {
     landings_[entry.root] = std::move(*landing);
   }
   const path::SafePath target = target_of(entry);
-  Judgement judgement = entry.type == FileType::directory ? judge_directory(entry, target) : judge_leaf(entry, target);
+  auto earlier = earlier_of(target);
+  Judgement judgement = !earlier                            ? refuse(std::move(earlier).error(), target)
+                        : entry.type == FileType::directory ? judge_directory(entry, target, *earlier)
+                                                            : judge_leaf(entry, target, std::move(*earlier));
   if (judgement.action == Action::refuse && entry.type == FileType::directory) {
     refused_ = RefusedDirectory{.root = entry.root, .path = entry.path};
   }
@@ -186,7 +190,8 @@ Result<path::SafePath> TargetJudge::landing_of(const ManifestEntry& root_entry) 
   return landing;
 }
 
-Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::SafePath& target) {
+Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::SafePath& target,
+                                       const Earlier& earlier) {
   auto there = look(target);
   if (!there) return refuse(std::move(there).error(), target);
   Judgement judgement;
@@ -196,10 +201,9 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
     const auto& status = **there;
     if (S_ISLNK(status.st_mode)) return refuse(conflict(target, "a symbolic link", "a directory"), target);
     if (!S_ISDIR(status.st_mode)) return refuse(conflict(target, "a file", "a directory"), target);
-    const bool mine = ours(target, status);
+    const bool mine = ours(earlier.get(), status);
     if (names_destination && config_.overwrite == Overwrite::never && !mine) {
-      const auto* const before = earlier(target);
-      const bool intended = before != nullptr && !before->intended.empty() && !before->published;
+      const bool intended = earlier != nullptr && !earlier->intended.empty() && !earlier->published;
       const auto directory = tree_.open(target);
       if (!intended || !directory || !empty_directory(*directory)) {
         return refuse(Error{ErrorCode::FILE_EXISTS,
@@ -210,7 +214,7 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
     }
     // A resume gives mode and time to the directories that the transfer made, not to those that it found.
     judgement.new_directory = mine;
-    if (!mine && journal_ != nullptr && journal_->state().records > 1 && status.st_uid == ::geteuid() &&
+    if (!mine && journal_ != nullptr && journal_->earlier().records() > 1 && status.st_uid == ::geteuid() &&
         (status.st_mode & 07777U) == 0700) {
       // Killed between making it and saying so, the earlier run had put nothing into it yet.
       const auto directory = tree_.open(target);
@@ -242,13 +246,13 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
   return judgement;
 }
 
-Judgement TargetJudge::judge_leaf(const ManifestEntry& entry, const path::SafePath& target) {
+Judgement TargetJudge::judge_leaf(const ManifestEntry& entry, const path::SafePath& target, Earlier earlier) {
   if (target.is_root()) {
     return refuse(Error{ErrorCode::IS_A_DIRECTORY, "the target is a directory, and the source is none"}, target);
   }
   auto parent = tree_.open(target.parent());
   Judgement judgement;
-  judgement.earlier = earlier(target);
+  judgement.earlier = std::move(earlier);
   if (!parent) {
     // A dry run has made no directory.
     if (config_.dry_run && parent.error().code == ErrorCode::NOT_FOUND) return judgement;
@@ -265,7 +269,7 @@ Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::Sa
   if (S_ISDIR(status.st_mode)) {
     return refuse(conflict(target, "a directory", entry.type == FileType::symlink ? "a link" : "a file"), target);
   }
-  if (ours(target, status)) {
+  if (ours(judgement.earlier.get(), status)) {
     const auto& published = *judgement.earlier->published;
     const auto source = entry.type == FileType::symlink ? link_identity(entry.link_target) : entry.identity;
     bool same = published.source == source && published.size == entry.size;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,10 +21,10 @@ namespace penstock::storage {
 /// What becomes of one entry.
 struct Judgement {
   Action action = Action::send;
-  std::optional<Error> error;            // with refuse
-  bool replaces = false;                 // something stands in the place, and may be replaced
-  bool new_directory = false;            // made now
-  const JournalFile* earlier = nullptr;  // what an earlier run left of this path; the journal's state owns it
+  std::optional<Error> error;                  // with refuse
+  bool replaces = false;                       // something stands in the place, and may be replaced
+  bool new_directory = false;                  // made now
+  std::shared_ptr<const JournalFile> earlier;  // what an earlier run left of this file or link; nullptr: nothing
 };
 
 /// Decides where each entry lands and whether it may, by the words of the command and what stands there. Creates
@@ -41,15 +42,16 @@ class TargetJudge {
 
  private:
   [[nodiscard]] Result<path::SafePath> landing_of(const ManifestEntry& root_entry);
-  [[nodiscard]] Judgement judge_directory(const ManifestEntry& entry, const path::SafePath& target);
-  [[nodiscard]] Judgement judge_leaf(const ManifestEntry& entry, const path::SafePath& target);
+  using Earlier = std::shared_ptr<const JournalFile>;
+  [[nodiscard]] Judgement judge_directory(const ManifestEntry& entry, const path::SafePath& target,
+                                          const Earlier& earlier);
+  [[nodiscard]] Judgement judge_leaf(const ManifestEntry& entry, const path::SafePath& target, Earlier earlier);
   [[nodiscard]] Judgement judge_existing(const ManifestEntry& entry, const path::SafePath& target,
                                          const struct stat& status, int directory, Judgement judgement);
   /// nullopt: nothing there.
   [[nodiscard]] Result<std::optional<struct stat>> look(const path::SafePath& target);
-  [[nodiscard]] const JournalFile* earlier(const path::SafePath& target) const;
-  /// Whether an earlier run of this transfer put it there, and nobody has written to it since.
-  [[nodiscard]] bool ours(const path::SafePath& target, const struct stat& status) const;
+  /// nullptr: nothing.
+  [[nodiscard]] Result<Earlier> earlier_of(const path::SafePath& target) const;
 
   const PosixSinkConfig& config_;
   TargetTree& tree_;

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/digest/digest.h"
 #include "common/error.h"
+#include "common/result.h"
 #include "common/units.h"
 #include "dataplane/storage/block.h"
 
@@ -48,5 +50,9 @@ struct FileReport {
   std::uint64_t size = 0;
   digest::Digest digest;  // file_digest.h says of what
 };
+
+/// Keeps the report of a finished file for the receipt: called on storage's threads, one call at a time, before the
+/// observer hears of the file; may write to the state directory. An error ends the transfer.
+using KeepReport = std::function<Status(const FileReport&)>;
 
 }  // namespace penstock::storage

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,19 @@ std::vector<std::byte> file_of(const std::vector<JournalRecord>& records) {
   return file;
 }
 
+/// What a journal's bytes say; they must outlive it.
+std::optional<JournalIndex> read(std::span<const std::byte> file) {
+  auto index = JournalIndex::build(bytes_in_memory(file), -1);
+  REQUIRE(index.ok());
+  return std::move(*index);
+}
+
+JournalFile file_at(const JournalIndex& index, const std::string& path) {
+  auto found = index.find(path);
+  REQUIRE(found.ok());
+  return found->value_or(JournalFile{});
+}
+
 JournalStore::OpenBase base_is(const std::string& path) {
   return [path](const TransferIdentity&) { return path::open_trusted_directory(path); };
 }
@@ -82,22 +96,25 @@ TEST_CASE("crc-32c: the check value of RFC 3720") {
 TEST_CASE("journal: what was written is what is read") {
   auto records = sample_records();
   records.resize(7);
-  const auto replay = replay_journal(file_of(records));
-  REQUIRE(replay);
-  CHECK(replay->state.identity == identity(1));
-  CHECK(!replay->state.finished);
-  const auto& big = replay->state.files.at("d/big");
+  const auto bytes = file_of(records);
+  const auto index = read(bytes);
+  REQUIRE(index);
+  CHECK(index->identity() == identity(1));
+  CHECK(!index->finished());
+  const auto big = file_at(*index, "d/big");
   REQUIRE(big.partial);
   CHECK(big.partial->inode == 4);
   CHECK(big.durable.size() == 2);
   CHECK(big.durable.at(2) == some_digest(1));
   CHECK(big.durable.at(9) == some_digest(5));
-  const auto& small = replay->state.files.at("d/small");
+  const auto small = file_at(*index, "d/small");
   CHECK(small.intended == std::vector<std::string>{partial_name});
   CHECK(small.published->digest == digest::Digest{some_digest(9)});
-  const auto all = replay_journal(file_of(sample_records()));
-  CHECK(all->state.finished);
-  CHECK(!all->state.files.contains("d/big"));
+  const auto all_bytes = file_of(sample_records());
+  const auto all = read(all_bytes);
+  CHECK(all->finished());
+  CHECK(!*all->find("d/big"));
+  CHECK(!*all->find("d/unknown"));
 }
 
 TEST_CASE("journal: cut at any byte, exactly the whole records before it count") {
@@ -108,16 +125,15 @@ TEST_CASE("journal: cut at any byte, exactly the whole records before it count")
     ends.push_back(ends.back() + encode_journal_record(i, records[i]).size());
   for (std::size_t size = 0; size <= file.size(); ++size) {
     const auto whole = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), size) - ends.begin());
-    const auto replay = replay_journal(std::span{file}.first(size));
+    const auto index = read(std::span{file}.first(size));
     if (whole < 2) {
-      CHECK(!replay);
+      CHECK(!index);
       continue;
     }
-    REQUIRE(replay);
-    CHECK(replay->state.records == whole - 1);
-    CHECK(replay->valid_bytes == ends[whole - 1]);
-    const auto big = replay->state.files.find("d/big");
-    CHECK((big != replay->state.files.end() && big->second.durable.contains(9)) == (whole - 1 == 7));
+    REQUIRE(index);
+    CHECK(index->records() == whole - 1);
+    CHECK(index->valid_bytes() == ends[whole - 1]);
+    CHECK(file_at(*index, "d/big").durable.contains(9) == (whole - 1 == 7));
   }
 }
 
@@ -128,24 +144,18 @@ TEST_CASE("journal: any flipped bit ends it there") {
     for (const auto bit : {std::byte{1}, std::byte{0x80}}) {
       auto damaged = file;
       damaged[at] ^= bit;
-      const auto replay = replay_journal(damaged);
-      if (replay) CHECK(replay->valid_bytes <= at);
+      const auto index = read(damaged);
+      if (index) CHECK(index->valid_bytes() <= at);
     }
   }
 }
 
-TEST_CASE("journal: records that contradict those before them are refused") {
+TEST_CASE("journal: malformed records end it, and one that contradicts its path's earlier ones ends that path") {
   const auto valid_records = [](const std::vector<JournalRecord>& records) {
-    const auto replay = replay_journal(file_of(records));
-    return replay ? replay->state.records : 0;
+    const auto bytes = file_of(records);
+    const auto index = read(bytes);
+    return index ? index->records() : 0;
   };
-  const PartialCreated created{
-      .path = "f", .partial_name = partial_name, .source = {}, .size = 2 * MiB, .device = 1, .inode = 1};
-  CHECK(valid_records(
-            {identity(1), created, BlocksDurable{.path = "f", .first_block = 1, .digests = {some_digest(1)}}}) == 3);
-  CHECK(valid_records(
-            {identity(1), created, BlocksDurable{.path = "f", .first_block = 2, .digests = {some_digest(1)}}}) == 2);
-  CHECK(valid_records({identity(1), BlocksDurable{.path = "f", .first_block = 0, .digests = {some_digest(1)}}}) == 1);
   CHECK(valid_records({identity(1), identity(1)}) == 1);
   CHECK(valid_records({Finished{}}) == 0);
   CHECK(valid_records({identity(1), PartialIntended{.path = "../f", .partial_name = partial_name}}) == 1);
@@ -154,6 +164,55 @@ TEST_CASE("journal: records that contradict those before them are refused") {
             {identity(1),
              PartialCreated{.path = "f", .partial_name = "../x", .source = {}, .size = 1, .device = 1, .inode = 1}}) ==
         1);
+
+  const PartialCreated created{
+      .path = "f", .partial_name = partial_name, .source = {}, .size = 2 * MiB, .device = 1, .inode = 1};
+  const auto durable_blocks = [](const std::vector<JournalRecord>& records) {
+    const auto bytes = file_of(records);
+    return file_at(*read(bytes), "f").durable.size();
+  };
+  const BlocksDurable fits{.path = "f", .first_block = 1, .digests = {some_digest(1)}};
+  const BlocksDurable beyond{.path = "f", .first_block = 2, .digests = {some_digest(1)}};
+  const BlocksDurable other{.path = "f", .first_block = 0, .digests = {some_digest(1)}};
+  CHECK(durable_blocks({identity(1), created, fits, other}) == 2);
+  CHECK(durable_blocks({identity(1), created, fits, beyond, other}) == 1);
+  CHECK(durable_blocks({identity(1), fits}) == 0);
+}
+
+TEST_CASE("journal index: of many files each is found by its path, and what is settled is not left over") {
+  const ScratchDirectory scratch;
+  const auto directory = scratch.open();
+  constexpr int files = 3000;  // several pages of the index
+  std::vector<JournalRecord> records{identity(1)};
+  const auto path = [](int i) { return "d" + std::to_string(i % 7) + "/" + std::to_string(i); };
+  for (int i = 0; i < files; ++i) records.push_back(PartialIntended{.path = path(i), .partial_name = partial_name});
+  for (int i = 0; i < files; i += 2) {
+    records.push_back(Published{.path = path(i),
+                                .source = {},
+                                .size = static_cast<std::uint64_t>(i),
+                                .device = 1,
+                                .inode = static_cast<std::uint64_t>(i),
+                                .mtime_ns = 0,
+                                .digest = some_digest(1)});
+  }
+  const auto bytes = file_of(records);
+  for (const int spill : {-1, directory.get()}) {
+    auto index = JournalIndex::build(bytes_in_memory(bytes), spill);
+    REQUIRE((index.ok() && *index));
+    for (int i = 0; i < files; ++i) {
+      const auto file = file_at(**index, path(i));
+      CHECK(file.intended.size() == 1);
+      CHECK((file.published && file.published->size == static_cast<std::uint64_t>(i)) == (i % 2 == 0));
+      if (i % 3 == 0) (*index)->settle(path(i));
+    }
+    std::set<std::string> left;
+    REQUIRE((*index)->for_each_left([&](const std::string& name, const JournalFile&) { left.insert(name); }).ok());
+    CHECK(left.size() == files - files / 3);
+    CHECK(!left.contains(path(0)));
+    CHECK(left.contains(path(1)));
+    CHECK(!*(*index)->find(path(0)));
+  }
+  CHECK(std::filesystem::is_empty(scratch.path()));
 }
 
 TEST_CASE("journal store: a transfer is found again by owner and resume key, and by id, by nobody else") {
@@ -174,7 +233,7 @@ TEST_CASE("journal store: a transfer is found again by owner and resume key, and
   CHECK(!*store->find(stranger, identity(1).transfer));
   auto found = store->find(identity(1).owner, identity(1).resume_key);
   REQUIRE((found.ok() && *found));
-  CHECK((*found)->state().files.at("f").intended.size() == 1);
+  CHECK(file_at((*found)->earlier(), "f").intended.size() == 1);
   REQUIRE((*found)->remove().ok());
   found->reset();
   CHECK(!*store->find(identity(1).owner, identity(1).transfer));
@@ -197,7 +256,7 @@ TEST_CASE("journal store: a torn tail is cut before anything is appended") {
   journal.reset();
   journal = std::move(*store->find(identity(1).owner, identity(1).transfer));
   REQUIRE(journal);
-  CHECK(journal->state().files.contains("f"));
+  CHECK(file_at(journal->earlier(), "f").intended.size() == 1);
 }
 
 TEST_CASE("journal store: an unknown version is no journal") {

@@ -269,12 +269,17 @@ TEST_CASE("sweep: a link under a partial's name goes, a second name is respected
   fs::create_hard_link(at.target + "/" + name('2'), at.target + "/two");
   write_file(at.target + "/" + name('3'), "three");
   fs::create_hard_link(at.target + "/" + name('3'), at.target + "/elsewhere");
-  JournalState state;
-  state.files["one"].intended = {name('1')};
-  state.files["two"].intended = {name('2')};
-  state.files["three"].intended = {name('3')};
+  auto journals = std::move(*JournalStore::open(at.scratch / "journals"));
+  {
+    auto journal = std::move(*journals->create({}));
+    journal->append(PartialIntended{.path = "one", .partial_name = name('1')});
+    journal->append(PartialIntended{.path = "two", .partial_name = name('2')});
+    journal->append(PartialIntended{.path = "three", .partial_name = name('3')});
+    REQUIRE(journal->write().ok());
+  }
+  const auto journal = std::move(*journals->find(OwnerId{}, TransferId{}));
   const auto base = std::move(*path::open_trusted_directory(at.target));
-  CHECK(sweep_partials(base.get(), state) == 2);
+  CHECK(sweep_partials(base.get(), journal->earlier()) == 2);
   CHECK(!fs::is_symlink(at.target + "/" + name('1')));
   CHECK(read_file(at.target + "/two") == "two");
   CHECK(!exists(at.target + "/" + name('2')));
