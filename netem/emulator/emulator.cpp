@@ -23,8 +23,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Tuning. How many packets of one host are read before what is due gets its turn: about 50 us of reading. More saves
-// few system calls and makes releases late, fewer cost a wait for each few packets.
+// Tuning. How many packets of one host are read before what is due gets its turn. Measured at 1.1 Gbit/s: 8 and 32 cost
+// the same CPU and release as exactly; with many hosts each one waits for the others' turns, so the smaller one it is.
 constexpr int packets_per_turn = 8;
 // The kernel lets a wait of a thread that is not real-time be late by 0.1 % (select_estimate_accuracy in fs/select.c),
 // so a long wait is taken in pieces: 10 us at most. An idle emulator wakes 100 times a second.

@@ -36,8 +36,8 @@ Duration since_epoch(const timespec& time) {
   return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
 }
 
-/// What CLOCK_REALTIME, the clock of the kernel's stamps, is ahead of CLOCK_MONOTONIC. Read anew for every batch, so a step
-/// of the former is the error of one batch at most.
+/// What CLOCK_REALTIME, the clock of the kernel's stamps, is ahead of CLOCK_MONOTONIC. Read anew for every batch, so a
+/// step of the former is the error of one batch at most.
 Duration realtime_ahead() {
   // Of several looks the quickest: an interruption in the middle of one would be taken for an offset.
   constexpr int looks = 3;
@@ -83,8 +83,8 @@ class Run {
     if (header->run != run_) {
       foreign_ += 1;
     } else if (header->kind == ProbeHeader::Kind::finish) {
-      if (header->number <= header->total && !finished_) measurement_->on_finish(header->number);
-      finished_ = true;
+      if (header->number <= header->total && finishes_ == 0) measurement_->on_finish(header->number);
+      finishes_ += 1;
     } else if (!measurement_->on_arrival(
                    {.number = header->number,
                     .sent_at = header->sent_at,
@@ -96,14 +96,14 @@ class Run {
   }
 
   [[nodiscard]] bool has_begun() const { return measurement_.has_value(); }
-  [[nodiscard]] bool has_finished() const { return finished_; }
+  [[nodiscard]] bool has_finished() const { return finishes_ > 0; }
   [[nodiscard]] std::string result_line(std::uint64_t receiver_drops) const;
 
  private:
   std::uint64_t headers_;
   std::optional<Measurement> measurement_;
   std::uint64_t run_ = 0;
-  bool finished_ = false;
+  std::uint64_t finishes_ = 0;
   std::uint64_t foreign_ = 0;
 };
 
@@ -139,6 +139,7 @@ std::string Run::result_line(std::uint64_t receiver_drops) const {
                   {"reordered_share", share(f.reordered, f.received)},
                   {"corrupted", f.corrupted},
                   {"unidentified", f.unidentified},
+                  {"finishes", finishes_},
                   {"foreign", foreign_},
                   {"receiver_drops", receiver_drops},
                   {"delay_us", std::move(delay)},

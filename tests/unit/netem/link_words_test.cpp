@@ -40,6 +40,19 @@ TEST_CASE("link words: probabilities are exact shares, at most all") {
   CHECK(!parse_probability("0.5").ok());
 }
 
+TEST_CASE("link words: none takes back a rate and a burst") {
+  LinkSettings link;
+  REQUIRE(set_link_words(link, parse_link_words("rate=8mbit,burst-loss=1%,20%").value()));
+  REQUIRE(set_link_words(link, parse_link_words("rate=none,burst-loss=none").value()));
+  CHECK(link == LinkSettings{});
+}
+
+TEST_CASE("link words: sizes are above zero and bounded") {
+  CHECK(parse_size("256MiB").value() == 256 * MiB);
+  CHECK(parse_size("64000").value() == 64'000);
+  for (const char* text : {"0", "", "-1", "1e9", "65GiB", "70000MiB", "5 MiB"}) CHECK(!parse_size(text).ok());
+}
+
 TEST_CASE("link words: a burst needs p and r, the rest has tc-netem's defaults") {
   const BurstLoss burst = parse_burst_loss("1%,20%").value();
   CHECK(burst.loss_in_bad == Probability::always());
