@@ -154,7 +154,10 @@ def settings_of(options: argparse.Namespace) -> LabSettings:
                 raise UsageError(f"--{word}: {error}") from error
     back = words.read_pairs(options.asymmetric) if options.asymmetric else ()
     leg = base.legs["A"].over(both, both + back)
-    hosts = tuple(settings.HOSTS[: max(0, options.hosts)]) if options.hosts is not None else ("A", "B")
+    count = 2 if options.hosts is None else options.hosts
+    if not 2 <= count <= len(settings.HOSTS):
+        raise UsageError(f"--hosts {count}: a lab has 2 to {len(settings.HOSTS)} hosts")
+    hosts = tuple(settings.HOSTS[:count])
     legs = {name: leg for name in hosts if name != "B"}
     changes = [replace(change, leg=name) for name in legs for change in base.changes]
     for text in options.leg or []:

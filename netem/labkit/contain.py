@@ -57,6 +57,11 @@ def person() -> Person:
     return _person
 
 
+def outer_uid() -> int:
+    """The user's number outside of any namespace of ours."""
+    return _person.uid if _person else os.getuid()
+
+
 def contain(join_user: int | None = None) -> None:
     """Returns once, in a child process; the calling process stays behind, forwards signals, and exits as the child does.
     A second call does nothing. `join_user`: descriptor of a user namespace to enter instead of a new one (of a lab that
