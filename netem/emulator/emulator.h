@@ -46,7 +46,7 @@ class Emulator {
   Emulator(EmulatorConfig config, std::vector<Port> ports);
   Status set_up();
   Status wait_and_serve();
-  void read_port(HostIndex host);
+  Status read_port(HostIndex host);
   void release_due();
   void apply_changes(TimePoint now);
   Status change_leg(const LegChange& change, Direction direction);
@@ -68,6 +68,7 @@ class Emulator {
   bool is_realtime_ = false;
   bool stopping_ = false;
   TimePoint ready_at_{};
+  TimePoint released_at_{};  // the latest release
   std::optional<TimePoint> started_at_;
   std::size_t changes_done_ = 0;
 };

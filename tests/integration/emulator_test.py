@@ -241,6 +241,12 @@ class Conversation(EmulatorTest):
         self.assertEqual(lab.end()["event"], "end")
         self.assertNotIn("lab0", lab.spaces[0].run("cat", "/proc/net/dev").stdout)
 
+    def test_a_device_that_somebody_deletes_ends_the_lab(self):
+        lab = self.lab()
+        self.assertEqual(lab.spaces[0].run("ip", "link", "delete", "lab0").returncode, 0)
+        self.assertEqual(lab.process.wait(PATIENCE), 1)
+        self.assertIn("lab0 of host A", lab.process.stderr.read())
+
     def test_the_device_is_as_the_ready_line_says(self):
         lab = self.lab("--mtu", "1400", "--tun-queue", "5000", "--scheduling", "normal")
         self.assertEqual(lab.ready["scheduling"], "normal")
