@@ -95,9 +95,9 @@ def luck_words(link: Link) -> tuple[str, ...]:
     """netem for everything but rate and queue."""
     said = ["netem", "limit", str(IN_FLIGHT)]
     if link.delay_ns or link.jitter_ns:
-        said += ["delay", f"{link.delay_ns}ns"]
+        said += ["delay", _microseconds(link.delay_ns)]
         if link.jitter_ns:
-            said += [f"{link.jitter_ns}ns"]
+            said += [_microseconds(link.jitter_ns)]
     if link.down:
         said += ["loss", "random", "100%"]
     elif link.burst:
@@ -164,6 +164,12 @@ def counters_of(link: Link, first: dict[str, Any], second: dict[str, Any]) -> di
         "corrupted": None,
         "reordered": 0,
     }
+
+
+def _microseconds(ns: int) -> str:
+    """As tc reads it, exactly; it knows no `ns`."""
+    whole, rest = divmod(ns, 1000)
+    return f"{whole}.{rest:03d}".rstrip("0").rstrip(".") + "us"
 
 
 def _percent(share: int) -> str:

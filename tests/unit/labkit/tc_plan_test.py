@@ -30,9 +30,10 @@ class Netem(unittest.TestCase):
 
     def test_luck(self):
         self.assertEqual(luck("rate=1mbit"), "netem limit 1000000")
-        self.assertEqual(luck("delay=50ms"), "netem limit 1000000 delay 50000000ns")
-        self.assertEqual(luck("delay=5ms,jitter=1ms"), "netem limit 1000000 delay 5000000ns 1000000ns rate 1000gbit")
-        self.assertEqual(luck("delay=5ms,jitter=1ms,jitter-order=free"), "netem limit 1000000 delay 5000000ns 1000000ns")
+        self.assertEqual(luck("delay=50ms"), "netem limit 1000000 delay 50000us")
+        self.assertEqual(luck("delay=5ms,jitter=1ms"), "netem limit 1000000 delay 5000us 1000us rate 1000gbit")
+        self.assertEqual(luck("delay=5ms,jitter=1ms,jitter-order=free"), "netem limit 1000000 delay 5000us 1000us")
+        self.assertEqual(luck("delay=1500ns"), "netem limit 1000000 delay 1.5us")
         self.assertEqual(luck("loss=0.05%"), "netem limit 1000000 loss random 0.05%")
         self.assertEqual(luck("burst-loss=1%,20%"), "netem limit 1000000 loss gemodel 1% 20% 100% 0%")
         self.assertEqual(luck("duplicate=250ppm,corrupt=100%"), "netem limit 1000000 duplicate 0.025% corrupt 100%")
