@@ -30,9 +30,9 @@ Result<BurstLoss> parse_burst_loss(std::string_view text);
 /// must have both; never less than two packets of 1500 bytes.
 Result<QueueLimit> parse_queue(std::string_view text, const LinkSettings& link);
 
-/// Sets one word of a link: delay jitter jitter-order (kept|free) loss burst-loss
-/// (`none` too) loss-placement (before|after) rate
-/// (`none` too) queue reorder reorder-delay duplicate corrupt mtu overhead down (yes|no). On error `link` is unchanged.
+/// Sets one word of a link: delay jitter jitter-order (kept|free) loss burst-loss (`none` too) loss-placement
+/// (before|after) rate (`none` too) queue reorder reorder-delay duplicate corrupt mtu overhead down (yes|no). On error
+/// `link` is unchanged.
 Status set_link_word(LinkSettings& link, std::string_view word, std::string_view value);
 
 /// `word=value` pairs. A comma separates pairs and is part of burst-loss's value too: a piece without `=` belongs to

@@ -218,9 +218,10 @@ Result<std::string> send_run(const SendConfig& config) {
   const std::uint64_t bytes = sent * config.size;
   const double duration = static_cast<double>((end - start).count()) / 1e9;
   const std::string rate = duration > 0 ? fmt::format("{:.0f}", static_cast<double>(bytes) * 8 / duration) : "null";
-  return fmt::format(
-      R"({{"event":"sent","sent":{},"bytes":{},"seconds":{:.6f},"rate_bps":{},"late_us_max":{:.1f},"scheduling":"{}"}})",
-      sent, bytes, duration, rate, static_cast<double>(late_max.count()) / 1e3, is_realtime ? "realtime" : "normal");
+  return fmt::format(R"({{"event":"sent","sent":{},"bytes":{},"seconds":{:.6f},"rate_bps":{},"late_us_max":{:.1f},)"
+                     R"("scheduling":"{}"}})",
+                     sent, bytes, duration, rate, static_cast<double>(late_max.count()) / 1e3,
+                     is_realtime ? "realtime" : "normal");
 }
 
 }  // namespace penstock::netem::probe
