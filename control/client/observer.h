@@ -46,19 +46,20 @@ struct Warning {
   Error error;
 };
 
+enum class EntryKind : std::uint8_t { regular, directory, symlink, special };
+std::string_view to_string(EntryKind kind);
+
 enum class FileAction : std::uint8_t { send, skip, replace, refuse };
 std::string_view to_string(FileAction action);
 
 /// One file (or link) is decided and, unless it is a dry run, finished. Only when TransferOptions::report_files asks.
 struct FileNews {
-  std::string path;  // raw bytes; below DEST
+  EntryKind kind = EntryKind::regular;  // or symlink
+  std::string path;                     // raw bytes; below DEST
   std::uint64_t bytes = 0;
   std::string digest;  // "alg:hex"; empty where nothing was digested (dry run, skipped, links)
   FileAction action = FileAction::send;
 };
-
-enum class EntryKind : std::uint8_t { regular, directory, symlink, special };
-std::string_view to_string(EntryKind kind);
 
 /// One remote thing, as ls and stat show it.
 struct RemoteEntry {

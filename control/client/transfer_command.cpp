@@ -337,15 +337,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     forget_note();
     machinery_.observer.on_warning({warning});
   };
-  run->on_entry = [this](const storage::FileReport& report, EntryOutcome outcome) {
+  run->on_entry = [this](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
     FileNews news;
+    news.kind = type == storage::FileType::symlink ? EntryKind::symlink : EntryKind::regular;
     // Below DEST, as in the receipt. How a single file is called there, the daemon says only at the end.
     news.path = landed_path(report, landing_of(request_.words));
     if (news.path.empty() && report.root < request_.words.sources.size())
       news.path = request_.words.sources[report.root].last_name;
     news.bytes = report.size;
     const bool moved = outcome == EntryOutcome::finished || outcome == EntryOutcome::replaced;
-    if (moved && !request_.options.dry_run) news.digest = report.digest.to_string();
+    if (moved && news.kind == EntryKind::regular && !request_.options.dry_run) news.digest = report.digest.to_string();
     news.action = action_of(outcome);
     machinery_.observer.on_file(news);
   };

@@ -119,10 +119,10 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       if (run.on_warning) run.on_warning(warning);
     });
   }
-  void on_entry(const storage::FileReport& report, EntryOutcome outcome) override {
+  void on_entry(const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) override {
     if (!report_entries_) return;
-    to_control([report, outcome](TransferRun& run) {
-      if (run.on_entry) run.on_entry(report, outcome);
+    to_control([report, type, outcome](TransferRun& run) {
+      if (run.on_entry) run.on_entry(report, type, outcome);
     });
   }
   void on_committed() override {

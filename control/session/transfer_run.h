@@ -89,7 +89,7 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   [[nodiscard]] bool peer_heard() const { return peer_heard_; }
   /// Called on the control thread.
   std::function<void(const Error&)> on_warning;
-  std::function<void(const storage::FileReport&, EntryOutcome)> on_entry;
+  std::function<void(const storage::FileReport&, storage::FileType, EntryOutcome)> on_entry;
 
   /// Lets go of the lane at once: no datagram of the peer is taken any more, and none is sent but the goodbye. What has
   /// arrived is kept, as by async_close, which is still to come.

@@ -6,6 +6,7 @@
 #include "common/error.h"
 #include "common/units.h"
 #include "control/proto/gate.pb.h"
+#include "dataplane/storage/manifest_entry.h"
 #include "dataplane/storage/sink.h"
 #include "dataplane/storage/verdict.h"
 
@@ -24,8 +25,9 @@ class SideHost {
   [[nodiscard]] virtual bool has_room() const = 0;
   /// One thing was left out; the transfer goes on.
   virtual void warn(Error warning) = 0;
-  /// For -v and -n. `report.digest` means something for `finished` and `replaced` alone.
-  virtual void on_entry(const storage::FileReport& report, EntryOutcome outcome) = 0;
+  /// For -v and -n: files and links, never directories. `report.digest` means something for files that are `finished`
+  /// or `replaced`, and not in a dry run.
+  virtual void on_entry(const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) = 0;
   /// Everything is durable under its names. Source: the sink said so; sink: it is so. Called once, nothing follows.
   virtual void on_committed() = 0;
   /// The side has given up; the session tells the peer and ends. Called once, nothing follows.

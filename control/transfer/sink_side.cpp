@@ -20,7 +20,13 @@ bool ends_transfer(ErrorCode code) {
 }  // namespace
 
 SinkSide::SinkSide(SinkSideConfig config, SideHost& host, ReceiverLane& lane)
-    : config_(config), host_(host), lane_(lane) {}
+    : config_(config),
+      host_(host),
+      lane_(lane),
+      entry_news_(config.dry_run          ? EntryNewsWanted::decisions
+                  : config.report_entries ? EntryNewsWanted::as_done
+                                          : EntryNewsWanted::nothing,
+                  host) {}
 
 void SinkSide::start(std::shared_ptr<storage::Sink> sink) {
   PENSTOCK_CHECK(state_ == State::idle);
@@ -113,13 +119,7 @@ void SinkSide::handle_segment(const proto::ManifestSegment& segment) {
     auto entry = decode_entry(encoded);
     if (!entry) return fail_peer("a malformed manifest entry");
     if (entry->type == storage::FileType::regular) ++files_;
-    if (config_.dry_run || config_.report_entries)
-      listed_.push_back({.index = entries_ + entries.size(),
-                         .root = entry->root,
-                         .path = entry->path,
-                         .target_path = {},
-                         .size = entry->size,
-                         .digest = digest::Xxh3{}});
+    entry_news_.on_listed(entries_ + entries.size(), *entry);
     entries.push_back(std::move(*entry));
   }
   const std::uint64_t first = entries_;
@@ -138,6 +138,7 @@ void SinkSide::handle_end(const proto::ManifestEnd& end) {
     failure.set_path(warning.path());
     host_.warn(error_of_failure(failure));
   }
+  if (nothing_made()) return fail(*first_unmade_);
   sink_->on_manifest_end(end.entries(), end.bytes());
   maybe_finish_lane();
 }
@@ -154,12 +155,8 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
     if (!range.empty()) lane_.withhold(range);
   space_end_ = std::max(space_end_, verdicts.space_end);
   if (!config_.dry_run) lane_.expect(space_end_);
-  const std::uint64_t from = decided_;
   decided_ = std::max(decided_, verdicts.decided);
-  if (config_.dry_run || config_.report_entries) {
-    replaces_.insert(verdicts.replaces.begin(), verdicts.replaces.end());
-    report_decided(from, verdicts.exceptions);
-  }
+  entry_news_.on_decided(decided_, verdicts.exceptions, verdicts.replaces);
 
   proto::Envelope envelope;
   auto* message = envelope.mutable_verdicts();
@@ -168,22 +165,6 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
   for (const std::uint64_t index : verdicts.replaces) message->add_replaces(index);
   host_.send(std::move(envelope));
   maybe_finish_lane();
-}
-
-/// Dry run: all that was decided. Else what is skipped: the rest is told of when it is finished.
-void SinkSide::report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
-  auto exception = exceptions.begin();
-  for (std::uint64_t index = from; index < decided_; ++index) {
-    auto outcome = replaces_.contains(index) ? EntryOutcome::replaced : EntryOutcome::finished;
-    if (exception != exceptions.end() && exception->index == index) {
-      if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
-      if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
-        outcome = EntryOutcome::skipped;
-      ++exception;
-    }
-    if (config_.dry_run || outcome == EntryOutcome::skipped) host_.on_entry(listed_[index - from], outcome);
-  }
-  listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
 
 void SinkSide::maybe_finish_lane() {
@@ -261,6 +242,9 @@ void SinkSide::on_entry_failed(std::uint64_t index, const Error& error) {
   if (over()) return;
   if (ends_transfer(error.code)) return fail(error);
   if (!failed_entries_.insert(index).second) return;
+  if (!first_unmade_) first_unmade_ = error;
+  ++unmade_;
+  if (nothing_made()) return fail(*first_unmade_);
   ++failed_;
   host_.warn(error);
   send_failure(index, error);
@@ -269,7 +253,7 @@ void SinkSide::on_entry_failed(std::uint64_t index, const Error& error) {
 void SinkSide::on_file_finished(storage::FileReport report) {
   if (state_ == State::failed) return;
   ++files_finished_;
-  host_.on_entry(report, replaces_.erase(report.index) > 0 ? EntryOutcome::replaced : EntryOutcome::finished);
+  entry_news_.on_file_finished(report);
   reports_.push_back(std::move(report));
 }
 
@@ -278,10 +262,12 @@ void SinkSide::on_room() {
 }
 
 void SinkSide::on_committed(storage::SinkTotals totals) {
-  if (state_ != State::committing) return;
-  totals_ = totals;
-  state_ = State::committed;
-  host_.on_committed();
+  if (state_ == State::committing) {
+    totals_ = totals;
+    state_ = State::committed;
+    entry_news_.on_committed(failed_entries_);
+    host_.on_committed();
+  }
   if (const auto done = std::exchange(when_committed_, {})) done();
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "control/transfer/entry_news.h"
 #include "control/transfer/side_host.h"
 #include "control/transfer/source_side.h"
 #include "dataplane/storage/sink.h"
@@ -14,7 +15,7 @@ namespace penstock::control {
 
 struct SinkSideConfig {
   bool dry_run = false;         // verdicts alone
-  bool report_entries = false;  // on_entry for what is skipped, too
+  bool report_entries = false;  // on_entry for links and for what is skipped, too
 };
 
 /// The receiving role of one transfer, as a state machine: hands manifest and digests to the sink, answers with
@@ -75,7 +76,8 @@ class SinkSide final : public storage::SinkObserver {
   [[nodiscard]] bool over() const { return state_ == State::failed || state_ == State::committed; }
   void handle_segment(const proto::ManifestSegment& segment);
   void handle_end(const proto::ManifestEnd& end);
-  void report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
+  /// All that there is could not be made, a single file at the least: no transfer that is partly done.
+  [[nodiscard]] bool nothing_made() const { return bytes_total_ && unmade_ > 0 && unmade_ == entries_; }
   void maybe_finish_lane();
   void maybe_audit();
   void send_failure(std::uint64_t index, const Error& error);
@@ -96,10 +98,11 @@ class SinkSide final : public storage::SinkObserver {
   std::uint32_t round_ = 0;
   std::uint64_t failed_ = 0;
   std::uint64_t files_finished_ = 0;
-  std::set<std::uint64_t> failed_entries_;   // at either end; each is told of once
-  std::vector<storage::FileReport> listed_;  // what the manifest says, until it is decided, if anybody asks
-  std::set<std::uint64_t> replaces_;
+  std::set<std::uint64_t> failed_entries_;  // at either end; each is told of once
+  EntryNews entry_news_;
   std::function<void()> when_committed_;  // an interruption that came too late
+  std::uint64_t unmade_ = 0;              // entries that the sink could not make
+  std::optional<Error> first_unmade_;     // why
   std::optional<Error> lasting_error_;
   storage::SinkTotals totals_;
   std::vector<storage::FileReport> reports_;

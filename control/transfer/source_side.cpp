@@ -11,7 +11,13 @@
 namespace penstock::control {
 
 SourceSide::SourceSide(SourceSideConfig config, SideHost& host, SenderLane& lane)
-    : config_(config), host_(host), lane_(lane) {}
+    : config_(config),
+      host_(host),
+      lane_(lane),
+      entry_news_(config.dry_run          ? EntryNewsWanted::decisions
+                  : config.report_entries ? EntryNewsWanted::as_done
+                                          : EntryNewsWanted::nothing,
+                  host) {}
 
 void SourceSide::start(std::shared_ptr<storage::SourceReader> reader) {
   PENSTOCK_CHECK(state_ == State::idle);
@@ -70,13 +76,7 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     encode_entry(entry, *encoded);
     segment_bytes += encoded->ByteSizeLong() + 8;
     if (entry.type == storage::FileType::regular) ++totals_.files_total;
-    if (config_.dry_run || config_.report_entries)
-      listed_.push_back({.index = index,
-                         .root = entry.root,
-                         .path = entry.path,
-                         .target_path = {},
-                         .size = entry.size,
-                         .digest = digest::Xxh3{}});
+    entry_news_.on_listed(index, entry);
     ++index;
   }
   if (segment->entries_size() > 0) host_.send(std::move(envelope));
@@ -123,8 +123,8 @@ void SourceSide::handle(const proto::Envelope& envelope) {
       commit_ = envelope.commit();
       state_ = State::committed;
       for (const auto& report : reports_)
-        if (!dropped_.contains(report.index))
-          host_.on_entry(report, replaces_.contains(report.index) ? EntryOutcome::replaced : EntryOutcome::finished);
+        if (!dropped_.contains(report.index)) entry_news_.on_file_finished(report);
+      entry_news_.on_committed(dropped_);
       return host_.on_committed();
     default:
       return fail_peer("an unexpected message");
@@ -155,13 +155,12 @@ void SourceSide::handle_verdicts(const proto::Verdicts& verdicts) {
     exceptions.push_back(std::move(*verdict));
   }
   const std::uint64_t from = std::exchange(decided_, verdicts.decided());
-  if (config_.dry_run || config_.report_entries) {
-    for (const std::uint64_t index : verdicts.replaces()) {
-      if (index < from || index >= decided_) return fail_peer("verdicts out of order");
-      replaces_.insert(index);
-    }
-    report_decided(from, exceptions);
+  std::vector<std::uint64_t> replaces;
+  for (const std::uint64_t index : verdicts.replaces()) {
+    if (index < from || index >= decided_) return fail_peer("verdicts out of order");
+    replaces.push_back(index);
   }
+  entry_news_.on_decided(decided_, exceptions, replaces);
   if (config_.dry_run) return maybe_send_finish();
   release(decided_, std::move(exceptions), std::nullopt);
 }
@@ -171,22 +170,6 @@ void SourceSide::release(std::uint64_t decided, std::vector<storage::Verdict> ex
   releases_.push_back({.grows = decided > released_, .gives_up = gives_up});
   released_ = std::max(released_, decided);
   reader_->release(released_, std::move(exceptions));
-}
-
-/// Dry run: all that was decided. Else what is skipped: the rest is told of when it is finished.
-void SourceSide::report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions) {
-  auto exception = exceptions.begin();
-  for (std::uint64_t index = from; index < decided_; ++index) {
-    auto outcome = replaces_.contains(index) ? EntryOutcome::replaced : EntryOutcome::finished;
-    if (exception != exceptions.end() && exception->index == index) {
-      if (exception->action == storage::Action::refuse) outcome = EntryOutcome::refused;
-      if (exception->action == storage::Action::skip || exception->action == storage::Action::meta_only)
-        outcome = EntryOutcome::skipped;
-      ++exception;
-    }
-    if (config_.dry_run || outcome == EntryOutcome::skipped) host_.on_entry(listed_[index - from], outcome);
-  }
-  listed_.erase(listed_.begin(), listed_.begin() + static_cast<std::ptrdiff_t>(decided_ - from));
 }
 
 void SourceSide::on_released(TransferOffset end, std::vector<TransferRange> withhold) {

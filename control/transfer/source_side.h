@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "control/transfer/entry_news.h"
 #include "control/transfer/side_host.h"
 #include "dataplane/storage/source_reader.h"
 
@@ -22,7 +23,7 @@ inline constexpr std::size_t walk_entries = 512;
 struct SourceSideConfig {
   bool await_verdicts = false;  // TransferOpened: no byte of an entry is offered before the sink's verdict on it
   bool dry_run = false;         // manifest and verdicts alone
-  bool report_entries = false;  // on_entry for what is skipped, too
+  bool report_entries = false;  // on_entry for links and for what is skipped, too
 };
 
 /// What the source knows when the sink has committed.
@@ -86,7 +87,6 @@ class SourceSide final : public storage::SourceObserver {
   void walk_on();
   void release(std::uint64_t decided, std::vector<storage::Verdict> exceptions, std::optional<std::uint64_t> gives_up);
   void send_failure(std::uint64_t index, TransferRange range, const Error& error);
-  void report_decided(std::uint64_t from, const std::vector<storage::Verdict>& exceptions);
   void maybe_finish_lane();
   void maybe_send_finish();
   void handle_verdicts(const proto::Verdicts& verdicts);
@@ -111,9 +111,7 @@ class SourceSide final : public storage::SourceObserver {
   std::deque<Release> releases_;  // asked of the reader and not answered; at most one a message in flight
   std::uint64_t released_ = 0;
   std::map<std::uint64_t, Error> given_up_;  // by the sink; until the reader has told the range
-  // What the manifest says, until it is decided, if anybody asks.
-  std::vector<storage::FileReport> listed_;
-  std::set<std::uint64_t> replaces_;
+  EntryNews entry_news_;
   std::uint32_t round_ = 0;
   SourceTotals totals_;
   std::vector<storage::SourceWarning> warnings_;

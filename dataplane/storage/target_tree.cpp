@@ -89,11 +89,7 @@ Result<HeldDirectory> TargetTree::make(const path::SafePath& directory, mode_t m
   auto parent = make(directory.parent(), mode);
   if (!parent) return parent;
   auto made = path::make_directory_at((*parent)->fd.get(), directory.name(), mode);
-  if (!made && made.error().code != ErrorCode::FILE_EXISTS) {
-    Error error = std::move(made).error();
-    error.path = directory.text();
-    return error;
-  }
+  if (!made && made.error().code != ErrorCode::FILE_EXISTS) return told_of(std::move(made).error(), directory.text());
   note_changed(*parent);
   return open(directory);
 }

@@ -96,6 +96,22 @@ void ReportingObserver::on_progress(const control::Progress& progress) {
 void ReportingObserver::on_warning(const control::Warning& warning) { output_.warning(warning.error); }
 
 void ReportingObserver::on_file(const control::FileNews& file) {
+  // Files are counted, as in `done` and in the receipt; links are shown alone.
+  if (file.kind == control::EntryKind::regular) count(file);
+  output_.event("file", [&](JsonLine& line) {
+    line.path("path", file.path)
+        .text("type", control::to_string(file.kind))
+        .number("bytes", file.bytes)
+        .text_or_null("digest", file.digest)
+        .text("action", control::to_string(file.action));
+  });
+  // Also for --dry-run without -v: the lines are what was asked for.
+  if (!output_.json())
+    output_.note(fmt::format("{:7}  {:>8}  {}{}{}", control::to_string(file.action), show_bytes(file.bytes),
+                             escape_for_display(file.path), file.digest.empty() ? "" : "  ", file.digest));
+}
+
+void ReportingObserver::count(const control::FileNews& file) {
   switch (file.action) {
     case control::FileAction::send:
     case control::FileAction::replace:
@@ -110,16 +126,6 @@ void ReportingObserver::on_file(const control::FileNews& file) {
       ++files_.refused;
       break;
   }
-  output_.event("file", [&](JsonLine& line) {
-    line.path("path", file.path)
-        .number("bytes", file.bytes)
-        .text_or_null("digest", file.digest)
-        .text("action", control::to_string(file.action));
-  });
-  // Also for --dry-run without -v: the lines are what was asked for.
-  if (!output_.json())
-    output_.note(fmt::format("{:7}  {:>8}  {}{}{}", control::to_string(file.action), show_bytes(file.bytes),
-                             escape_for_display(file.path), file.digest.empty() ? "" : "  ", file.digest));
 }
 
 void ReportingObserver::on_entry(const control::RemoteEntry& entry) {

@@ -22,7 +22,7 @@ class ReportingObserver final : public control::Observer {
   /// The next progress is shown even where there is no terminal (USR1).
   void ask_for_progress() { asked_ = true; }
   [[nodiscard]] std::uint64_t entries() const { return entries_; }
-  /// What on_file told of: a dry run's whole answer.
+  /// What on_file told of regular files: a dry run's whole answer.
   struct FileCounts {
     std::uint64_t wanted = 0;  // send and replace
     std::uint64_t wanted_bytes = 0;
@@ -42,6 +42,7 @@ class ReportingObserver final : public control::Observer {
   void on_reconnecting(const Error& cause, unsigned attempt) override;
 
  private:
+  void count(const control::FileNews& file);
   Output& output_;
   Listing listing_;
   std::atomic<bool> asked_ = false;

@@ -16,8 +16,9 @@ class FakeHost final : public SideHost {
   void send(proto::Envelope envelope) override { sent.push_back(std::move(envelope)); }
   [[nodiscard]] bool has_room() const override { return room; }
   void warn(Error warning) override { warnings.push_back(std::move(warning)); }
-  void on_entry(const storage::FileReport& report, EntryOutcome outcome) override {
+  void on_entry(const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) override {
     entries.emplace_back(report.path, outcome);
+    types.push_back(type);
   }
   void on_committed() override { ++committed; }
   void on_failed(Error error) override { failures.push_back(std::move(error)); }
@@ -37,6 +38,7 @@ class FakeHost final : public SideHost {
   bool room = true;
   std::vector<Error> warnings;
   std::vector<std::pair<std::string, EntryOutcome>> entries;
+  std::vector<storage::FileType> types;  // of entries
   int committed = 0;
   std::vector<Error> failures;
 };

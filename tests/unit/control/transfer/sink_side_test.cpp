@@ -242,6 +242,39 @@ TEST_CASE("sink side: an entry that fails on its own is told once, and the other
   CHECK(scene.side.entries_failed() == 1);
 }
 
+TEST_CASE(
+    "sink side: where nothing at all can be made the transfer fails by the first reason, and is not partly done") {
+  const Error denied{ErrorCode::PERMISSION_DENIED, "no", "/x/a"};
+  Scene all;
+  all.segment(0, 2);
+  all.verdicts(2);
+  all.side.on_entry_failed(0, denied);
+  all.side.on_entry_failed(1, {ErrorCode::NOT_FOUND, "no", "/x/b"});
+  CHECK(all.host.failures.empty());  // there may be more to come
+  all.manifest_end(2, 2 * size);
+  REQUIRE(all.host.failures.size() == 1);
+  CHECK(all.host.failures[0].code == ErrorCode::PERMISSION_DENIED);
+  CHECK(all.host.failures[0].path == "/x/a");
+
+  Scene single;
+  single.segment(0, 1);
+  single.manifest_end(1, size);
+  single.verdicts(1);
+  single.side.on_entry_failed(0, denied);
+  REQUIRE(single.host.failures.size() == 1);
+  CHECK(single.host.warnings.empty());  // it is told once
+
+  Scene most;
+  most.segment(0, 3);
+  most.manifest_end(3, 3 * size);
+  most.verdicts(3);
+  most.side.on_entry_failed(0, denied);
+  most.side.on_entry_failed(1, denied);
+  most.source_failure(2, 2 * size, size);  // the source's trouble is a warning, whatever else there is
+  CHECK(most.host.failures.empty());
+  CHECK(most.side.entries_failed() == 3);
+}
+
 TEST_CASE("sink side: a source's failure frees its bytes, and only those that the manifest has described") {
   Scene scene;
   scene.segment(0, 3);
