@@ -1,5 +1,6 @@
 #include "control/client/connection.h"
 
+#include <net/if.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +11,10 @@
 #include <asio/steady_timer.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
+#include <charconv>
+#include <limits>
 #include <utility>
+#include <vector>
 
 #include "common/check.h"
 #include "common/crypto/random.h"
@@ -26,6 +30,29 @@ constexpr std::string_view software = "penstock 0.1.0";
 
 std::string shown(const ClientConfig& config) { return escape_for_display(shown_address(config), 300); }
 
+/// The address that the host is, where it is one. The resolver takes a %zone with link-local addresses alone.
+Result<std::optional<asio::ip::address>> literal_address(const std::string& host) {
+  std::error_code failed;
+  const auto percent = host.find('%');
+  auto address = asio::ip::make_address(host.substr(0, percent), failed);
+  if (failed || (percent != std::string::npos && !address.is_v6())) return std::optional<asio::ip::address>{};
+  if (percent == std::string::npos) return std::optional{address};
+  const std::string zone = host.substr(percent + 1);
+  unsigned long index = ::if_nametoindex(zone.c_str());
+  if (index == 0) {
+    const auto [end, bad] = std::from_chars(zone.data(), zone.data() + zone.size(), index);
+    std::array<char, IF_NAMESIZE> name{};
+    if (bad != std::errc{} || end != zone.data() + zone.size() || index > std::numeric_limits<unsigned>::max() ||
+        ::if_indextoname(static_cast<unsigned>(index), name.data()) == nullptr)
+      return Error{ErrorCode::RESOLVE_FAILED, "this machine has no network interface " + escape_for_display(zone, 64) +
+                                                  ", which the address " + escape_for_display(host, 255) +
+                                                  " names after its %"};
+  }
+  auto scoped = address.to_v6();
+  scoped.scope_id(index);
+  return std::optional<asio::ip::address>{scoped};
+}
+
 /// Tries every address of the host in turn, each with its share of the time that is left.
 asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& config) {
   const auto executor = co_await asio::this_coro::executor;
@@ -40,8 +67,16 @@ asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& conf
     *timed_out = true;
     resolver.cancel();
   });
-  const auto found = co_await resolver.async_resolve(config.host, std::to_string(config.port),
-                                                     asio::redirect_error(asio::use_awaitable, failed));
+  std::vector<tcp::endpoint> found;
+  const auto literal = literal_address(config.host);
+  if (!literal) co_return literal.error();
+  if (*literal) {
+    found.emplace_back(**literal, config.port);
+  } else {
+    const auto resolved = co_await resolver.async_resolve(config.host, std::to_string(config.port),
+                                                          asio::redirect_error(asio::use_awaitable, failed));
+    for (const auto& one : resolved) found.push_back(one.endpoint());
+  }
   resolve_timer.cancel();
   if (failed || found.empty())
     co_return Error{ErrorCode::RESOLVE_FAILED, "the host name " + escape_for_display(config.host, 255) +
@@ -63,7 +98,7 @@ asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& conf
       std::error_code ignored;
       socket.close(ignored);
     });
-    co_await socket.async_connect(candidate.endpoint(), asio::redirect_error(asio::use_awaitable, failed));
+    co_await socket.async_connect(candidate, asio::redirect_error(asio::use_awaitable, failed));
     timer.cancel();
     // The timer's handler holds references into this frame: let it run before they go.
     co_await asio::post(executor, asio::use_awaitable);
@@ -209,6 +244,7 @@ asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config
   if (!fingerprint) co_return fingerprint.error();
   Entry entry;
   entry.trust.host = config.host;
+  entry.trust.shown = shown_address(config);
   entry.trust.token_pin = token->pin;
   entry.trust.fingerprint = *fingerprint;
   entry.trust.ca_file = config.ca_file;
@@ -241,6 +277,7 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
   if (!fingerprint) co_return fingerprint.error();
   Entry entry;
   entry.trust.host = config.host;
+  entry.trust.shown = shown_address(config);
   for (const auto& daemon : *known) {
     const auto pins = daemon.all_pins();
     entry.trust.pinned.insert(entry.trust.pinned.end(), pins.begin(), pins.end());

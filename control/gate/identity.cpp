@@ -23,13 +23,19 @@ Error unusable(const std::filesystem::path& file, std::string_view reason) {
   return {ErrorCode::CONFIG_INVALID, "cannot use " + file.string() + ": " + std::string{reason}, file.string()};
 }
 
+/// Of a file that the operator has named: the reason stands in `cause` already, unless the file is not there.
+Error unreadable(const std::filesystem::path& file, const Error& cause) {
+  if (cause.code == ErrorCode::NOT_FOUND) return unusable(file, "there is no such file; check the spelling");
+  return cause;
+}
+
 BioHandle memory_bio(std::span<const std::byte> bytes) {
   return BioHandle{BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size()))};
 }
 
 Result<std::vector<X509Handle>> load_chain(const std::filesystem::path& file) {
   auto pem = read_private_file(file, Secrecy::none);
-  if (!pem) return unusable(file, pem.error().message);
+  if (!pem) return unreadable(file, pem.error());
   const auto bio = memory_bio(pem->view());
   std::vector<X509Handle> chain;
   while (chain.size() < chain_max) {
@@ -127,7 +133,7 @@ Result<Identity> Identity::load_or_create(const std::filesystem::path& state_dir
 
 Result<Identity> Identity::load(const std::filesystem::path& certificate, const std::filesystem::path& key) {
   auto private_key = load_key(key, Secrecy::group);
-  if (!private_key) return unusable(key, private_key.error().message);
+  if (!private_key) return unreadable(key, private_key.error());
   auto chain = load_chain(certificate);
   if (!chain) return std::move(chain).error();
   if (!fits(chain->front().get(), *private_key))

@@ -44,12 +44,12 @@ Status check_ca(const TrustBasis& basis, const PresentedDaemon& daemon) {
   const int reason = X509_STORE_CTX_get_error(context.get());
   ERR_clear_error();
   if (!chained) {
-    return Error{ErrorCode::CERT_INVALID, "the certificate of " + escape_for_display(basis.host) +
+    return Error{ErrorCode::CERT_INVALID, "the certificate of " + escape_for_display(basis.name()) +
                                               " is not vouched for by " + file + ": " +
                                               X509_verify_cert_error_string(reason)};
   }
   if (!names_host(daemon.certificate, basis.host)) {
-    return Error{ErrorCode::CERT_INVALID, "the certificate that " + escape_for_display(basis.host) +
+    return Error{ErrorCode::CERT_INVALID, "the certificate that " + escape_for_display(basis.name()) +
                                               " shows is for another name; connect by the name in it, or pin the key "
                                               "with --fingerprint " +
                                               to_string(daemon.pin)};
@@ -60,7 +60,7 @@ Status check_ca(const TrustBasis& basis, const PresentedDaemon& daemon) {
 }  // namespace
 
 Status judge_daemon(const TrustBasis& basis, const PresentedDaemon& daemon) {
-  const std::string host = escape_for_display(basis.host);
+  const std::string host = escape_for_display(basis.name());
   const std::string shown = to_string(daemon.pin);
   if (!basis.pinned.empty() && !contains(basis.pinned, daemon.pin)) {
     return Error{ErrorCode::PIN_MISMATCH,

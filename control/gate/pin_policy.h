@@ -16,11 +16,14 @@ namespace penstock::control {
 
 /// What the user, the token and the client home say about the daemon at one address.
 struct TrustBasis {
-  std::string host = {};                              // name or address as the user wrote it, for messages and --ca
+  std::string host = {};                              // name or address as the user wrote it: --ca
+  std::string shown = {};                             // HOST:PORT, for messages; empty: host
   std::vector<Pin> pinned = {};                       // from the client home, next pins included; empty: never met
   std::optional<Pin> token_pin = {};                  // from the token that is about to be used
   std::optional<Pin> fingerprint = {};                // --fingerprint
   std::optional<std::filesystem::path> ca_file = {};  // --ca: PEM certificates that may vouch for the host
+
+  [[nodiscard]] const std::string& name() const { return shown.empty() ? host : shown; }
 };
 
 /// The daemon as TLS has shown it. Borrowed for the call.

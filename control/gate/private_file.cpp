@@ -38,6 +38,7 @@ Result<crypto::SecretBytes> read_private_file(const std::filesystem::path& file,
   const UniqueFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!fd) {
     if (errno == ENOENT) return error_from_errno(errno, "open", file.string());
+    if (errno == EACCES) return unusable(file, "permission denied; let the account that this runs as read it");
     return unusable(file, std::strerror(errno));
   }
   struct stat info {};

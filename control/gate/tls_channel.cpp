@@ -92,7 +92,7 @@ Error not_penstock(const std::string& host, std::string_view why) {
 
 // A client's failed handshake in words. Which of the many reasons it was only matters to the sentence.
 Error client_failure(const TlsState& tls) {
-  const std::string& host = tls.judge.trust.host;
+  const std::string& host = tls.judge.trust.name();
   if (tls.judge.verdict && !*tls.judge.verdict) return tls.judge.verdict->error();
   switch (tls.reason) {
     case SSL_R_TLSV1_ALERT_INTERNAL_ERROR:
@@ -291,7 +291,7 @@ asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
       if (more.error().code != ErrorCode::PEER_LOST || received != 0) co_return more.error();
       // Who hangs up at our hello without a word is no daemon of ours (or one that is just being stopped).
       ended = side == Side::client
-                  ? not_penstock(tls->judge.trust.host, "it hangs up without an answer; check the port")
+                  ? not_penstock(tls->judge.trust.name(), "it hangs up without an answer; check the port")
                   : stranger("nothing was said");
       co_return *ended;
     }
@@ -302,7 +302,7 @@ asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
   SSL_get0_alpn_selected(tls->ssl.get(), &name, &length);
   if (std::string_view{reinterpret_cast<const char*>(name), length} != alpn_name) {
     co_return end(side == Side::client
-                      ? not_penstock(tls->judge.trust.host, "it speaks TLS for something else; check the port")
+                      ? not_penstock(tls->judge.trust.name(), "it speaks TLS for something else; check the port")
                       : stranger("TLS without ALPN"));
   }
   // Nothing to resume from is ever handed out; should a peer find a way, it does not get past this.

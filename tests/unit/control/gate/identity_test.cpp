@@ -112,6 +112,8 @@ TEST_CASE("identity: the operator's own files are taken, and refused by name whe
   REQUIRE(!missing.ok());
   CHECK(missing.error().code == ErrorCode::CONFIG_INVALID);
   CHECK(missing.error().message.find("none.key") != std::string::npos);
+  const auto& text = missing.error().message;
+  CHECK_MESSAGE(text.find("none.key") == text.rfind("none.key"), text);  // once is enough
   const auto swapped = Identity::load(key, certificate);
   REQUIRE(!swapped.ok());
   CHECK(swapped.error().code == ErrorCode::CONFIG_INVALID);

@@ -75,6 +75,17 @@ TEST_CASE("pin policy: a daemon nothing vouches for is PIN_UNKNOWN, and its fing
   CHECK(judged.error().message.find(to_string(shown)) != std::string::npos);
 }
 
+TEST_CASE("pin policy: messages name host and port as the user typed them") {
+  const auto message = [](TrustBasis basis) {
+    basis.host = "host";
+    basis.shown = "host:7441";
+    return judge_daemon(basis, {.pin = shown}).error().message;
+  };
+  for (const auto& text : {message({}), message({.pinned = {another}}), message({.token_pin = another}),
+                           message({.fingerprint = another})})
+    CHECK_MESSAGE(text.find("host:7441") != std::string::npos, text);
+}
+
 TEST_CASE(
     "pin policy: a pinned key is accepted whatever its certificate's dates and names say; any of several will do") {
   const auto old = make_certificate({.name = "DNS:elsewhere", .from_seconds = -7200, .until_seconds = -3600},
