@@ -1,9 +1,11 @@
 """The command line's promises about single commands: what scripts see of names, errors and listings."""
 
+import json
 import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 
 from lab import Daemon, LabTest, program, wait_until
@@ -179,6 +181,128 @@ class Commands(LabTest):
         self.assertEqual({event["path"] for event in pulled.events("file")}, {"f", "sub/g"})
         listed = self.ann.json("receipt", "show", pulled.last["transfer"], "--sums")
         self.assertEqual({event["path"] for event in listed.events("file")}, {"f", "sub/g"})
+
+    def tree_with_links(self):
+        self.write("tree/f", b"123")
+        self.write("tree/sub/g", b"45")
+        os.makedirs(self.path("tree/empty"))
+        os.symlink("nowhere", self.path("tree/link"))
+
+    def test_file_events_are_for_files_and_links_and_files_counts_files(self):
+        self.tree_with_links()
+        shown = {"f": "file", "sub/g": "file", "link": "symlink"}
+        for source, dest, top in (
+            (self.path("tree"), "/in/tree", ""),
+            (self.path("tree") + "/.", "/in/contents", ""),
+            (self.path("tree"), "/in/inside/", "tree/"),
+        ):
+            for options in (["-n"], ["-v"]):
+                outcome = self.check(self.push(source, self.remote(dest), *options), 0)
+                events = outcome.events("file")
+                self.assertEqual({e["path"]: e["type"] for e in events}, {top + k: v for k, v in shown.items()})
+                self.assertEqual(len(events), len(shown))
+                self.assertEqual({e["action"] for e in events}, {"send"})
+                self.assertEqual({e["path"] for e in events if e["digest"]} & {top + "link"}, set())
+                self.assertEqual(outcome.last["files"], 2)
+        for options in (["-n"], ["-v"]):
+            outcome = self.check(self.pull(self.remote("/in/tree/."), self.path("back"), *options), 0)
+            self.assertEqual({e["path"]: e["type"] for e in outcome.events("file")}, shown)
+            self.assertEqual(outcome.last["files"], 2)
+        receipt = self.check(self.ann.json("receipt", "show", outcome.last["transfer"]), 0)
+        self.assertEqual(receipt.events("entry")[0]["files"], 2)
+
+    def test_links_that_are_skipped_or_replaced_are_shown_as_such(self):
+        self.tree_with_links()
+        self.check(self.push(self.path("tree"), self.remote("/in/tree")), 0)
+        for overwrite, action in (("skip", "skip"), ("always", "replace")):
+            outcome = self.check(
+                self.push(self.path("tree"), self.remote("/in/tree"), "-v", "--overwrite", overwrite), 0
+            )
+            actions = {event["path"]: event["action"] for event in outcome.events("file")}
+            self.assertEqual(actions, {"f": action, "sub/g": action, "link": action})
+
+    def test_a_target_that_can_not_be_made_fails_by_its_own_error(self):
+        self.write(self.served("f"), b"x")
+        os.makedirs(self.served("d"))
+        self.write(self.served("d/g"), b"x")
+        for source in ("/f", "/d"):
+            outcome = self.pull(self.remote(source), "/proc/x")
+            self.assertEqual(outcome.exit, 5, outcome)
+            self.assertIn(outcome.error, ("PERMISSION_DENIED", "NOT_FOUND"))
+            self.assertIn("/proc/x", outcome.last["path"])
+            self.assertIn("/proc", self.message(outcome))
+            self.assertEqual(outcome.events("warning"), [])
+
+    def test_a_file_on_the_way_to_the_target_is_named(self):
+        self.write("file", b"x")
+        self.write(self.served("in/file"), b"x")
+        for words in (
+            ["push", self.path("file"), self.remote("/in/file/below")],
+            ["push", self.path("file"), self.remote("/in/file/far/below")],
+            ["push", self.path("file"), self.remote("/in/file/")],
+        ):
+            outcome = self.check(self.ann.json(*words), 5, "NOT_A_DIRECTORY")
+            self.assertIn("/in/file", self.message(outcome))
+            self.assertNotIn("below", self.message(outcome))
+        for dest in ("file/below", "file/far/below", "file/"):
+            outcome = self.check(self.pull(self.remote("/in/file"), self.path(dest)), 5, "NOT_A_DIRECTORY")
+            self.assertIn(self.path("file"), self.message(outcome))
+            self.assertNotIn("below", self.message(outcome))
+
+    def test_an_address_with_a_zone_is_an_address(self):
+        daemon = self.serve("6", listen="[::1]:0")
+        port = daemon.port
+        self.check(self.ann.json("register", f"[::1]:{port}", "--token", daemon.token()), 0)
+        self.write("f", b"x")
+        for number, zone in enumerate(("lo", str(socket.if_nametoindex("lo")))):
+            host = f"[::1%{zone}]:{port}"
+            self.check(self.push(self.path("f"), f"{host}:/zone{number}"), 0)
+            self.assertEqual(self.check(self.ann.json("ping", host), 0).last["udp"], True)
+        unknown = self.check(self.ann.json("ls", f"[::1%nosuch0]:{port}:/"), 3, "RESOLVE_FAILED")
+        self.assertIn("nosuch0", self.message(unknown))
+
+    def test_operators_lists_refuse_a_misspelt_state_directory(self):
+        typo = self.path("typo")
+        for words in (["tokens", "list"], ["clients", "list"], ["tokens", "revoke", "0" * 16]):
+            run = subprocess.run(
+                [program("penstockd"), *words, "--state", typo, "--json"], capture_output=True, env=self.ann.environment
+            )
+            self.assertEqual(run.returncode, 2, run)
+            self.assertEqual(json.loads(run.stdout.splitlines()[-1])["name"], "CONFIG_INVALID")
+            self.assertIn(typo, run.stdout.decode())
+            self.assertFalse(os.path.exists(typo))
+
+    def test_a_certificate_that_can_not_be_used_is_named_once_with_the_way_out(self):
+        other = self.write("other.pem", b"no pem", mode=0o600)
+        public = self.write("public.key", b"no pem", mode=0o644)
+        for key, part in (
+            (self.path("missing.key"), "there is no such file"),
+            (public, "chmod 600"),
+            (other, "PEM"),
+        ):
+            run = subprocess.run(
+                [
+                    *[program("penstockd"), "serve", "--root", self.daemon.root, "--state", self.path("state9")],
+                    *["--listen", "127.0.0.1:0", "--cert", other, "--key", key],
+                ],
+                capture_output=True,
+            )
+            text = run.stderr.decode()
+            self.assertEqual(run.returncode, 2, text)
+            self.assertEqual(text.count("cannot use"), 1, text)
+            self.assertEqual(text.count(key), 1, text)
+            self.assertIn(part, text)
+
+    def test_messages_about_keys_name_host_and_port(self):
+        address = self.daemon.address
+        wrong = "SHA256:" + "0" * 64
+        outcome = self.check(
+            self.ann.json("register", address, "--token", self.daemon.token(), "--fingerprint", wrong), 4, "PIN_MISMATCH"
+        )
+        self.assertIn(address + " shows", self.message(outcome))
+        other = self.serve("2")
+        outcome = self.check(self.ann.json("register", address, "--token", other.token()), 4, "TOKEN_REFUSED")
+        self.assertIn(address + " shows", self.message(outcome))
 
     def test_closed_and_full_output_harm_nothing_but_the_exit_status(self):
         self.write("f", b"x")

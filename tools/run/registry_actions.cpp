@@ -40,14 +40,26 @@ std::string joined(const std::vector<std::string>& words) {
   return out;
 }
 
-/// Makes the directory when it is missing; root then turns into its owner.
-Status enter_state(const std::string& state) {
-  std::error_code failed;
-  std::filesystem::create_directories(std::filesystem::path{state}.parent_path(), failed);
-  if (::mkdir(state.c_str(), 0700) != 0 && errno != EEXIST)
-    return error_from_errno(errno, "make the state directory", state);
+/// `token` may come before the first `serve`; all else asks about a daemon that there is.
+enum class MissingState : std::uint8_t { make, refuse };
+
+/// Root turns into the owner of the directory.
+Status enter_state(const std::string& state, MissingState missing) {
+  if (missing == MissingState::make) {
+    std::error_code failed;
+    std::filesystem::create_directories(std::filesystem::path{state}.parent_path(), failed);
+    if (::mkdir(state.c_str(), 0700) != 0 && errno != EEXIST)
+      return error_from_errno(errno, "make the state directory", state);
+  }
   struct stat info {};
-  if (::stat(state.c_str(), &info) != 0) return error_from_errno(errno, "use the state directory", state);
+  if (::stat(state.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR)
+      return Error{
+          ErrorCode::CONFIG_INVALID,
+          fmt::format("there is no state directory {}; name the daemon's with --state", escape_for_display(state)),
+          state};
+    return error_from_errno(errno, "use the state directory", state);
+  }
   if (!S_ISDIR(info.st_mode)) return error_from_errno(ENOTDIR, "use the state directory", state);
   if (::geteuid() != 0 || info.st_uid == 0) return {};
   if (::setgroups(0, nullptr) != 0 || ::setgid(info.st_gid) != 0 || ::setuid(info.st_uid) != 0)
@@ -157,7 +169,11 @@ class Actions {
 }  // namespace
 
 Status run_registry_action(const DaemonCommand& command, Output& out) {
-  if (auto entered = enter_state(command.state); !entered) return entered;
+  if (auto entered =
+          enter_state(command.state,
+                      std::holds_alternative<TokenCommand>(command.action) ? MissingState::make : MissingState::refuse);
+      !entered)
+    return entered;
   const auto registry = control::open_sqlite_registry(command.state);
   if (!registry) return registry.error();
   Actions actions{command, out, **registry};

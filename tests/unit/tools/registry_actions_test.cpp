@@ -34,6 +34,7 @@ class State {
   State& operator=(const State&) = delete;
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
+  void make() const { REQUIRE(std::filesystem::create_directory(directory_)); }
 
   /// The JSON lines of the command, without start; the last is done or error.
   std::vector<json> run(decltype(DaemonCommand::action) action) {
@@ -101,7 +102,7 @@ TEST_CASE("registry actions: a token vouches for the daemon's key, and only its 
 
 TEST_CASE("registry actions: the state directory is made for the owner alone") {
   State state;
-  state.run(TokensListCommand{});
+  state.run(token_for("ann"));
   const auto mode = std::filesystem::status(state.directory()).permissions();
   CHECK((mode & std::filesystem::perms::mask) == std::filesystem::perms::owner_all);
 }
@@ -123,6 +124,7 @@ TEST_CASE("registry actions: tokens are listed without their secrets and can be 
 
 TEST_CASE("registry actions: ids that nobody has are NOT_FOUND, with the command that shows those there are") {
   State state;
+  state.make();
   const auto client = state.run(ClientsRevokeCommand{control::make_uuid()}).back();
   CHECK(client["name"] == "NOT_FOUND");
   CHECK(client["message"].get<std::string>().find("clients list") != std::string::npos);
@@ -158,7 +160,7 @@ TEST_CASE("registry actions: a client's grants are replaced, and its revocation 
 
 TEST_CASE("registry actions: a token vouches for the key that the last serve showed") {
   State state;
-  state.run(TokensListCommand{});
+  state.make();
   const std::string pin = "SHA256:" + std::string(64, 'c');
   REQUIRE(note_serving_pin(state.directory(), pin));
   const auto token = control::decode_token(state.run(token_for("ann"))[0]["token"].get<std::string>());
@@ -166,6 +168,24 @@ TEST_CASE("registry actions: a token vouches for the key that the last serve sho
   CHECK(control::to_string(token->pin) == pin);
   REQUIRE(note_serving_pin(state.directory(), "nonsense"));
   CHECK(state.run(token_for("ann")).back()["name"] == "CONFIG_INVALID");
+}
+
+TEST_CASE("registry actions: only token makes a state directory; a misspelt one is refused by name, and not made") {
+  State state;
+  const control::Uuid uuid = control::make_uuid();
+  const std::vector<decltype(DaemonCommand::action)> actions{TokensListCommand{}, TokensRevokeCommand{},
+                                                             ClientsListCommand{}, ClientsGrantCommand{uuid, {}},
+                                                             ClientsRevokeCommand{uuid}};
+  for (const auto& action : actions) {
+    const auto error = state.run(action).back();
+    CHECK(error["name"] == "CONFIG_INVALID");
+    CHECK(error["exit"] == 2);
+    CHECK(error["path"] == state.directory());
+    CHECK(error["message"].get<std::string>().find(state.directory()) != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(state.directory()));
+  }
+  CHECK(state.run(token_for("ann")).back()["event"] == "done");
+  CHECK(state.run(TokensListCommand{}).back()["event"] == "done");
 }
 
 TEST_CASE("registry actions: a state directory that is a file is refused by name") {
