@@ -9,6 +9,8 @@
 #include <system_error>
 
 #include "common/bytes/hex.h"
+#include "common/bytes/view.h"
+#include "common/check.h"
 #include "common/crypto/random.h"
 #include "common/escape.h"
 #include "common/unique_fd.h"
@@ -31,6 +33,18 @@ Status write_all(int fd, std::string_view text, const std::string& path) {
 }  // namespace
 
 Result<std::filesystem::path> ReceiptStore::store(const Receipt& receipt) const {
+  ReceiptList list{-1};
+  for (const auto& line : receipt.lines) {
+    if (auto added = list.add(line); !added) return std::move(added).error();
+  }
+  if (auto finished = list.finish(); !finished) return std::move(finished).error();
+  Receipt head = receipt;
+  head.lines.clear();
+  return store(head, list);
+}
+
+Result<std::filesystem::path> ReceiptStore::store(const Receipt& receipt, const ReceiptList& list) const {
+  PENSTOCK_CHECK(receipt.lines.empty() && receipt.header.list_sha256 == list.sha256());
   std::error_code failed;
   std::filesystem::create_directories(directory_, failed);
   if (failed) return error_from_errno(failed.value(), "create", directory_.string());
@@ -42,6 +56,10 @@ Result<std::filesystem::path> ReceiptStore::store(const Receipt& receipt) const 
     const UniqueFd fd{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
     if (!fd) return error_from_errno(errno, "create", temporary);
     auto written = write_all(fd.get(), encode_receipt(receipt), temporary);
+    if (written) {
+      written = list.text(
+          [&](std::span<const std::byte> piece) { return write_all(fd.get(), bytes::as_text(piece), temporary); });
+    }
     if (written && ::fsync(fd.get()) != 0) written = error_from_errno(errno, "sync", temporary);
     if (!written) {
       ::unlink(temporary.c_str());

@@ -6,6 +6,7 @@
 
 #include "common/result.h"
 #include "control/receipt/receipt.h"
+#include "control/receipt/receipt_list.h"
 
 namespace penstock::control {
 
@@ -21,6 +22,8 @@ class ReceiptStore {
 
   /// Durable when it returns the path.
   Result<std::filesystem::path> store(const Receipt& receipt) const;
+  /// The same with the list from elsewhere. Requires: `receipt` has no lines, and its header is about `list`.
+  Result<std::filesystem::path> store(const Receipt& receipt, const ReceiptList& list) const;
   /// The receipt of this transfer; `id` may be any beginning that only one has, else USAGE; none: NOT_FOUND.
   Result<std::filesystem::path> find(const std::string& id) const;
   struct Listed {

@@ -175,6 +175,34 @@ TEST_CASE("receipt: under xxh3 a file's digest is that of its blocks' digests") 
   CHECK(receipt_assurance(ReceiptDigest::xxh3).find("no evidence against tampering") != std::string_view::npos);
 }
 
+TEST_CASE("receipt store: a list that was never in memory as a whole gives the same file") {
+  TempDir whole;
+  TempDir streamed;
+  std::vector<ReceiptLine> lines;
+  for (int i = 100'000; i < 102'000; ++i) lines.push_back({"name/" + std::to_string(i), 5, sha256_of("x")});
+  const auto receipt = signed_receipt(lines);
+  ReceiptList list{-1};
+  for (const auto& line : lines) REQUIRE(list.add(line).ok());
+  REQUIRE(list.finish().ok());
+  CHECK(list.sha256() == receipt.header.list_sha256);
+  CHECK(list.files() == receipt.header.files);
+  CHECK(list.bytes() == receipt.header.bytes);
+  auto head = receipt;
+  head.lines.clear();
+  const auto a = ReceiptStore::of_home(whole.path()).store(receipt);
+  const auto b = ReceiptStore::of_home(streamed.path()).store(head, list);
+  REQUIRE((a.ok() && b.ok()));
+  const auto text = [](const std::filesystem::path& file) {
+    std::ifstream in{file, std::ios::binary};
+    return std::string{std::istreambuf_iterator<char>{in}, {}};
+  };
+  CHECK(text(*a) == text(*b));
+  const auto read = read_receipt(*b);
+  REQUIRE(read);
+  CHECK(verify_receipt(*read));
+  CHECK(read->lines == lines);
+}
+
 TEST_CASE("receipt store: a receipt is found by any beginning that is its alone") {
   TempDir dir;
   const auto store = ReceiptStore::of_home(dir.path());
