@@ -29,7 +29,8 @@ hosts' addresses. Nothing is left behind, whatever happens. The first line, on s
 
   netem/lab run --delay 50ms --loss 1% --rate 200mbit -- ping -c 3 {B}
   netem/lab run --scenario starlink --in-b 'iperf3 -s -1 --forceflush' --ready listening -- iperf3 -c {B}
-  netem/lab up demo --delay 25ms; netem/lab run --lab demo -- ping -c 3 {B}; netem/lab set demo A up loss=5%; netem/lab down demo
+  netem/lab up demo --delay 25ms; netem/lab run --lab demo -- ping -c 3 {B}; netem/lab set demo A up loss=5%
+  netem/lab status; netem/lab down demo
 """
 LINK_OPTIONS = {
     "delay": "ONE WAY, in each direction: 50ms makes a round trip of 100 ms, as with tc netem",
@@ -45,6 +46,8 @@ LINK_OPTIONS = {
     "duplicate": "share that arrives twice: 0.1%%",
     "corrupt": "share with one bit flipped: 0.01%%; see --corrupt-reach",
 }
+
+LAB_OPTIONS = ("scenario", "asymmetric", "change", "hosts", "leg", "mtu", "seed", "back-end", "corrupt-reach")
 
 
 def main(argv: list[str]) -> int:
@@ -82,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     run = _add(commands, "run", _run, "run COMMAND in A, across a link made for it or one that is up")
     _add_link_options(run)
     run.add_argument("--lab", metavar="NAME", help="in this running lab (`up`), instead of a new one")
-    run.add_argument("--in-b", metavar="COMMAND", help="a shell command for B while COMMAND runs; its output comes on stderr after `B| `")
+    run.add_argument(
+        "--in-b", metavar="COMMAND", help="a shell command for B while COMMAND runs; its output comes on stderr after `B| `"
+    )
     run.add_argument("--ready", metavar="TEXT", default="", help="COMMAND starts when B's command has written TEXT")
     run.add_argument("--counters", metavar="FILE", help="write what became of the packets, as JSON, at the end")
     up = _add(commands, "up", _up, "start a lab that stays until `down`")
@@ -124,18 +129,34 @@ def _add_link_options(parser: argparse.ArgumentParser) -> None:
     for word, about in LINK_OPTIONS.items():
         link.add_argument(f"--{word}", metavar="VALUE", help=about)
     more = parser.add_argument_group("the lab")
-    more.add_argument("--scenario", metavar="NAME|FILE", help="a preset (`netem/lab scenarios`) or a file; options go over it")
+    more.add_argument(
+        "--scenario", metavar="NAME|FILE", help="a preset (`netem/lab scenarios`) or a file; options go over it"
+    )
     more.add_argument("--asymmetric", metavar="WORDS", help="what differs from B to A: rate=10mbit,loss=0")
     more.add_argument(
-        "--change", metavar="TIME:WORDS", action="append", help="while COMMAND runs: 10s:loss=5%% (both ways), A:down@10s:down=yes; repeats"
+        "--change",
+        metavar="TIME:WORDS",
+        action="append",
+        help="while COMMAND runs: 10s:loss=5%% (both ways), A:down@10s:down=yes; repeats",
     )
-    more.add_argument("--hosts", metavar="N", type=int, help="a star of N hosts: A, C, D ... each have such a link to B's hub")
-    more.add_argument("--leg", metavar="HOST:WORDS", action="append", help="what differs for a host: C:loss=5%%, C:up:rate=1mbit; B too; repeats")
+    more.add_argument(
+        "--hosts", metavar="N", type=int, help="a star of N hosts: A, C, D ... each have such a link to B's hub"
+    )
+    more.add_argument(
+        "--leg",
+        metavar="HOST:WORDS",
+        action="append",
+        help="what differs for a host: C:loss=5%%, C:up:rate=1mbit; B too; repeats",
+    )
     more.add_argument("--mtu", metavar="BYTES", type=int, help="of the hosts' devices; default 1500")
     more.add_argument("--seed", metavar="N", type=int, help="of all luck (emulator)")
-    more.add_argument("--back-end", choices=settings.BACK_ENDS, help="tc: the kernel's netem; emulator: user space; default auto")
     more.add_argument(
-        "--corrupt-reach", choices=("kernel", "application"), help="where --corrupt ends: at the kernel's checksum (default), or in the program"
+        "--back-end", choices=settings.BACK_ENDS, help="tc: the kernel's netem; emulator: user space; default auto"
+    )
+    more.add_argument(
+        "--corrupt-reach",
+        choices=("kernel", "application"),
+        help="where --corrupt ends: at the kernel's checksum (default), or in the program",
     )
 
 
@@ -212,10 +233,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_in_running_lab(options: argparse.Namespace) -> int:
-    told = [word for word in (*LINK_OPTIONS, "scenario", "asymmetric", "change", "hosts", "leg", "mtu", "seed", "back-end", "corrupt-reach")
-            if getattr(options, word.replace("-", "_")) is not None]
+    told = [word for word in (*LINK_OPTIONS, *LAB_OPTIONS) if getattr(options, word.replace("-", "_")) is not None]
     if told:
-        raise UsageError(f"--{told[0]} makes a new lab; a running one is changed by: netem/lab set {options.lab} A both WORDS")
+        how = f"netem/lab set {options.lab} A both WORDS"
+        raise UsageError(f"--{told[0]} makes a new lab; a running one is changed by: {how}")
     name = options.lab
     _writable(options.counters)
     with state.connect(name) as connection:

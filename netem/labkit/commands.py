@@ -39,7 +39,12 @@ class Companion:
         """`ready`: what a line must contain before `wait_ready` returns; empty for at once."""
         self._ready_text, self._ready = ready, threading.Event()
         self._process: subprocess.Popen[Any] = spaces.popen(
-            "B", ["sh", "-c", text], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            "B",
+            ["sh", "-c", text],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -52,7 +57,8 @@ class Companion:
                 self._reader.join(1.0)
                 if self._ready.is_set():
                     return
-                raise LabError(f"the command in B ended (exit {self._process.returncode}) before it said '{self._ready_text}'")
+                code = self._process.returncode
+                raise LabError(f"the command in B ended (exit {code}) before it said '{self._ready_text}'")
             if time.monotonic() > deadline:
                 raise LabError(
                     f"the command in B did not say '{self._ready_text}' within {READY_PATIENCE:.0f} s (a program that writes"

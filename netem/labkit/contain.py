@@ -149,7 +149,8 @@ def _enter_user_namespace(who: Person) -> None:
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         except OSError as error:
-            raise LabError(f"the kernel does not let you be root in a user namespace ({name}: {error.strerror}); run as root") from error
+            why = f"{name}: {error.strerror}"
+            raise LabError(f"the kernel does not let you be root in a user namespace ({why}); run as root") from error
 
 
 def _unshare(flags: int) -> None:
@@ -163,7 +164,7 @@ def _unshare(flags: int) -> None:
             " --cap-add NET_ADMIN --cap-add SYS_ADMIN",
             errno.ENOSPC: "user.max_user_namespaces is used up or 0: as root, sysctl user.max_user_namespaces=1000",
         }.get(code, "this kernel has no user namespaces (CONFIG_USER_NS)")
-        raise LabError(f"a lab needs root, or a user namespace, and {how}; or run the lab as root")
+        raise LabError(f"a lab needs root or a user namespace, and {how}")
     raise LabError(
         f"the kernel gives no new PID, mount or network namespace ({os.strerror(code)}): it needs CONFIG_PID_NS and"
         " CONFIG_NET_NS; in a container, --cap-add NET_ADMIN --cap-add SYS_ADMIN and a seccomp profile that allows unshare"

@@ -28,7 +28,8 @@ def command_line(settings: LabSettings, places: dict[str, str], program: str) ->
             if leg.pairs(direction):
                 argv += ["--leg", f"{name}:{direction}:{words.text_of(leg.pairs(direction))}"]
     for change in settings.changes:
-        argv += ["--change", f"{change.leg}:{change.direction}@{words.text_of_duration(change.after_ns)}:{words.text_of(change.pairs)}"]
+        after = words.text_of_duration(change.after_ns)
+        argv += ["--change", f"{change.leg}:{change.direction}@{after}:{words.text_of(change.pairs)}"]
     return argv
 
 
@@ -45,7 +46,13 @@ class Emulator:
         # Not a pipe: nobody would read it while the lab runs.
         self._complaints = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True, bufsize=1, start_new_session=True
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
+            bufsize=1,
+            start_new_session=True,  # Ctrl-C ends COMMAND, not the link under it
         )
         try:
             self._read("ready")

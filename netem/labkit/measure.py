@@ -72,7 +72,8 @@ def ping_ms(lab: Lab, count: int = 20) -> float:
 def iperf3_bps(lab: Lab, seconds: int, omit: int) -> float:
     """TCP goodput from A to B in bits a second, as the receiver counts it, without the first `omit` seconds."""
     programs.need("iperf3")
-    server = lab.popen("B", ["iperf3", "-s", "-1", "--forceflush"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    serve = ["iperf3", "-s", "-1", "--forceflush"]
+    server = lab.popen("B", serve, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert server.stdout
     try:
         while "listening" not in (line := server.stdout.readline()):

@@ -80,5 +80,7 @@ def doubts(counters: dict[str, Any]) -> list[str]:
             " and the lab lost more than it was told to"
         )
     if counters.get("overflows"):
-        found.append(f"{counters['overflows']} packets did not fit the emulator's memory: the lab lost more than it was told to")
+        found.append(
+            f"{counters['overflows']} packets did not fit the emulator's memory: the lab lost more than it was told to"
+        )
     return found

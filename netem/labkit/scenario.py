@@ -14,6 +14,7 @@
 """
 
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,14 @@ def _pairs(file: str, where: str, table: dict[str, Any]) -> Pairs:
     for word, value in table.items():
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise UsageError(f"{file}: {where}.{word}: must be a text, such as \"50ms\"")
-        # A rate and a delay, so that a queue in bdp can be judged alone.
-        context = words.Link(delay_ns=1_000_000, rate_bps=1_000_000)
-        _judged(file, f"{where}.{word}", lambda text, word=word, link=context: words.set_pairs(link, ((word, text),)), str(value))
+        _judged(file, f"{where}.{word}", partial(_set_alone, word), str(value))
         pairs.append((word, str(value)))
     return tuple(pairs)
+
+
+def _set_alone(word: str, text: str) -> None:
+    """On a link with a rate and a delay, so that a queue in bdp can be judged."""
+    words.set_pairs(words.Link(delay_ns=1_000_000, rate_bps=1_000_000), ((word, text),))
 
 
 def _judged(file: str, where: str, read: Any, text: str) -> Any:

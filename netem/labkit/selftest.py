@@ -111,7 +111,8 @@ def checks() -> Iterator[Check]:
     yield of("corrupt, to the application", _corrupted, "delay=5ms,corrupt=2%", corrupt_reach="application")
     yield of("corrupt, to the kernel", _corrupted_dropped, "delay=5ms,corrupt=2%")
     yield of("loss after the bottleneck", _placement(0.8), "rate=20mbit,queue=250p,loss=20%,delay=2ms")
-    yield of("loss before the bottleneck", _placement(1.0), "rate=20mbit,queue=250p,loss=20%,loss-placement=before,delay=2ms")
+    before = "rate=20mbit,queue=250p,loss=20%,loss-placement=before,delay=2ms"
+    yield of("loss before the bottleneck", _placement(1.0), before)
     outage = LabSettings.of("delay=5ms", seed=SEED)
     changes = read_change("500ms:down=yes", outage.legs) + read_change("1s:down=no", outage.legs)
     yield Check("outage", replace(outage, changes=changes), _outage)

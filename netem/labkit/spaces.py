@@ -148,7 +148,10 @@ def _state(pid: int) -> str:
 def _make_network_namespace() -> int:
     """A descriptor of a new network namespace. unshare(1) makes it and cat(1) holds it while we open it."""
     with subprocess.Popen(
-        ["unshare", "--net", "--", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ["unshare", "--net", "--", "sh", "-c", "echo; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as holder:
         assert holder.stdin and holder.stdout and holder.stderr
         if holder.stdout.readline() != b"\n":

@@ -32,7 +32,10 @@ _DESCRIPTORS_MOST = 32
 def directory() -> Path:
     """The user's directory of running labs; made if missing. LabError when it is somebody else's."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    place = Path(runtime) / "penstock-lab" if runtime and os.path.isdir(runtime) else Path(f"/tmp/penstock-lab-{outer_uid()}")
+    if runtime and os.path.isdir(runtime):
+        place = Path(runtime) / "penstock-lab"
+    else:
+        place = Path(f"/tmp/penstock-lab-{outer_uid()}")
     place.mkdir(mode=0o700, exist_ok=True)
     found = place.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -153,7 +153,12 @@ def _lend_spaces(connection: socket.socket, lab: Lab) -> None:
 def _status(lab: Lab, line: str, began: float) -> dict[str, Any]:
     told = {name: {way: words.text_of(leg.pairs(way)) for way in DIRECTIONS} for name, leg in lab.legs.items()}
     changes = [
-        {"at_s": change.after_ns / 1e9, "leg": change.leg, "direction": change.direction, "words": words.text_of(change.pairs)}
+        {
+            "at_s": change.after_ns / 1e9,
+            "leg": change.leg,
+            "direction": change.direction,
+            "words": words.text_of(change.pairs),
+        }
         for change in lab.settings.changes_in_order()
     ]
     return {

@@ -8,13 +8,15 @@ from lab_support import LabCommandTest, children, wait_until
 
 # Says where it is, starts what tries to outlive it, and stays.
 COMMAND = (
-    "readlink /proc/self/ns/net; (trap '' TERM HUP INT; setsid sleep 1000 < /dev/null > /dev/null 2>&1 &) ; echo on; exec sleep 1000"
+    "readlink /proc/self/ns/net; (trap '' TERM HUP INT; setsid sleep 1000 < /dev/null > /dev/null 2>&1 &) ;"
+    " echo on; exec sleep 1000"
 )
 
 
 class Death(LabCommandTest):
     def started(self):
-        lab = self.start("run", "--delay", "5ms", "--in-b", "echo ready; exec sleep 1000", "--ready", "ready", "--", "sh", "-c", COMMAND)
+        in_b = ("--in-b", "echo ready; exec sleep 1000", "--ready", "ready")
+        lab = self.start("run", "--delay", "5ms", *in_b, "--", "sh", "-c", COMMAND)
         inode = lab.stdout.readline().strip().removeprefix("net:[").removesuffix("]")
         self.assertEqual(lab.stdout.readline(), "on\n")
         self.assertGreaterEqual(len(self.descendants()), 6)

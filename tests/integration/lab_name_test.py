@@ -19,7 +19,8 @@ class ByName(LabCommandTest):
         return ran.stdout
 
     def round_trip(self, name):
-        return float(re.search(r"= ([\d.]+)/", self.done("run", "--lab", name, "--", "ping", "-qc", "2", "-i", "0.1", "{B}"))[1])
+        said = self.done("run", "--lab", name, "--", "ping", "-qc", "2", "-i", "0.1", "{B}")
+        return float(re.search(r"= ([\d.]+)/", said)[1])
 
     def test_a_lab_outlives_its_commands_and_can_be_changed(self):
         self.assertIn("RTT 20 ms", self.done("up", "one", "--delay", "10ms"))
@@ -53,7 +54,8 @@ class ByName(LabCommandTest):
     def test_what_a_command_leaves_in_a_lab_goes_with_the_command(self):
         self.done("up", "one")
         before = set(self.descendants())
-        self.done("run", "--lab", "one", "--in-b", "echo ready; sleep 1000 & sleep 1000", "--ready", "ready", "--", "sh", "-c", "sleep 1000 & :")
+        in_b = ("--in-b", "echo ready; sleep 1000 & sleep 1000", "--ready", "ready")
+        self.done("run", "--lab", "one", *in_b, "--", "sh", "-c", "sleep 1000 & :")
         self.assertLessEqual(set(self.descendants()), before)
 
     def test_mistakes_are_told_and_harm_nothing(self):

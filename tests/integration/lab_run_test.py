@@ -52,7 +52,8 @@ class Run(LabCommandTest):
 
     def test_a_change_happens_while_the_command_runs(self):
         counters = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "counters.json")
-        ran = self.lab("run", "--change", "300ms:down=yes", "--counters", counters, "--", "ping", "-qc", "12", "-i", "0.1", "-W", "1", "{B}")
+        ping = ("ping", "-qc", "12", "-i", "0.1", "-W", "1", "{B}")
+        ran = self.lab("run", "--change", "300ms:down=yes", "--counters", counters, "--", *ping)
         sent, got = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", ran.stdout).groups())
         self.assertLess(0, got)
         self.assertLess(got, sent)
@@ -63,7 +64,8 @@ class Run(LabCommandTest):
 
     def test_every_host_of_a_star_reaches_every_other(self):
         script = "ping -qc 1 -W 5 {B} && ping -qc 1 -W 5 {C} && ping -qc 1 -W 5 {D6}"
-        ran = self.lab("run", "--hosts", "4", "--delay", "2ms", "--leg", "C:delay=9ms", "--leg", "B:rate=1gbit", "--", "sh", "-c", script)
+        star = ("--hosts", "4", "--delay", "2ms", "--leg", "C:delay=9ms", "--leg", "B:rate=1gbit")
+        ran = self.lab("run", *star, "--", "sh", "-c", script)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         rounds = [float(found) for found in re.findall(r"= ([\d.]+)/", ran.stdout)]
         for measured, least in zip(rounds, (4.0, 22.0, 8.0), strict=True):
@@ -141,7 +143,23 @@ class BadInput(LabCommandTest):
 
     def test_missing_programs_are_named_with_their_package(self):
         with tempfile.TemporaryDirectory() as empty:
-            self.refused(125, "penstock-link-emulator is not in .*cmake", "run", "--back-end", "emulator", "--", "true", environment={"PENSTOCK_BIN": empty})
+            words = ("run", "--back-end", "emulator", "--", "true")
+            self.refused(125, "penstock-link-emulator is not in .*cmake", *words, environment={"PENSTOCK_BIN": empty})
+
+        with tempfile.TemporaryDirectory() as bare:
+            os.symlink(sys.executable, os.path.join(bare, "python3"))
+            self.refused(125, "missing: .*nsenter.*apt install .*util-linux", "run", "--", "true", environment={"PATH": bare})
+
+    def test_a_machine_without_user_namespaces_is_said_so(self):
+        script = (
+            "echo 0 > /proc/sys/user/max_user_namespaces;"
+            ' exec setpriv --bounding-set=-all --inh-caps=-all --securebits=+noroot,+noroot_locked -- "$0" run -- true'
+        )
+        ran = self.nobody(
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "unshare", "-Ur", "--", "sh", "-c", script, LAB
+        )
+        self.assertEqual(ran.returncode, 125)
+        self.assertRegex(ran.stderr, "needs root or a user namespace")
 
     def test_a_broken_link_ends_the_run(self):
         lab = self.start("run", "--back-end", "emulator", "--", "sh", "-c", "echo on; exec sleep 1000")
@@ -156,8 +174,8 @@ class BadInput(LabCommandTest):
     def as_nobody(tun_mode, *words):
         """Argv that runs netem/lab as an ordinary user, with a /dev/net/tun of the given mode."""
         script = (
-            "set -e; d=$(mktemp -d); mount -t tmpfs none $d; mknod $d/tun c 10 200; chmod $0 $d/tun; mount --bind $d/tun /dev/net/tun;"
-            ' umount -l $d; rmdir $d; exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"'
+            "set -e; d=$(mktemp -d); mount -t tmpfs none $d; mknod $d/tun c 10 200; chmod $0 $d/tun;"
+            ' mount --bind $d/tun /dev/net/tun; umount -l $d; rmdir $d; exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"'
         )
         return ["unshare", "--mount", "--", "sh", "-c", script, tun_mode, LAB, *words]
 
@@ -191,5 +209,7 @@ class BadInput(LabCommandTest):
 
     def test_nobody_waits_for_a_lab_that_can_not_come_up(self):
         with tempfile.TemporaryDirectory() as empty:
-            self.refused(125, "penstock-link-emulator is not in", "up", "stillborn", "--back-end", "emulator", environment={"PENSTOCK_BIN": empty, "XDG_RUNTIME_DIR": empty})
+            own = {"PENSTOCK_BIN": empty, "XDG_RUNTIME_DIR": empty}
+            words = ("up", "stillborn", "--back-end", "emulator")
+            self.refused(125, "penstock-link-emulator is not in", *words, environment=own)
         wait_until(lambda: not self.descendants(), "the supervisor's end")
