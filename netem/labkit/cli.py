@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from . import programs, report, scenario, settings, state, supervisor, words
+from . import report, scenario, settings, state, supervisor, words
 from .commands import Companion, fill, run_command
 from .contain import contain
 from .errors import LabError, UsageError
@@ -52,7 +52,6 @@ LAB_OPTIONS = ("scenario", "asymmetric", "change", "hosts", "leg", "mtu", "seed"
 
 def main(argv: list[str]) -> int:
     """Runs one command of `netem/lab`; gives its exit code."""
-    programs.use_sbin()
     command: list[str] = []
     if "--" in argv:
         cut = argv.index("--")
@@ -106,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true")
     _add(commands, "scenarios", _scenarios, "the presets of configs/lab")
     selftest = _add(commands, "selftest", _selftest, "measure links with a probe of our own, ping and iperf3, and compare")
-    selftest.add_argument("--back-end", choices=settings.BACK_ENDS, default="auto")
+    selftest.add_argument("--back-end", choices=settings.BACK_ENDS, default="auto", help="auto: every one that works here")
     selftest.add_argument("--only", metavar="TEXT", default="", help="measurements whose name contains TEXT")
     selftest.add_argument("--json", action="store_true", help="one object a line instead of a table")
     return parser

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from .errors import LabError
+from .programs import use_sbin
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -64,12 +65,14 @@ def outer_uid() -> int:
 
 def contain(join_user: int | None = None) -> None:
     """Returns once, in a child process; the calling process stays behind, forwards signals, and exits as the child does.
-    A second call does nothing. `join_user`: descriptor of a user namespace to enter instead of a new one (of a lab that
+    A second call does nothing. PATH has the
+    sbin directories from then on. `join_user`: descriptor of a user namespace to enter instead of a new one (of a lab that
     runs already). Requires: one thread. LabError: what is missing, and how to get it; the process is then
     good for nothing but saying so."""
     global _person
     if _person is not None:
         return
+    use_sbin()
     privileged = _has_privilege()
     who = Person(os.getuid(), os.getgid(), join_user is not None or not privileged)
     if join_user is not None:
@@ -77,7 +80,7 @@ def contain(join_user: int | None = None) -> None:
     elif not privileged:
         _enter_user_namespace(who)
     _unshare(CLONE_NEWPID | CLONE_NEWNS)
-    # Mounts of the outside may still appear here, ours do not appear there.
+    # What is mounted in here stays in here: the next mount would else hide the outside's /proc.
     _call("mount", _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*_FORWARDED, signal.SIGCHLD])
     alive, held = os.pipe()

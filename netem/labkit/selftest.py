@@ -4,6 +4,7 @@ against the bounds that the lab promises:
     delay 1 ms or 3 %; rate 2 %; loss 3 standard deviations of a fair coin over >= 50 000 packets; mean length of
     Gilbert-Elliott bursts, reordered, duplicated and corrupted shares 10 %."""
 
+import contextlib
 import json
 import math
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import tc_plan
+from . import programs, tc, tc_plan
 from .errors import LabError
 from .lab import Lab
 from .measure import Stream, iperf3_bps, ping_ms, probe
@@ -48,48 +49,65 @@ class Spoiled(Exception):
 
 
 def main(back_end: str, only: str, as_json: bool) -> int:
-    """Runs the checks whose name contains `only` and prints the table. 0 when all hold, 1 when one does not."""
-    began, rows, used = time.monotonic(), 0, ""
+    """Runs the checks whose name contains `only` on a back end (`auto`: on every one that works here) and prints a table
+    for each. 0 when all hold, 1 when one does not."""
+    if not any(only in check.name for check in checks()):
+        raise LabError(f"no measurement has '{only}' in its name; there are: {', '.join(check.name for check in checks())}")
+    right = [_table(name, only, as_json) for name in (_working() if back_end == "auto" else [back_end])]
+    return 0 if all(right) else 1
+
+
+def _working() -> list[str]:
+    """The back ends of this machine; the emulator, whose complaint says what is missing, when there are none."""
+    found = [] if tc.missing() else ["tc"]
+    with contextlib.suppress(LabError):
+        programs.need_tun()
+        found.insert(0, "emulator")
+    return found or ["emulator"]
+
+
+def _table(back_end: str, only: str, as_json: bool) -> bool:
+    """Measures and prints; whether all is as told."""
+    began, rows = time.monotonic(), 0
     wrong: list[str] = []
     for check in checks():
         if only not in check.name:
             continue
-        settings = replace(check.settings, back_end=back_end)
-        if back_end == "tc":
-            settings = replace(settings, seed=None)
-            refused = tc_plan.refusals(settings)
-            if refused:
-                _print(as_json, Row(check.name, "", "", f"not by tc: {refused[0]}", True), None)
-                continue
-        found, used = measure(check, settings)
-        for row in found:
-            _print(as_json, row, None if rows else used)
+        for row in _rows(check, back_end):
+            _print(as_json, row, header=rows == 0)
             rows += 1
             if not row.ok:
-                wrong.append(row.what)
-    if not rows:
-        raise LabError(f"no measurement has '{only}' in its name; there are: {', '.join(check.name for check in checks())}")
+                wrong.append(row.what.strip())
     if not as_json:
         verdict = f"NOT as told: {', '.join(wrong)}" if wrong else "all as told"
-        print(f"lab selftest: back end {used}, {rows} figures in {time.monotonic() - began:.0f} s: {verdict}")
-    return 1 if wrong else 0
+        print(f"lab selftest: back end {back_end}, {rows} figures in {time.monotonic() - began:.0f} s: {verdict}")
+    return not wrong
 
 
-def measure(check: Check, settings: LabSettings) -> tuple[list[Row], str]:
-    """The rows of a check, and the back end. Taken again when spoiled, and, where luck has no seed (tc), once more when
-    they do not hold: three standard deviations are missed by one fair coin in 370."""
-    repeats = 0
-    for attempt in range(ATTEMPTS):
+def _rows(check: Check, back_end: str) -> list[Row]:
+    settings = replace(check.settings, back_end=back_end)
+    if back_end == "tc":
+        settings = replace(settings, seed=None)
+        if refused := tc_plan.refusals(settings):
+            return [Row(check.name, "", f"not by tc: {refused[0].split(' ')[0]}", "", True)]
+    return measure(check, settings)
+
+
+def measure(check: Check, settings: LabSettings) -> list[Row]:
+    """The rows of a check. Taken again when spoiled, and, where luck has no seed (tc), once more when they do not hold:
+    three standard deviations are missed by one fair coin in 370."""
+    seconds = 0 if settings.seed is not None else 1
+    for _ in range(ATTEMPTS):
         with Lab(settings) as lab:
             try:
                 rows = check.judge(lab)
-                if all(row.ok for row in rows) or lab.back_end == "emulator" or repeats:
-                    return rows, lab.back_end
-                repeats += 1
             except Spoiled as spoiled:
-                if attempt == ATTEMPTS - 1:
-                    return [Row(check.name, "", str(spoiled), "the machine loses nothing itself", False)], lab.back_end
-    return rows, lab.back_end
+                rows = [Row(check.name, "", str(spoiled), "the machine loses nothing itself", False)]
+                continue
+        if all(row.ok for row in rows) or seconds == 0:
+            break
+        seconds -= 1
+    return rows
 
 
 def checks() -> Iterator[Check]:
@@ -265,10 +283,10 @@ def _coin(what: str, told: float, lost: int, sent: int) -> Row:
     )
 
 
-def _print(as_json: bool, row: Row, header: str | None) -> None:
+def _print(as_json: bool, row: Row, header: bool) -> None:
     if as_json:
         print(json.dumps(asdict(row)), flush=True)
         return
-    if header is not None:
+    if header:
         print(f"{'what':32} {'told':18} {'measured':24} {'bound':10} ok")
     print(f"{row.what:32} {row.told:18} {row.measured:24} {row.bound:10} {'yes' if row.ok else 'NO'}", flush=True)
