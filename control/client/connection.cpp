@@ -12,7 +12,6 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 #include <charconv>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -38,12 +37,11 @@ Result<std::optional<asio::ip::address>> literal_address(const std::string& host
   if (failed || (percent != std::string::npos && !address.is_v6())) return std::optional<asio::ip::address>{};
   if (percent == std::string::npos) return std::optional{address};
   const std::string zone = host.substr(percent + 1);
-  unsigned long index = ::if_nametoindex(zone.c_str());
+  unsigned int index = ::if_nametoindex(zone.c_str());
   if (index == 0) {
     const auto [end, bad] = std::from_chars(zone.data(), zone.data() + zone.size(), index);
     std::array<char, IF_NAMESIZE> name{};
-    if (bad != std::errc{} || end != zone.data() + zone.size() || index > std::numeric_limits<unsigned>::max() ||
-        ::if_indextoname(static_cast<unsigned>(index), name.data()) == nullptr)
+    if (bad != std::errc{} || end != zone.data() + zone.size() || ::if_indextoname(index, name.data()) == nullptr)
       return Error{ErrorCode::RESOLVE_FAILED, "this machine has no network interface " + escape_for_display(zone, 64) +
                                                   ", which the address " + escape_for_display(host, 255) +
                                                   " names after its %"};
