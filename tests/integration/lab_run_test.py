@@ -182,7 +182,15 @@ class BadInput(LabCommandTest):
     def nobody(self, *argv):
         if os.geteuid() != 0:
             self.skipTest("becomes another user, which needs root")
-        return subprocess.run(argv, env=dict(self.environment, XDG_RUNTIME_DIR=""), capture_output=True, text=True, timeout=60)
+        environment = dict(self.environment, XDG_RUNTIME_DIR=self.runtime_directory_of_nobody())
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+
+    def runtime_directory_of_nobody(self):
+        """One for the whole test, so that labs of tests that run beside it do not meet."""
+        if not hasattr(self, "_runtime"):
+            self._runtime = self.enterContext(tempfile.TemporaryDirectory())
+            os.chown(self._runtime, 65534, 65534)
+        return self._runtime
 
     def test_an_ordinary_user_has_labs_in_a_user_namespace_and_keeps_its_name(self):
         ran = self.nobody(*self.as_nobody("666", "run", "--delay", "20ms", "--", "sh", "-c", "id -u; ping -qc 1 {B}"))
