@@ -159,7 +159,34 @@ struct Call {
   }
 };
 
-struct Client::Impl {
+/// All that one push or pull needs, from its first connection until its user has been told.
+struct Client::Transferring {
+  Transferring(std::shared_ptr<Impl> client, TransferWords asked, TransferOptions chosen)
+      : impl(std::move(client)), words(std::move(asked)), options(std::move(chosen)) {}
+  Transferring(const Transferring&) = delete;
+  Transferring& operator=(const Transferring&) = delete;
+  ~Transferring() {
+    if (door) door->close();
+    worker.reset();
+    threads.reset();
+  }
+
+  const std::shared_ptr<Impl> impl;
+  const TransferWords words;
+  const TransferOptions options;
+  storage::SlabPool slabs;
+  storage::TargetClaims claims;
+  std::unique_ptr<storage::JournalStore> journals;
+  // A command cut short leaves suspended coroutines in its event loop; they hold slabs and journals.
+  Call call;
+  std::unique_ptr<storage::StorageExecutor> threads;
+  std::unique_ptr<io::Worker> worker;
+  std::shared_ptr<WorkerDoor> door;
+  std::optional<ClientMachinery> machinery;
+  std::optional<TransferCommand> command;
+};
+
+struct Client::Impl : std::enable_shared_from_this<Impl> {
   Impl(ClientConfig configuration, Observer& listener) : config(std::move(configuration)), observer(listener) {}
 
   ClientConfig config;
@@ -251,42 +278,55 @@ struct Client::Impl {
   }
 
   Result<TransferSummary> transfer(ReceiptOperation operation, const TransferWords& words,
-                                   const TransferOptions& options) {
-    if (auto made = ClientHome::open(config.home); !made) return made.error();
-    storage::SlabPool slabs;
-    storage::TargetClaims claims;
-    auto journals = storage::JournalStore::open((config.home / "journals").string());
-    if (!journals) return journals.error();
-    // A command cut short leaves suspended coroutines in its event loop; they hold slabs and journals.
-    Call current;
-    if (auto ready = current.prepare(config); !ready) return ready.error();
-    auto threads = std::make_unique<storage::StorageExecutor>();
-    auto worker = io::Worker::create({});
-    if (!worker) return worker.error();
-    const auto door = std::make_shared<WorkerDoor>(**worker);
-    ClientMachinery machinery{config,
-                              observer,
-                              *current.home,
-                              *current.tls,
-                              **worker,
-                              door,
-                              *threads,
-                              slabs,
-                              claims,
-                              **journals,
-                              current.nudge,
-                              stop_requested,
-                              current.progress_requested};
-    TransferCommand command{machinery, operation, words, options};
-    auto result = run<TransferSummary>(current, command.async_run(), true);
-    door->close();
-    worker->reset();
-    threads.reset();
-    return result;
-  }
+                                   const TransferOptions& options);
+  void say_farewell(Transferring& transfer);
 };
 
-Client::Client(ClientConfig config, Observer& observer) : impl_(std::make_unique<Impl>(std::move(config), observer)) {}
+Result<TransferSummary> Client::Impl::transfer(ReceiptOperation operation, const TransferWords& words,
+                                               const TransferOptions& options) {
+  if (auto made = ClientHome::open(config.home); !made) return made.error();
+  auto current = std::make_unique<Transferring>(shared_from_this(), words, options);
+  auto journals = storage::JournalStore::open((config.home / "journals").string());
+  if (!journals) return journals.error();
+  current->journals = std::move(*journals);
+  if (auto ready = current->call.prepare(config); !ready) return ready.error();
+  current->threads = std::make_unique<storage::StorageExecutor>();
+  auto worker = io::Worker::create({});
+  if (!worker) return worker.error();
+  current->worker = std::move(*worker);
+  current->door = std::make_shared<WorkerDoor>(*current->worker);
+  current->machinery.emplace(ClientMachinery{config, observer, *current->call.home, *current->call.tls,
+                                             *current->worker, current->door, *current->threads, current->slabs,
+                                             current->claims, *current->journals, current->call.nudge, stop_requested,
+                                             current->call.progress_requested});
+  current->command.emplace(*current->machinery, operation, current->words, current->options);
+  auto result = run<TransferSummary>(current->call, current->command->async_run(), true);
+  if (!result) return result;
+  result->until_told = std::shared_ptr<const void>(current.release(), [](const void* told) {
+    const std::unique_ptr<const Transferring> last{static_cast<const Transferring*>(told)};
+    auto& ending = const_cast<Transferring&>(*last);
+    ending.impl->say_farewell(ending);
+  });
+  return result;
+}
+
+/// A stop cuts it short: the user knows the end, and what is left undone expires.
+void Client::Impl::say_farewell(Transferring& transfer) {
+  {
+    const std::lock_guard lock{mutex};
+    if (stops > 0) return;
+    call = &transfer.call;
+    graceful = false;
+  }
+  transfer.call.io.restart();
+  asio::co_spawn(transfer.call.io, transfer.command->async_farewell(),
+                 [&io = transfer.call.io](std::exception_ptr) { io.stop(); });
+  transfer.call.io.run();
+  const std::lock_guard lock{mutex};
+  call = nullptr;
+}
+
+Client::Client(ClientConfig config, Observer& observer) : impl_(std::make_shared<Impl>(std::move(config), observer)) {}
 Client::~Client() = default;
 
 void Client::request_stop(int signal) {

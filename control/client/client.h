@@ -84,7 +84,8 @@ struct TransferSummary {
   std::string digest;             // "alg:hex": of the file, or of the receipt's list when there are several
   std::filesystem::path receipt;  // empty for a dry run
   // Let go of it once the user has been told: until then a killed process counts as one that never knew the end, and
-  // the same command again shows the same receipt.
+  // the same command again resumes to a receipt. Letting go ends the session with the daemon, within seconds; on the
+  // thread that made the call, while its observer lives.
   std::shared_ptr<const void> until_told;
   std::optional<Error> partial;  // PARTIAL when something was left out: exit 10, though all else is complete
 };
@@ -146,7 +147,8 @@ class Client {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  struct Transferring;
+  std::shared_ptr<Impl> impl_;  // shared with summaries whose user has not been told yet
 };
 
 }  // namespace penstock::control

@@ -58,14 +58,10 @@ Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey&
         id, [](const storage::TransferIdentity& identity) { return path::open_trusted_directory(identity.base); });
     return gone ? Status{} : Status{gone.error()};
   }
-  journal_ = std::move(*found);
-  found_ = journal_ != nullptr;
+  if (!*found) return {};
+  resumed_ = (*found)->identity().transfer;
+  journal_ = std::make_unique<JournalHold>(std::move(*found), executor_);
   return {};
-}
-
-std::optional<storage::TransferId> LocalStore::resumed() const {
-  if (!found_ || !journal_) return std::nullopt;
-  return journal_->identity().transfer;
 }
 
 Status LocalStore::begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
@@ -79,8 +75,17 @@ Status LocalStore::begin(const storage::TransferId& transfer, const storage::Own
   identity.base.assign(1, '/');
   auto created = machinery_.journals.create(identity);
   if (!created) return created.error();
-  journal_ = std::move(*created);
+  journal_ = std::make_unique<JournalHold>(std::move(*created), executor_);
   return {};
+}
+
+asio::awaitable<Status> LocalStore::async_finish() {
+  if (!journal_) co_return Status{};
+  co_return co_await journal_->async_finish(machinery_.threads);
+}
+
+asio::awaitable<void> LocalStore::async_close() {
+  if (journal_) co_await journal_->async_release();
 }
 
 Status LocalStore::equip(RunConfig& config) {
@@ -110,13 +115,13 @@ void LocalStore::equip_reader(RunConfig& config, std::shared_ptr<storage::SlabAc
 
 void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAccount> account) {
   auto destination = std::make_shared<storage::Destination>(std::move(*destination_));
-  auto journal = std::make_shared<std::unique_ptr<storage::Journal>>(std::move(journal_));
+  auto journal = journal_ ? journal_->share() : nullptr;  // none in a dry run
   std::vector<storage::LandingRoot> roots;
   for (const auto& source : request_.words.sources) roots.push_back({source.last_name, source.contents});
   config.make_sink = [&machinery = machinery_, destination, journal, roots, account,
                       post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
                       overwrite = to_storage(request_.options.overwrite),
-                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) {
+                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.destination = std::move(*destination);
     sink.roots = roots;
@@ -124,7 +129,7 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
     sink.algorithm = algorithm;
     sink.dry_run = dry_run;
     sink.spill_directory = machinery.journals.directory();
-    return storage::make_posix_sink(std::move(sink), std::move(*journal), std::move(*account), machinery.threads,
+    return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), machinery.threads,
                                     machinery.claims, post, observer);
   };
 }

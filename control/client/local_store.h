@@ -1,11 +1,14 @@
 #pragma once
 
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "control/client/client_machinery.h"
 #include "control/client/transfer_request.h"
+#include "control/session/journal_hold.h"
 #include "control/session/transfer_run.h"
 #include "dataplane/storage/posix_sink.h"
 #include "dataplane/storage/posix_source.h"
@@ -13,19 +16,20 @@
 namespace penstock::control {
 
 /// The client's own disk as one end of a transfer, for one session: what it opens before it asks the daemon, and what
-/// the run then reads from or writes to. Order: open, begin, equip, each once.
-/// Threads: one at a time; `open` blocks and may run on a storage thread.
+/// the run then reads from or writes to. Order: open, begin, equip, each once; then async_finish if all went well; in
+/// any case async_close. Threads: one at a time; `open` blocks and may run on a storage thread.
 class LocalStore {
  public:
-  /// Both are borrowed for the life of the store.
-  LocalStore(ClientMachinery& machinery, const TransferRequest& request) : machinery_(machinery), request_(request) {}
+  /// Both are borrowed for the life of the store. `executor`: of the thread that calls the coroutines.
+  LocalStore(ClientMachinery& machinery, const TransferRequest& request, asio::any_io_executor executor)
+      : machinery_(machinery), request_(request), executor_(std::move(executor)) {}
 
   /// Push: the sources. Pull: where it lands, and what an earlier run of `key` left there; without `resume` that is
   /// discarded. Errors name the path.
   [[nodiscard]] Status open(const storage::OwnerId& owner, const storage::ResumeKey& key, bool resume);
 
   /// Pull: the transfer whose remains `open` has found; nullopt when it begins anew.
-  [[nodiscard]] std::optional<storage::TransferId> resumed() const;
+  [[nodiscard]] const std::optional<storage::TransferId>& resumed() const { return resumed_; }
 
   /// Pull: gives a transfer that begins anew its journal. Else nothing to do.
   [[nodiscard]] Status begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
@@ -33,6 +37,12 @@ class LocalStore {
 
   /// Gives the run its reader or its sink. INTERNAL when there is no memory.
   [[nodiscard]] Status equip(RunConfig& config);
+
+  /// The receipt is kept: nobody will ask for this transfer again, and what exists is "existing" from now on. Requires:
+  /// the sink has committed. Push: nothing to do; the daemon has the journal.
+  asio::awaitable<Status> async_finish();
+  /// Lets go of the transfer, so that the next session, or the same command, finds it. Requires: the run is closed.
+  asio::awaitable<void> async_close();
 
  private:
   void equip_reader(RunConfig& config, std::shared_ptr<storage::SlabAccount> account);
@@ -42,8 +52,9 @@ class LocalStore {
   const TransferRequest& request_;
   std::vector<storage::SourceRoot> roots_;           // push
   std::optional<storage::Destination> destination_;  // pull
-  std::unique_ptr<storage::Journal> journal_;        // pull
-  bool found_ = false;                               // the journal is an earlier run's
+  std::unique_ptr<JournalHold> journal_;             // pull
+  std::optional<storage::TransferId> resumed_;
+  asio::any_io_executor executor_;
 };
 
 }  // namespace penstock::control

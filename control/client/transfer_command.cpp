@@ -25,8 +25,6 @@ constexpr Duration udp_patience = std::chrono::seconds{10};
 constexpr Duration backoff_first = std::chrono::milliseconds{250};
 constexpr Duration backoff_last = std::chrono::seconds{8};
 constexpr Duration progress_interval = std::chrono::milliseconds{500};
-// Tuning: some million files; a daemon that says more is mad.
-constexpr std::size_t finished_receipt_max = 512 * MiB;
 
 bool is_lost_connection(const Error& error) {
   switch (error.code) {
@@ -61,7 +59,9 @@ FileAction action_of(EntryOutcome outcome) {
 
 struct TransferCommand::Session {
   Session(OpenedSession session, ClientMachinery& machinery, const TransferRequest& request)
-      : opened(std::move(session)), news(opened.link->channel().executor()), store(machinery, request) {}
+      : opened(std::move(session)),
+        news(opened.link->channel().executor()),
+        store(machinery, request, opened.link->channel().executor()) {}
 
   OpenedSession opened;
   AsyncEvent news;
@@ -72,7 +72,6 @@ struct TransferCommand::Session {
   std::shared_ptr<TransferRun> run;
   proto::SinkProgress sink_progress;      // push: the daemon's
   proto::SourceProgress source_progress;  // pull: the daemon's
-  std::string finished_receipt;
 
   /// Of whichever end sends, as far as is known here.
   [[nodiscard]] SenderNumbers sender(bool push) const {
@@ -85,8 +84,7 @@ TransferCommand::TransferCommand(ClientMachinery& machinery, ReceiptOperation op
     : machinery_(machinery),
       request_{operation, words, options},
       tally_(SteadyClock::now()),
-      durable_(SteadyClock::now()),
-      notes_(PushNotes::of_home(machinery.home.directory())) {}
+      durable_(SteadyClock::now()) {}
 
 Status TransferCommand::check_words() {
   if (request_.words.sources.empty()) return Error{ErrorCode::USAGE, "nothing to transfer was named"};
@@ -125,13 +123,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       if (opened->registered_now) machinery_.observer.on_registered(to_string(opened->daemon.uuid));
       const auto before = SteadyClock::now();
       auto summary = co_await run_session(std::move(*opened));
-      if (summary) {
-        summary->until_told = note_until_told();
-        co_return summary;
-      }
+      if (summary) co_return summary;
       error = summary.error();
-      // A conflict is no lost end.
-      if (error_traits(error->code).exit == 6) forget_note();
       // A session that lasted was a good one: the next trouble starts from the beginning.
       if (SteadyClock::now() - before > std::chrono::seconds{10}) {
         backoff = backoff_first;
@@ -165,7 +158,6 @@ storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) cons
 Status TransferCommand::open_local_side(Session& session) {
   const auto opened = session.store.open(session.opened.daemon.uuid.bytes, resume_key(session.opened), resume_wanted());
   if (!opened) return opened;
-  if (push()) look_for_note(session.opened);
   if (const auto resumed = session.store.resumed()) transfer_id_ = resumed;
   return {};
 }
@@ -209,6 +201,32 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   return config;
 }
 
+asio::awaitable<void> TransferCommand::leave(Session& session) {
+  if (session.run) {
+    tally_.on_session_over(session.run->stats());
+    co_await session.run->async_close();
+  }
+  const auto link = session.opened.link;
+  link->end(Status{});
+  while (!session.link_over) co_await session.news.async_wait(std::chrono::milliseconds{100});
+  session.run.reset();
+  co_await session.store.async_close();
+}
+
+asio::awaitable<void> TransferCommand::async_farewell() {
+  const auto session = std::exchange(receipted_, nullptr);
+  if (!session) co_return;
+  if (push()) {
+    proto::Envelope kept;
+    kept.mutable_receipt_kept();
+    session->opened.link->send(std::move(kept));
+  } else {
+    // A journal that can not be removed costs its room until it expires, and nothing else.
+    (void)co_await session->store.async_finish();
+  }
+  co_await leave(*session);
+}
+
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
   const auto session = std::make_shared<Session>(std::move(opened_session), machinery_, request_);
   const auto link = session->opened.link;
@@ -225,11 +243,6 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
         session->failure = error_of_failure(envelope.failure());
         break;
       case proto::Envelope::kTransferOpened:
-        // A long receipt comes in pieces.
-        session->finished_receipt += envelope.transfer_opened().finished_receipt();
-        if (session->finished_receipt.size() > finished_receipt_max)
-          co_return Status{Error{ErrorCode::INTERNAL, "the daemon's receipt is too long", {}, ErrorSide::remote}};
-        if (envelope.transfer_opened().receipt_continues()) co_return Status{};
         session->transfer = envelope.transfer_opened();
         break;
       case proto::Envelope::kSinkProgress:
@@ -256,24 +269,13 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
       },
       asio::detached);
 
-  const auto leave = [&]() -> asio::awaitable<void> {
-    if (session->run) {
-      tally_.on_session_over(session->run->stats());
-      co_await session->run->async_close();
-    }
-    link->end(Status{});
-    while (!session->link_over) co_await session->news.async_wait(std::chrono::milliseconds{100});
-    session->run.reset();
-  };
-
   const auto prepare = [this, session] { return open_local_side(*session); };
   auto local = co_await async_blocking(machinery_.threads, prepare);
   if (!local) {
-    co_await leave();
+    co_await leave(*session);
     co_return local.error();
   }
-  auto message =
-      open_message_of(request_, session->opened.daemon.pin, transfer_id_ ? transfer_id_ : noted_id_, resume_wanted());
+  auto message = open_message_of(request_, session->opened.daemon.pin, transfer_id_, resume_wanted());
   const auto peer = endpoint_of(link->channel().remote(), session->opened.session.agreement.udp_port);
   if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu.value_or(io::mtu_believed)))
     message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
@@ -288,36 +290,18 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
                       ? Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"}
                       : (*session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
                                              : session->link_over->error());
-    co_await leave();
+    co_await leave(*session);
     co_return std::move(error);
   }
   storage::TransferId id{};
   if (session->transfer->transfer_id().size() != id.size()) {
-    co_await leave();
+    co_await leave(*session);
     co_return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
   }
   std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
-  if (!session->finished_receipt.empty()) {
-    auto summary = finish_by_receipt(*session);
-    co_await leave();
-    co_return summary;
-  }
-  if (awaits_receipt_) {
-    co_await leave();
-    co_return Error{ErrorCode::INTERNAL,
-                    "everything is transferred and durable, but the daemon has no receipt for it",
-                    {},
-                    ErrorSide::remote};
-  }
   transfer_id_ = id;
-  if (keeps_note()) {
-    const auto write = [this, session] { return write_note(*session); };
-    // Without the note all goes well but for one thing: being killed in the very last moment.
-    if (auto written = co_await async_blocking(machinery_.threads, write); !written)
-      machinery_.observer.on_warning({written.error()});
-  }
   if (auto begun = session->store.begin(id, session->opened.daemon.uuid.bytes, resume_key(session->opened)); !begun) {
-    co_await leave();
+    co_await leave(*session);
     co_return begun.error();
   }
   if (!connected_before_)
@@ -326,15 +310,14 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   connected_before_ = true;
   auto config = make_run(*session);
   if (!config) {
-    co_await leave();
+    co_await leave(*session);
     co_return config.error();
   }
+  tally_.on_session_begun();
   session->run = TransferRun::start(std::move(*config), machinery_.worker, link);
   const auto run = session->run;
   run->on_warning = [this](const Error& warning) {
     tally_.on_left_out(warning);
-    // A receipt does not tell what was left out, so it must not speak for a run that leaves something out.
-    forget_note();
     machinery_.observer.on_warning({warning});
   };
   run->on_entry = [this](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
@@ -387,18 +370,22 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   if (error) {
     if (!machinery_.stop_requested && !session->failure && !session->link_over) link->send(failure_envelope(*error));
-    co_await leave();
+    co_await leave(*session);
     co_return std::move(*error);
   }
   note_progress(*session);
   auto outcome = run->take_outcome();
   if (outcome.failed) {
     link->send(failure_envelope(*outcome.failed));
-    co_await leave();
+    co_await leave(*session);
     co_return std::move(*outcome.failed);
   }
   auto summary = co_await finish(*session, std::move(outcome));
-  co_await leave();
+  if (summary && !request_.options.dry_run) {
+    receipted_ = session;
+  } else {
+    co_await leave(*session);
+  }
   co_return std::move(summary);
 }
 
@@ -456,10 +443,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
     *message.mutable_commit() = commit;
     session.run->send(std::move(message));
   }
-  auto summary = tally_.summary(SteadyClock::now(), outcome.commit, session.sender(push()));
-  summary.transfer = bytes::to_hex(*transfer_id_);
-  summary.limited_by = limits_.mostly();
-  summary.digest = shown_digest(lines, request_.options.digest);
+  std::filesystem::path kept_at;
   if (!request_.options.dry_run) {
     const auto deadline = SteadyClock::now() + std::chrono::seconds{30};
     while (!session.run->receipt() && !session.failure && !session.link_over && SteadyClock::now() < deadline &&
@@ -467,24 +451,33 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
       co_await session.run->changed().async_wait(std::chrono::milliseconds{250});
     if (!session.run->receipt()) {
       if (session.failure) co_return *session.failure;
-      awaits_receipt_ = std::move(summary);
+      if (machinery_.stop_requested)
+        co_return Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
       co_return Error{ErrorCode::PEER_LOST,
                       "everything is transferred and durable, but the daemon's receipt did not arrive",
                       {},
                       ErrorSide::remote};
     }
-    auto receipt = receipt_of(*session.run->receipt(), std::move(lines), session.opened.daemon_spki,
-                              session.opened.session.receipt_certification);
+    const auto& header = *session.run->receipt();
+    // The daemon's last numbers: its progress messages, which go by TCP alone, may be half a second behind.
+    if (header.has_source()) session.source_progress = header.source();
+    auto receipt = receipt_of(header, lines, session.opened.daemon_spki, session.opened.session.receipt_certification);
     if (!receipt) co_return receipt.error();
     auto kept = keep(session, *receipt);
     if (!kept) co_return kept.error();
-    summary.receipt = std::move(*kept);
+    kept_at = std::move(*kept);
   } else if (!push()) {
     // Nothing answers a dry run's Commit; it only has to leave.
     co_await session.news.async_wait(std::chrono::milliseconds{50});
   }
+  // What could not be made right is tried again by the same command, so the transfer is not over.
   if (outcome.lasting_error) co_return *outcome.lasting_error;
   if (const auto& error = tally_.integrity_error()) co_return *error;
+  auto summary = tally_.summary(SteadyClock::now(), outcome.commit, session.sender(push()));
+  summary.transfer = bytes::to_hex(*transfer_id_);
+  summary.limited_by = limits_.mostly();
+  summary.digest = shown_digest(lines, request_.options.digest);
+  summary.receipt = std::move(kept_at);
   co_return std::move(summary);
 }
 
@@ -492,59 +485,6 @@ Result<std::filesystem::path> TransferCommand::keep(const Session& session, cons
   const ReceiptSubject subject{*transfer_id_, request_.operation, session.opened.link->channel().peer_pin()};
   if (auto judged = judge_receipt(receipt, subject); !judged) return judged.error();
   return ReceiptStore::of_home(machinery_.home.directory()).store(receipt);
-}
-
-/// Blocks. Only where what exists already would be a conflict does it matter who made it; and only while the sources
-/// are what that run has sent does its receipt speak for them.
-void TransferCommand::look_for_note(const OpenedSession& opened) {
-  if (!keeps_note() || !request_.options.resume || transfer_id_) return;
-  const auto key = resume_key(opened);
-  const auto note = notes_.find(key);
-  if (!note) return;
-  std::vector<std::string> sources;
-  for (const auto& source : request_.words.sources) sources.push_back(absolute_local(source.path, false));
-  if (!unchanged_since(sources, note->written_ns)) return;
-  noted_id_ = note->transfer;
-  note_ = key;
-}
-
-Status TransferCommand::write_note(const Session& session) {
-  note_ = resume_key(session.opened);
-  return notes_.write(*note_, *transfer_id_);
-}
-
-void TransferCommand::forget_note() {
-  if (note_) notes_.remove(*note_);
-  note_.reset();
-}
-
-std::shared_ptr<const void> TransferCommand::note_until_told() {
-  if (!note_) return nullptr;
-  const auto key = *std::exchange(note_, std::nullopt);
-  return {static_cast<const void*>(this), [notes = notes_, key](const void*) { notes.remove(key); }};
-}
-
-/// The connection was lost between the sink's commit and the receipt: the daemon shows what it has signed.
-Result<TransferSummary> TransferCommand::finish_by_receipt(Session& session) {
-  const bool by_note = !transfer_id_ && noted_id_;
-  if (by_note) transfer_id_ = noted_id_;
-  if (!transfer_id_) return Error{ErrorCode::INTERNAL, "the daemon finished what was not begun", {}, ErrorSide::remote};
-  auto receipt = decode_receipt(session.finished_receipt);
-  if (!receipt) return receipt.error();
-  auto kept = keep(session, *receipt);
-  if (!kept) return kept.error();
-  if (by_note) machinery_.observer.on_started({receipt->header.transfer, true});
-  TransferSummary summary;
-  if (awaits_receipt_) {
-    summary = std::move(*awaits_receipt_);
-  } else {
-    summary = tally_.summary_by_receipt(SteadyClock::now(), *receipt, by_note);
-    summary.limited_by = limits_.mostly();
-    summary.digest = shown_digest(receipt->lines, request_.options.digest);
-  }
-  summary.receipt = std::move(*kept);
-  if (const auto& error = tally_.integrity_error()) return *error;
-  return summary;
 }
 
 }  // namespace penstock::control

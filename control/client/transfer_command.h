@@ -8,7 +8,6 @@
 #include "control/client/client_machinery.h"
 #include "control/client/connection.h"
 #include "control/client/progress_meter.h"
-#include "control/client/push_notes.h"
 #include "control/client/transfer_request.h"
 #include "control/client/transfer_tally.h"
 #include "control/session/lane_setup.h"
@@ -19,18 +18,24 @@ namespace penstock::control {
 /// A push or pull from its words to its receipt, over as many sessions as it takes:
 ///   connecting --> opened --> running --> receipted
 ///       ^------ connection lost, waited ----'
+/// Until its user has been told of the receipt, a transfer stays in a journal (push: the daemon's, pull: ours), and
+/// whoever comes back, this process or the same command again, goes on from there.
 /// One use. Threads: the thread that runs the client's event loop.
 class TransferCommand {
  public:
   TransferCommand(ClientMachinery& machinery, ReceiptOperation operation, const TransferWords& words,
                   const TransferOptions& options);
+  /// After success one session is left open: async_farewell is still to come.
   asio::awaitable<Result<TransferSummary>> async_run();
+  /// The user has been told: the transfer is forgotten, here and at the daemon, and the last session ends.
+  asio::awaitable<void> async_farewell();
 
  private:
   struct Session;  // what lives as long as one connection
   [[nodiscard]] bool push() const { return request_.push(); }
   Status check_words();
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
+  asio::awaitable<void> leave(Session& session);
   /// Once a run has begun, coming back always means going on.
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
   [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
@@ -39,14 +44,6 @@ class TransferCommand {
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
   /// Judged, then stored; where.
   Result<std::filesystem::path> keep(const Session& session, const Receipt& receipt);
-  Result<TransferSummary> finish_by_receipt(Session& session);
-  void look_for_note(const OpenedSession& opened);
-  Status write_note(const Session& session);
-  void forget_note();
-  std::shared_ptr<const void> note_until_told();
-  [[nodiscard]] bool keeps_note() const {
-    return push() && !request_.options.dry_run && request_.options.overwrite == OverwriteMode::never;
-  }
   void note_progress(Session& session);
   void emit_progress(const Session& session);
 
@@ -57,11 +54,8 @@ class TransferCommand {
   ProgressMeter meter_;
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
-  const PushNotes notes_;
-  std::optional<storage::TransferId> noted_id_;  // of a push that an earlier process began by the same words
-  std::optional<storage::ResumeKey> note_;       // what was written and not yet removed
   bool connected_before_ = false;
-  std::optional<TransferSummary> awaits_receipt_;  // all is durable at both ends; the daemon's receipt is missing
+  std::shared_ptr<Session> receipted_;  // between async_run and async_farewell
 };
 
 }  // namespace penstock::control

@@ -116,7 +116,7 @@ proto::OpenTransfer open_message_of(const TransferRequest& request, const Pin& d
   open.set_resume_key(std::string{bytes::as_text(resume_key_of(request, daemon))});
   if (attach) open.set_transfer_id(std::string{bytes::as_text(*attach)});
   open.set_resume(resume);
-  if (request.push()) open.set_destination(words.destination);
+  open.set_destination(words.destination);
   open.set_destination_is_container(words.container);
   open.set_overwrite(encode(options.overwrite));
   open.set_digest(options.digest == DigestKind::sha256 ? proto::SHA256 : proto::XXH3);

@@ -21,6 +21,11 @@ SenderNumbers sender_numbers(const proto::SourceProgress& progress) {
           .rtt_ms = static_cast<double>(progress.rtt_us()) / 1000.0};
 }
 
+void TransferTally::on_session_begun() {
+  left_out_ = 0;
+  integrity_error_.reset();
+}
+
 void TransferTally::on_session_over(const RunStats& stats) {
   packets_sent_before_ += stats.lane.packets_sent;
   packets_lost_before_ += stats.lane.packets_lost;
@@ -54,19 +59,6 @@ TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commi
     summary.partial =
         Error{ErrorCode::PARTIAL, std::to_string(left_out_) + (left_out_ == 1 ? " entry was" : " entries were") +
                                       " left out, all others are complete; the warnings name them"};
-  return summary;
-}
-
-TransferSummary TransferTally::summary_by_receipt(TimePoint now, const Receipt& receipt, bool begun_before) const {
-  TransferSummary summary;
-  summary.transfer = receipt.header.transfer;
-  summary.files = receipt.header.files;
-  summary.bytes = receipt.header.bytes;
-  (begun_before ? summary.bytes_resumed : summary.bytes_sent) = summary.bytes;
-  summary.seconds = seconds_at(now);
-  summary.packets_sent = packets_sent_before_;
-  summary.packets_lost = packets_lost_before_;
-  summary.bytes_retransmitted = retransmitted_before_;
   return summary;
 }
 

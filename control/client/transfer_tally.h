@@ -29,6 +29,8 @@ class TransferTally {
   using TimePoint = std::chrono::steady_clock::time_point;
   explicit TransferTally(TimePoint begun) : begun_(begun) {}
 
+  /// A session begins: it will tell again of whatever it has to leave out.
+  void on_session_begun();
   /// A session ends, the last one included, after its summary was made.
   void on_session_over(const RunStats& stats);
   /// An entry was left out, with this warning.
@@ -39,8 +41,6 @@ class TransferTally {
 
   /// Of a run whose sink has committed. `receipt`, `limited_by` and `digest` are the caller's to fill in.
   [[nodiscard]] TransferSummary summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender) const;
-  /// Of a run that knows its end from a receipt alone. `begun_before`: all of it was durable before this process began.
-  [[nodiscard]] TransferSummary summary_by_receipt(TimePoint now, const Receipt& receipt, bool begun_before) const;
 
  private:
   [[nodiscard]] double seconds_at(TimePoint now) const { return std::chrono::duration<double>(now - begun_).count(); }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control/server/daemon_state.h"
+#include "control/session/journal_hold.h"
 #include "control/session/lane_setup.h"
 #include "control/session/session_link.h"
 #include "control/session/transfer_run.h"
@@ -15,6 +16,7 @@ namespace penstock::control {
 /// One proven client: answers its requests about files and runs its transfer, at most one in the session's life, since
 /// the lane's keys are spent by it.
 ///   idle --OpenTransfer--> transferring --committed, failed or cancelled--> over (requests are still answered)
+/// A push that is committed stays in its journal until the client says that it has the receipt, or the session ends.
 /// Lifetime: shared; DaemonState::sessions holds it while it runs. Threads: the control thread.
 class ServerSession : public std::enable_shared_from_this<ServerSession> {
  public:
@@ -27,7 +29,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
 
   [[nodiscard]] const Uuid& client() const { return client_.uuid; }
   [[nodiscard]] bool transferring() const { return run_ != nullptr && !transfer_over_; }
-  [[nodiscard]] bool runs(const storage::ResumeKey& key) const { return transferring() && resume_key_ == key; }
+  /// Whether another session of the same command must wait: the journal, the writer or the lane is this one's.
+  [[nodiscard]] bool holds(const storage::ResumeKey& key) const { return holding_ && resume_key_ == key; }
+  /// All is durable and said; only the client's word that it has the receipt, or its leaving, is to come.
+  [[nodiscard]] bool concluded() const { return concluded_; }
   /// Grants changed, or the client was revoked: then no byte of its transfer is taken or sent any more, and it ends.
   void refresh(const ClientRecord& record);
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -35,16 +40,15 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
  private:
   asio::awaitable<Status> handle(proto::Envelope envelope);
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
-  asio::awaitable<Result<RunConfig>> prepare_push(const proto::OpenTransfer& open, proto::TransferOpened& opened);
-  asio::awaitable<Result<RunConfig>> prepare_pull(const proto::OpenTransfer& open, proto::TransferOpened& opened);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
   Status open_probe(const proto::OpenProbe& open);
-  asio::awaitable<bool> answer_finished(const proto::OpenTransfer& open);
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
   asio::awaitable<void> wind_up(ErrorCode reason);
-  Status finish_committed(RunOutcome outcome);
+  asio::awaitable<Status> conclude(RunOutcome outcome);
+  asio::awaitable<void> forget_transfer();
   void note_stats();
+  [[nodiscard]] proto::SourceProgress source_progress() const;
   [[nodiscard]] TransferRecord log_row() const;
   void note_seen();
   void finish_log(std::string_view outcome, std::uint64_t files, std::uint64_t bytes);
@@ -56,6 +60,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::shared_ptr<SessionLink> link_;
   std::string name_;  // "user@address", escaped
   std::shared_ptr<TransferRun> run_;
+  std::unique_ptr<JournalHold> journal_;  // push
   proto::OpenTransfer open_;
   storage::TransferId transfer_id_{};
   storage::ResumeKey resume_key_{};
@@ -63,6 +68,9 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   bool transfer_opened_ = false;
   bool transfer_over_ = false;
   bool watching_ = false;
+  bool holding_ = false;
+  bool concluded_ = false;
+  bool receipt_kept_ = false;  // the client says so
   bool probing_ = false;
   LimitTally limits_;
   std::string source_limit_;   // push: as the client says

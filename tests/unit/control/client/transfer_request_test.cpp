@@ -64,7 +64,7 @@ TEST_CASE("transfer request: a push keeps its local paths to itself, a pull name
   const auto pull = open_message_of({ReceiptOperation::pull, pull_words, options}, Pin{}, std::nullopt, true);
   CHECK(pull.direction() == proto::PULL);
   CHECK(pull.roots(0).path() == "/data/f");
-  CHECK(pull.destination().empty());
+  CHECK(pull.destination() == "here");  // for the receipt: as the user wrote it, nothing more of this machine
 }
 
 TEST_CASE("transfer request: every option that the daemon acts on reaches it") {

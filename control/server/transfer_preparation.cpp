@@ -1,0 +1,226 @@
+#include "control/server/transfer_preparation.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/bytes/view.h"
+#include "common/crypto/random.h"
+#include "control/server/access.h"
+#include "control/session/async_blocking.h"
+#include "dataplane/storage/posix_sink.h"
+#include "dataplane/storage/posix_source.h"
+
+namespace penstock::control {
+namespace {
+
+// A pull's DEST is the client's business; here it is a word of the receipt, and no path is longer.
+constexpr std::size_t pull_destination_max = 4096;
+
+UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
+
+Error usage(std::string_view what) { return {ErrorCode::USAGE, "the request makes no sense: " + std::string{what}}; }
+
+std::optional<storage::Overwrite> decode_overwrite(proto::Overwrite overwrite) {
+  switch (overwrite) {
+    case proto::NEVER:
+      return storage::Overwrite::never;
+    case proto::SKIP:
+      return storage::Overwrite::skip;
+    case proto::CHANGED:
+      return storage::Overwrite::changed;
+    case proto::ALWAYS:
+      return storage::Overwrite::always;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<storage::Links> decode_links(proto::Links links) {
+  switch (links) {
+    case proto::KEEP:
+      return storage::Links::keep;
+    case proto::FOLLOW:
+      return storage::Links::follow;
+    case proto::LINKS_SKIP:
+      return storage::Links::skip;
+    default:
+      return std::nullopt;
+  }
+}
+
+digest::Algorithm decode_algorithm(proto::DigestAlgorithm algorithm) {
+  return algorithm == proto::SHA256 ? digest::Algorithm::sha256 : digest::Algorithm::xxh3;
+}
+
+std::optional<storage::TransferId> wanted_id(const proto::OpenTransfer& open) {
+  storage::TransferId id{};
+  if (open.transfer_id().size() != id.size()) return std::nullopt;
+  std::ranges::copy(bytes::as_bytes(open.transfer_id()), id.begin());
+  return id;
+}
+
+struct OpenedJournal {
+  std::unique_ptr<storage::Journal> journal;
+  bool resuming = false;
+};
+
+/// Blocks.
+Result<OpenedJournal> open_journal(DaemonState& state, const storage::TransferIdentity& fresh,
+                                   const std::optional<storage::TransferId>& wanted, bool resume) {
+  auto& store = *state.journals;
+  auto found = wanted ? store.find(fresh.owner, *wanted) : store.find(fresh.owner, fresh.resume_key);
+  if (!found) return found.error();
+  if (!*found && wanted) {
+    found = store.find(fresh.owner, fresh.resume_key);
+    if (!found) return found.error();
+  }
+  if (*found && !resume) {
+    const auto id = (*found)->identity().transfer;
+    found->reset();
+    if (auto gone = store.discard(
+            id, [&](const storage::TransferIdentity&) -> Result<UniqueFd> { return duplicate(state.root); });
+        !gone)
+      return gone.error();
+  }
+  if (*found) return OpenedJournal{std::move(*found), true};
+  auto created = store.create(fresh);
+  if (!created) return created.error();
+  return OpenedJournal{std::move(*created), false};
+}
+
+Result<std::shared_ptr<storage::SlabAccount>> open_account(DaemonState& state) {
+  auto account = state.slabs->open_account();
+  if (!account) return Error{ErrorCode::SERVER_BUSY, "the daemon has no memory for another transfer; try again later"};
+  return std::make_shared<storage::SlabAccount>(std::move(*account));
+}
+
+/// Where a push lands, as far as the words say it.
+struct PushLanding {
+  storage::Overwrite overwrite = storage::Overwrite::never;
+  path::SafePath destination;
+  std::vector<storage::LandingRoot> roots;
+};
+
+Result<PushLanding> judge_push(const ClientRecord& client, const proto::OpenTransfer& open) {
+  const auto overwrite = decode_overwrite(open.overwrite());
+  if (!overwrite || open.roots_size() == 0) return usage("no source, or no rule for what exists");
+  if (open.roots_size() > 1 && !open.destination_is_container()) return usage("several sources need a directory");
+  auto destination = path::SafePath::parse_absolute(open.destination());
+  if (!destination) return destination.error();
+  PushLanding landing;
+  landing.overwrite = *overwrite;
+  landing.destination = std::move(*destination);
+  for (const auto& root : open.roots()) {
+    landing.roots.push_back({root.name(), root.contents()});
+    path::SafePath lands = landing.destination;
+    if (open.destination_is_container() && !root.contents()) {
+      const auto name = path::Component::parse(root.name());
+      if (!name) return name.error();
+      lands = lands.child(*name);
+    }
+    if (auto allowed = check_allowed(client.grants, lands, Operation::create, Extent::tree); !allowed)
+      return allowed.error();
+    if (*overwrite == storage::Overwrite::never) continue;
+    if (auto allowed = check_allowed(client.grants, lands, Operation::modify, Extent::tree); !allowed)
+      return allowed.error();
+  }
+  return landing;
+}
+
+asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state, const ClientRecord& client,
+                                                             const proto::OpenTransfer& open,
+                                                             const storage::ResumeKey& key) {
+  auto landing = judge_push(client, open);
+  if (!landing) co_return landing.error();
+  PreparedTransfer prepared;
+  storage::TransferIdentity identity;
+  identity.transfer = crypto::random_array<16>();
+  identity.resume_key = key;
+  identity.owner = client.uuid.bytes;
+  identity.destination = open.destination();
+  identity.base = "/";  // the root that is served
+  prepared.id = identity.transfer;
+  std::shared_ptr<storage::Journal> journal;
+  if (!open.dry_run()) {
+    const auto open_it = [&state, identity, wanted = wanted_id(open), resume = open.resume()] {
+      return open_journal(state, identity, wanted, resume);
+    };
+    auto opened = co_await async_blocking(*state.requests, open_it);
+    if (!opened) co_return opened.error();
+    prepared.id = opened->journal->identity().transfer;
+    prepared.resuming = opened->resuming;
+    prepared.journal = std::make_unique<JournalHold>(std::move(opened->journal), state.io.get_executor());
+    journal = prepared.journal->share();
+  }
+  auto account = open_account(state);
+  if (!account) co_return account.error();
+  prepared.await_verdicts = prepared.resuming || landing->overwrite != storage::Overwrite::never;
+  prepared.config.role = TransferRole::sink;
+  prepared.config.sink_side.dry_run = open.dry_run();
+  prepared.config.make_sink = [&state, journal, account = std::move(*account), landing = std::move(*landing),
+                               container = open.destination_is_container(), algorithm = decode_algorithm(open.digest()),
+                               dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
+    storage::PosixSinkConfig sink;
+    sink.destination.base = duplicate(state.root);
+    sink.destination.path = landing.destination;
+    sink.destination.is_container = container;
+    sink.roots = landing.roots;
+    sink.overwrite = landing.overwrite;
+    sink.algorithm = algorithm;
+    sink.dry_run = dry_run;
+    sink.spill_directory = state.journals->directory();
+    return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), *state.transfers,
+                                    state.claims, WorkerDoor::poster(state.door), observer);
+  };
+  co_return std::move(prepared);
+}
+
+Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& client, const proto::OpenTransfer& open) {
+  const auto links = decode_links(open.links());
+  if (!links || open.roots_size() == 0) return usage("no source, or no rule for links");
+  if (open.destination().size() > pull_destination_max) return usage("a target longer than any path");
+  auto roots = std::make_shared<std::vector<storage::SourceRoot>>();
+  for (const auto& root : open.roots()) {
+    auto where = allowed_path(client.grants, root.path(), Operation::read, Extent::tree);
+    if (!where) return where.error();
+    storage::SourceRoot source;
+    source.base = duplicate(state.root);
+    source.path = std::move(*where);
+    source.contents = root.contents();
+    source.display = root.path();
+    roots->push_back(std::move(source));
+  }
+  auto account = open_account(state);
+  if (!account) return account.error();
+  PreparedTransfer prepared;
+  const auto wanted = wanted_id(open);
+  prepared.id = wanted ? *wanted : crypto::random_array<16>();
+  prepared.await_verdicts = open.overwrite() != proto::NEVER || !open.transfer_id().empty();
+  prepared.config.role = TransferRole::source;
+  prepared.config.source_side.await_verdicts = prepared.await_verdicts;
+  prepared.config.source_side.dry_run = open.dry_run();
+  prepared.config.make_reader = [&state, roots, account = std::move(*account), links = *links,
+                                 algorithm = decode_algorithm(open.digest())](storage::SourceObserver& observer) {
+    auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
+    storage::SourceReaderConfig reader;
+    reader.algorithm = algorithm;
+    reader.spill_directory = state.journals->directory();
+    return storage::SourceReader::create(reader, std::move(source), std::move(*account), *state.transfers,
+                                         WorkerDoor::poster(state.door), observer);
+  };
+  return prepared;
+}
+
+}  // namespace
+
+asio::awaitable<Result<PreparedTransfer>> async_prepare_transfer(DaemonState& state, const ClientRecord& client,
+                                                                 const proto::OpenTransfer& open,
+                                                                 const storage::ResumeKey& key) {
+  if (open.direction() == proto::PUSH) co_return co_await async_prepare_push(state, client, open, key);
+  if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open);
+  co_return usage("neither push nor pull");
+}
+
+}  // namespace penstock::control
