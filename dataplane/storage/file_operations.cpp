@@ -150,6 +150,23 @@ Status remove_tree(int parent, const path::Component& name) {
 
 }  // namespace
 
+Error not_a_directory(int root_fd, const path::SafePath& path) {
+  path::SafePath way;
+  for (const std::string_view part : path.components()) {
+    const auto name = path::Component::parse(part);
+    if (!name) break;
+    way = way.child(*name);
+    const auto info = stat_file(root_fd, way);
+    if (!info) break;
+    if (info->type == FileType::directory) continue;
+    return Error{ErrorCode::NOT_A_DIRECTORY,
+                 escape_for_display(way.absolute_text(), 512) + " is a file, where a directory is needed",
+                 way.absolute_text()};
+  }
+  // It has changed since.
+  return error_from_errno(ENOTDIR, "go to", path.absolute_text());
+}
+
 Result<DirectoryPage> list_directory(int root_fd, const path::SafePath& directory, const std::string& after,
                                      std::size_t entries_max) {
   auto opened = path::open_directory_beneath(root_fd, directory, DirectoryAccess::read);
@@ -203,25 +220,36 @@ Result<FileInfo> stat_file(int root_fd, const path::SafePath& file) {
 Status make_directory(int root_fd, const path::SafePath& directory, Parents parents) {
   if (parents == Parents::create) {
     auto made = path::make_directories_beneath(root_fd, directory, 0777, DirectoryAccess::search);
-    if (!made) return at(directory, std::move(made).error());
-    return {};
+    if (made) return {};
+    if (made.error().code != ErrorCode::NOT_A_DIRECTORY) return at(directory, std::move(made).error());
+    Error error = not_a_directory(root_fd, directory);
+    // The place itself is taken, as with a plain mkdir; or there is no way to it.
+    if (error.path == directory.absolute_text()) error.code = ErrorCode::TYPE_CONFLICT;
+    return error;
   }
-  if (directory.is_root()) return error_from_errno(EEXIST, "create", directory.absolute_text());
-  auto parent = open_parent(root_fd, directory);
-  if (!parent) return at(directory, std::move(parent).error());
-  auto made = path::make_directory_at(parent->get(), directory.name(), 0777);
-  if (!made && made.error().code == ErrorCode::FILE_EXISTS) {
+  const auto exists = [&] {
     return Error{
         ErrorCode::FILE_EXISTS,
         escape_for_display(directory.absolute_text()) + " exists already; mkdir -p is content with a directory",
         directory.absolute_text()};
-  }
+  };
+  if (directory.is_root()) return exists();
+  auto parent = open_parent(root_fd, directory);
+  if (!parent) return at(directory, std::move(parent).error());
+  auto made = path::make_directory_at(parent->get(), directory.name(), 0777);
+  if (!made && made.error().code == ErrorCode::FILE_EXISTS) return exists();
   if (!made) return at(directory, std::move(made).error());
   return {};
 }
 
 Status rename_file(RenameEnd from, RenameEnd to) {
   if (from.path.is_root() || to.path.is_root()) return at(from.path, unmovable_root());
+  if (from.path != to.path && path::same_file(from.root_fd, to.root_fd) && from.path.contains(to.path)) {
+    return Error{ErrorCode::PATH_REFUSED,
+                 escape_for_display(from.path.absolute_text()) + " can not be moved into itself, as " +
+                     escape_for_display(to.path.absolute_text()) + "; choose another name",
+                 to.path.absolute_text()};
+  }
   auto source = open_parent(from.root_fd, from.path);
   if (!source) return at(from.path, std::move(source).error());
   auto target = open_parent(to.root_fd, to.path);

@@ -57,4 +57,7 @@ struct FileSum {
 /// SHA-256 of a regular file's content.
 [[nodiscard]] Result<FileSum> sum_file(int root_fd, const path::SafePath& file);
 
+/// What `path` meets on its way, where something said NOT_A_DIRECTORY: names the first that is none.
+[[nodiscard]] Error not_a_directory(int root_fd, const path::SafePath& path);
+
 }  // namespace penstock::storage

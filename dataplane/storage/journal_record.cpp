@@ -191,7 +191,9 @@ struct Apply {
     return true;
   }
   bool operator()(const Published& record) const {
-    file.published = record;  // the partial stays known: the rename may not have happened
+    // The partial stays known, and so does what had the name: the rename may not have happened.
+    if (file.published) file.published_before.push_back(std::move(*file.published));
+    file.published = record;
     return true;
   }
   bool operator()(const PartialDropped&) const {

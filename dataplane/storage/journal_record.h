@@ -90,6 +90,7 @@ struct JournalFile {
   std::vector<std::string> intended;              // partial names that may exist without a PartialCreated
   std::map<std::uint64_t, digest::Xxh3> durable;  // block -> digest, of `partial`
   std::optional<Published> published;
+  std::vector<Published> published_before;  // earlier ones, which have the name still if the last rename never happened
   /// The next record of this path. False: it contradicts those before it, and this and all that follow count for
   /// nothing.
   [[nodiscard]] bool apply(const JournalRecord& record);

@@ -69,6 +69,7 @@ Status ManifestValidator::accept(const ManifestEntry& entry) {
   if (entry.size > transfer_space_max - bytes_) return refused(entry, "makes the transfer larger than 2^48 - 1 bytes");
 
   if (entry.path.empty()) {
+    ++roots_seen_;
     open_directories_.clear();
   } else {
     const auto slash = entry.path.rfind('/');
@@ -85,8 +86,8 @@ Status ManifestValidator::accept(const ManifestEntry& entry) {
 
 Status ManifestValidator::check_place(const ManifestEntry& entry) const {
   if (entry.path.empty()) {
-    const std::uint32_t expected = entries_ == 0 ? 0 : root_ + 1;
-    if (entry.root != expected || entry.root >= roots_) return refused(entry, "is not the next one of the command");
+    const bool ascends = entries_ == 0 || entry.root > root_;
+    if (!ascends || entry.root >= roots_) return refused(entry, "is not a later one of the command");
     return {};
   }
   if (entries_ == 0 || entry.root != root_) return refused(entry, "comes before its root");
@@ -114,7 +115,7 @@ Status ManifestValidator::finish(std::uint64_t entries, std::uint64_t bytes) con
   if (entries != entries_ || bytes != bytes_) {
     return Error{ErrorCode::PATH_REFUSED, "the manifest is refused: its end does not agree with its entries"};
   }
-  if (entries_ == 0 || root_ + 1 != roots_) {
+  if (entries_ == 0 || (roots_seen_ != roots_ && !roots_may_miss_)) {
     return Error{ErrorCode::PATH_REFUSED, "the manifest is refused: it leaves out something that was asked for"};
   }
   return {};

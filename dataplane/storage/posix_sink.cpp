@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
+#include "common/escape.h"
 #include "common/path/beneath.h"
 #include "dataplane/storage/sink_core.h"
 #include "dataplane/storage/slab_sink_window.h"
@@ -43,6 +45,9 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
     run([first_index, entries = std::move(entries)](SinkCore& core) mutable {
       core.take_entries(first_index, std::move(entries));
     });
+  }
+  void on_left_out() override {
+    run([](SinkCore& core) { core.take_left_out(); });
   }
   void on_manifest_end(std::uint64_t entries, std::uint64_t bytes) override {
     run([entries, bytes](SinkCore& core) { core.take_manifest_end(entries, bytes); });
@@ -152,7 +157,11 @@ Result<Destination> open_local_destination(const std::string& destination) {
       while (head.size() > 1 && head.back() == '/') head.pop_back();
       if (head.empty() || is_directory(head)) break;
       struct stat status {};
-      if (::lstat(head.c_str(), &status) == 0) return error_from_errno(ENOTDIR, "go through", head);
+      if (::lstat(head.c_str(), &status) == 0) {
+        const std::string_view kind = S_ISLNK(status.st_mode) ? " is a link that leads to no directory" : " is a file";
+        return Error{ErrorCode::NOT_A_DIRECTORY,
+                     escape_for_display(head, 512) + std::string{kind} + ", where a directory is needed", head};
+      }
     }
     auto real = real_path(head);
     if (!real) return std::move(real).error();

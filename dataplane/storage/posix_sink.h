@@ -42,6 +42,7 @@ struct PosixSinkConfig {
   std::vector<LandingRoot> roots;  // at least one
   Overwrite overwrite = Overwrite::never;
   digest::Algorithm algorithm = digest::Algorithm::xxh3;
+  bool anew = false;               // what an earlier run left counts for nothing, but its targets are still ours
   bool dry_run = false;            // verdicts only; nothing is created, no journal needed
   std::size_t open_partials = 32;  // descriptors held; the least recently written is closed first
   int spill_directory = -1;        // borrowed: for the manifest's spill file; -1: memory

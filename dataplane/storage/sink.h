@@ -84,6 +84,8 @@ class Sink {
   /// Entries as they came from the peer; validated here. `first_index` must be what has come so far (a repeated
   /// segment is the caller's to drop).
   virtual void on_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries) = 0;
+  /// The source has said that it left something out: a root of the command may be missing at the manifest's end.
+  virtual void on_left_out() {}
   /// The peer says that the manifest is complete.
   virtual void on_manifest_end(std::uint64_t entries, std::uint64_t bytes) = 0;
   /// The source's digests. Positions that do not exist end the transfer (on_sink_failed).

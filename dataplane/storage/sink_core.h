@@ -96,6 +96,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
 
   [[nodiscard]] Strand& strand() { return strand_; }
   void take_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries);
+  void take_left_out() { validator_.allow_missing_roots(); }
   void take_manifest_end(std::uint64_t entries, std::uint64_t bytes);
   void take_slab(FilledSlab slab);
   void take_digests(const DigestRun& run);
@@ -179,6 +180,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   void answer_checkpoints();
   void collect(SyncJob& job);
   void record(const std::shared_ptr<SyncJob>& job, int sync_result);
+  void supersede(const path::SafePath& target, SyncJob& job);
   void publish(const std::shared_ptr<SyncJob>& job, const Status& synced);
   /// Directories as they are resolved now, for the names of one batch.
   using Resolved = std::map<std::string, HeldDirectory>;

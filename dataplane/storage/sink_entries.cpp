@@ -144,7 +144,8 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
     }
     std::uint64_t hole_bytes = 0;
     for (const auto& hole : entry.holes) hole_bytes += hole.length;
-    if (!config_.dry_run && judgement.earlier != nullptr && resume_partial(index, *judgement.earlier, verdict)) {
+    if (!config_.dry_run && !config_.anew && judgement.earlier != nullptr &&
+        resume_partial(index, *judgement.earlier, verdict)) {
       for (const auto& run : verdict.held) {
         verdicts.withhold.push_back(
             {{begin + run.first * block_size}, {begin + std::min(entry.size, run.end() * block_size)}});
@@ -155,10 +156,12 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
   }
   if (!config_.dry_run && judgement.earlier != nullptr) {
     const path::SafePath target = judge_.target_of(entry);
+    // What could be resumed stays until this run has something better (supersede), or all of it.
+    const bool stays = config_.anew && verdict.action == Action::send && judgement.earlier->partial;
     // Resumed files had theirs swept, and what has its name has no partial any more.
-    if (verdict.action != Action::held && verdict.action != Action::done_before)
+    if (verdict.action != Action::held && verdict.action != Action::done_before && !stays)
       drop_leftovers(target, *judgement.earlier);
-    journal_->earlier().settle(target.text());
+    if (!stays) journal_->earlier().settle(target.text());
   }
   if (verdict.action != Action::send) verdicts.exceptions.push_back(std::move(verdict));
 }

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/escape.h"
+#include "dataplane/storage/partial_sweep.h"
 #include "dataplane/storage/sink_core.h"
 
 namespace penstock::storage {
@@ -41,6 +42,8 @@ struct SinkCore::SyncJob {
   std::uint64_t bytes = 0;
   std::vector<FileReport> reports;
   UnsyncedDirectories parents;
+  std::vector<std::pair<path::SafePath, JournalFile>>
+      superseded;  // earlier runs' partials of which we have better ones
 };
 
 void SinkCore::checkpoint(std::function<void()> done) {
@@ -141,6 +144,7 @@ void SinkCore::record(const std::shared_ptr<SyncJob>& job, int sync_result) {
                                       .size = file.entry->size,
                                       .device = file.device,
                                       .inode = file.inode});
+      if (config_.anew) supersede(file.target, *job);
     }
     std::sort(claim.blocks.begin(), claim.blocks.end());
     BlocksDurable durable{.path = file.target.text(), .first_block = 0, .digests = {}};
@@ -181,9 +185,21 @@ void SinkCore::record(const std::shared_ptr<SyncJob>& job, int sync_result) {
   });
 }
 
+/// The journal now claims our own partial of this file, and names the earlier run's as one to sweep.
+void SinkCore::supersede(const path::SafePath& target, SyncJob& job) {
+  const auto earlier = journal_->earlier().find(target.text());
+  if (!earlier || !*earlier || !(*earlier)->partial) return;
+  journal_->append(PartialIntended{.path = target.text(), .partial_name = (*earlier)->partial->partial_name});
+  job.superseded.emplace_back(target, **earlier);
+}
+
 void SinkCore::publish(const std::shared_ptr<SyncJob>& job, const Status& synced) {
   if (failed_ || closed_) return;
   if (!synced) return fail_transfer(synced.error());
+  for (const auto& [target, file] : job->superseded) {
+    (void)sweep_partials(tree_.base(), target.text(), file);
+    journal_->earlier().settle(target.text());
+  }
   Resolved resolved;
   for (const auto index : job->publishes) {
     const auto found = active_.find(index);

@@ -13,6 +13,7 @@
 #include "common/digest/xxh3.h"
 #include "common/escape.h"
 #include "common/path/beneath.h"
+#include "dataplane/storage/file_operations.h"
 
 namespace penstock::storage {
 
@@ -40,15 +41,23 @@ Error conflict(const path::SafePath& target, std::string_view there, std::string
 }
 
 /// Whether an earlier run of this transfer put it there, and nobody has written to it since.
-bool ours(const JournalFile* file, const struct stat& status) {
-  if (file == nullptr || !file->published || file->published->device != status.st_dev ||
-      file->published->inode != status.st_ino) {
-    return false;
-  }
+bool is_as_published(const Published& published, const struct stat& status) {
+  if (published.device != status.st_dev || published.inode != status.st_ino) return false;
   // Inodes are used again, and files are written to in place: size and time must still be what we left.
   if (!S_ISREG(status.st_mode)) return true;
-  return static_cast<std::uint64_t>(status.st_size) == file->published->size &&
-         same_mtime(mtime_ns_of(status), file->published->mtime_ns);
+  return static_cast<std::uint64_t>(status.st_size) == published.size &&
+         same_mtime(mtime_ns_of(status), published.mtime_ns);
+}
+
+bool ours(const JournalFile* file, const struct stat& status) {
+  return file != nullptr && file->published && is_as_published(*file->published, status);
+}
+
+/// Whether it is ours, but an earlier run was about to replace it.
+bool ours_of_old(const JournalFile* file, const struct stat& status) {
+  return file != nullptr && std::ranges::any_of(file->published_before, [&](const Published& published) {
+           return is_as_published(published, status);
+         });
 }
 
 bool beneath(const std::string& directory, const std::string& path) {
@@ -185,6 +194,8 @@ Result<path::SafePath> TargetJudge::landing_of(const ManifestEntry& root_entry) 
   // Missing parents of DEST are created; they are not this transfer's to give a mode.
   if (!landing.is_root() && !config_.dry_run) {
     auto parent = tree_.make(landing.parent(), TargetTree::parent_mode);
+    if (!parent && parent.error().code == ErrorCode::NOT_A_DIRECTORY)
+      return not_a_directory(tree_.base(), landing.parent());
     if (!parent) return std::move(parent).error();
   }
   return landing;
@@ -279,8 +290,12 @@ Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::Sa
     } else {
       same = same && S_ISREG(status.st_mode) && published.digest.algorithm() == config_.algorithm;
     }
-    if (same) judgement.action = Action::done_before;
+    if (same && !config_.anew) judgement.action = Action::done_before;
     judgement.replaces = true;  // an older version of the source that we completed ourselves is not "existing"
+    return judgement;
+  }
+  if (ours_of_old(judgement.earlier.get(), status)) {
+    judgement.replaces = true;
     return judgement;
   }
   switch (config_.overwrite) {
@@ -298,8 +313,10 @@ Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::Sa
       if (entry.type == FileType::symlink) {
         if (!S_ISLNK(status.st_mode)) break;
         const auto link = path::read_link_at(directory, target.name());
-        if (link && *link == entry.link_target) judgement.action = Action::skip;
-        break;
+        if (!link || *link != entry.link_target) break;
+        judgement.action = Action::skip;
+        correct_mtime(entry, target, status, directory, judgement);
+        return judgement;
       }
       if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) != entry.size ||
           !same_mtime(mtime_ns_of(status), entry.mtime_ns)) {
@@ -312,13 +329,23 @@ Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::Sa
         if (::fchmod(file->get(), entry.mode & 0777U) != 0) {
           return refuse(error_from_errno(errno, "set the mode of", target.absolute_text()), target);
         }
-        const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(entry.mtime_ns)};
-        (void)::futimens(file->get(), times);
       }
+      correct_mtime(entry, target, status, directory, judgement);
       return judgement;
   }
   judgement.replaces = judgement.action == Action::send;
   return judgement;
+}
+
+void TargetJudge::correct_mtime(const ManifestEntry& entry, const path::SafePath& target, const struct stat& status,
+                                int directory, Judgement& judgement) const {
+  if (mtime_ns_of(status) == entry.mtime_ns) return;
+  judgement.action = Action::meta_only;
+  if (config_.dry_run) return;
+  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, timespec_of(entry.mtime_ns)};
+  // A time that this file system can not keep, or that belongs to another user's file, is no reason to end a transfer
+  // in which nothing else differs.
+  (void)::utimensat(directory, target.name().c_str(), times, AT_SYMLINK_NOFOLLOW);
 }
 
 }  // namespace penstock::storage

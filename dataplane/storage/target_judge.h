@@ -48,6 +48,9 @@ class TargetJudge {
   [[nodiscard]] Judgement judge_leaf(const ManifestEntry& entry, const path::SafePath& target, Earlier earlier);
   [[nodiscard]] Judgement judge_existing(const ManifestEntry& entry, const path::SafePath& target,
                                          const struct stat& status, int directory, Judgement judgement);
+  /// Of a file or link that is as the entry says, but perhaps for its time.
+  void correct_mtime(const ManifestEntry& entry, const path::SafePath& target, const struct stat& status, int directory,
+                     Judgement& judgement) const;
   /// nullopt: nothing there.
   [[nodiscard]] Result<std::optional<struct stat>> look(const path::SafePath& target);
   /// nullptr: nothing.

@@ -78,6 +78,28 @@ TEST_CASE("mkdir: one level, or all that are missing") {
   CHECK(fs::is_directory(f.scratch / "root/x/y"));
 }
 
+TEST_CASE("mkdir: what is in the place, or in the way, is told by name and kind") {
+  const Fixture f;
+  write_file(f.scratch / "root/a", "a");
+  CHECK(make_directory(f.root.get(), at("/"), Parents::must_exist).error().code == ErrorCode::FILE_EXISTS);
+  CHECK(make_directory(f.root.get(), at("/"), Parents::create).ok());
+  const auto taken = make_directory(f.root.get(), at("/a"), Parents::create);
+  CHECK(taken.error().code == ErrorCode::TYPE_CONFLICT);
+  CHECK(taken.error().message == "/a is a file, where a directory is needed");
+  const auto no_way = make_directory(f.root.get(), at("/a/b/c"), Parents::create);
+  CHECK(no_way.error().code == ErrorCode::NOT_A_DIRECTORY);
+  CHECK(no_way.error().path == "/a");
+}
+
+TEST_CASE("rename: nothing is moved into itself") {
+  const Fixture f;
+  fs::create_directory(f.scratch / "root/d");
+  const auto moved = rename_file({f.root.get(), at("/d")}, {f.root.get(), at("/d/in")});
+  CHECK(moved.error().code == ErrorCode::PATH_REFUSED);
+  CHECK(moved.error().message == "/d can not be moved into itself, as /d/in; choose another name");
+  CHECK(rename_file({f.root.get(), at("/d")}, {f.root.get(), at("/d2")}).ok());
+}
+
 TEST_CASE("file operations: errors name whole paths, of the thing or of the directory that is missing") {
   const Fixture f;
   write_file(f.scratch / "root/a", "a");

@@ -1,5 +1,6 @@
 // What lands where, what may be replaced, and what happens when the machine or the peer misbehaves.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -136,6 +137,58 @@ TEST_CASE("overwrite: never refuses, skip leaves alone, changed compares, always
   REQUIRE(outcome.totals);
   CHECK(outcome.bytes_on_wire == 4 + 6 + 4 + 4);
   CHECK(read_file(at.target + "/size") == "longer");
+}
+
+TEST_CASE("overwrite: under `changed` times alone are corrected to the nanosecond, of links too, without sending") {
+  const Fixture at;
+  write_file(at.source + "/f", "same");
+  fs::create_symlink("f", at.source + "/link");
+  write_file(at.target + "/f", "same");
+  fs::create_symlink("f", at.target + "/link");
+  const auto set_time = [](const std::string& path, long nanoseconds) {
+    const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, {.tv_sec = 1'000'000'000, .tv_nsec = nanoseconds}};
+    REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
+  };
+  const auto nanoseconds = [](const std::string& path) {
+    struct stat status {};
+    REQUIRE(::lstat(path.c_str(), &status) == 0);
+    return status.st_mtim.tv_nsec;
+  };
+  set_time(at.source + "/f", 500'000'000);
+  set_time(at.source + "/link", 123);
+  set_time(at.target + "/f", 0);
+  set_time(at.target + "/link", 0);
+  Plan plan = at.plan(at.source + "/.", at.target);
+  plan.overwrite = Overwrite::changed;
+  plan.dry_run = true;
+  REQUIRE(run_transfer(plan).finished);
+  CHECK(nanoseconds(at.target + "/f") == 0);
+  CHECK(nanoseconds(at.target + "/link") == 0);
+  plan.dry_run = false;
+  const auto outcome = run_transfer(plan);
+  REQUIRE(outcome.totals);
+  CHECK(outcome.bytes_on_wire == 0);
+  CHECK(outcome.totals->files_skipped == 1);
+  CHECK(nanoseconds(at.target + "/f") == 500'000'000);
+  CHECK(nanoseconds(at.target + "/link") == 123);
+}
+
+TEST_CASE("landing: a file where a directory is needed is named as one") {
+  const Fixture at;
+  write_file(at.source + "/f", "1");
+  write_file(at.target + "/a", "2");
+  const auto refused = [&](const std::string& where) {
+    const auto outcome = run_transfer(at.plan(at.source, where));
+    if (outcome.sink_error) return *outcome.sink_error;
+    REQUIRE(!outcome.exceptions.empty());
+    return *outcome.exceptions[0].error;
+  };
+  for (const auto* where : {"/a/", "/a/b", "/a/b/c"}) {
+    const auto error = refused(at.target + where);
+    CHECK(error.code == ErrorCode::NOT_A_DIRECTORY);
+    CHECK(error.message == at.target + "/a is a file, where a directory is needed");
+  }
+  CHECK(refused(at.target + "/a").code == ErrorCode::TYPE_CONFLICT);
 }
 
 TEST_CASE("overwrite: a file is never put where a directory stands, nor the reverse") {
@@ -368,14 +421,15 @@ TEST_CASE("source: a file that changes while it is sent fails by name, and the o
   CHECK(!at.has_partials());
 }
 
-TEST_CASE("source: a missing root is an error, links are kept, skipped or followed within the root") {
+TEST_CASE("source: a missing root is an error, links are kept, skipped or followed") {
   const Fixture at;
   CHECK(run_transfer(at.plan(at.source + "/nothing", at.target + "/x")).source_error->code == ErrorCode::NOT_FOUND);
   fs::create_directory(at.source + "/d");
   write_file(at.source + "/d/f", "1");
   fs::create_symlink("d/f", at.source + "/inside");
   fs::create_directory_symlink("d", at.source + "/dir");
-  fs::create_symlink("/etc/passwd", at.source + "/outside");
+  write_file(at.scratch / "beside", "2");
+  fs::create_symlink(at.scratch / "beside", at.source + "/outside");
   fs::create_directory_symlink("..", at.source + "/d/up");
   Plan plan = at.plan(at.source, at.target + "/followed");
   plan.links = Links::follow;
@@ -385,8 +439,9 @@ TEST_CASE("source: a missing root is an error, links are kept, skipped or follow
   CHECK(read_file(at.target + "/followed/inside") == "1");
   CHECK(!fs::is_symlink(at.target + "/followed/inside"));
   CHECK(fs::is_directory(at.target + "/followed/dir"));
-  CHECK(!exists(at.target + "/followed/outside"));
-  CHECK(outcome.warnings.size() >= 2);
+  CHECK(read_file(at.target + "/followed/outside") == "2");
+  CHECK(!fs::is_symlink(at.target + "/followed/outside"));
+  CHECK(outcome.warnings.size() == 2);  // up, in d and in dir
   plan = at.plan(at.source, at.target + "/skipped");
   plan.links = Links::skip;
   outcome = run_transfer(plan);

@@ -79,6 +79,7 @@ class Harness final : public SourceObserver, public SinkObserver {
     sink_config.overwrite = plan_.overwrite;
     sink_config.algorithm = plan_.algorithm;
     sink_config.dry_run = plan_.dry_run;
+    sink_config.anew = plan_.anew;
     std::shared_ptr<Journal> journal;
     if (!plan_.dry_run) {
       journals = std::move(*JournalStore::open(plan_.journal_directory, calls()));

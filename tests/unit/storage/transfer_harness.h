@@ -44,6 +44,7 @@ struct Plan {
   digest::Algorithm algorithm = digest::Algorithm::xxh3;
   Links links = Links::keep;
   bool dry_run = false;
+  bool anew = false;
   bool await_verdicts = true;
   HeldDigests held_digests = HeldDigests::compute;
   std::uint64_t seed = 1;
@@ -57,7 +58,7 @@ struct Plan {
   StorageExecutor* executor = nullptr;  // of the process; nullptr: one of its own
   std::size_t slabs_max = 64;
   std::size_t shared_slabs = 8;
-  bool receipt_kept = true;             // false: all dies between the commit and the end of the journal
+  bool receipt_kept = true;  // false: all dies between the commit and the end of the journal
   std::function<void()> before_commit;
   std::function<void(std::vector<ManifestEntry>&)> forge;  // what a hostile source makes of its manifest
   std::string journal_directory;
