@@ -69,7 +69,7 @@ class PosixSource::DirectoryCache {
  public:
   DirectoryCache(const SourceBase& base, std::size_t descriptors_max) : base_(base), max_(descriptors_max) {}
 
-  Result<std::shared_ptr<UniqueFd>> open(std::uint32_t root, const path::SafePath& below_root) {
+  Result<std::shared_ptr<OpenedSource>> open(std::uint32_t root, const path::SafePath& below_root) {
     const std::string key = std::to_string(root) + '/' + below_root.text();
     if (const auto found = by_key_.find(key); found != by_key_.end()) {
       recent_.splice(recent_.begin(), recent_, found->second);
@@ -77,7 +77,7 @@ class PosixSource::DirectoryCache {
     }
     auto opened = base_.open_directory(root, below_root, path::DirectoryAccess::search);
     if (!opened) return std::move(opened).error();
-    recent_.emplace_front(key, std::make_shared<UniqueFd>(std::move(*opened)));
+    recent_.emplace_front(key, std::make_shared<OpenedSource>(std::move(*opened)));
     by_key_[key] = recent_.begin();
     if (recent_.size() > max_) {
       by_key_.erase(recent_.back().first);
@@ -87,7 +87,7 @@ class PosixSource::DirectoryCache {
   }
 
  private:
-  using Cached = std::pair<std::string, std::shared_ptr<UniqueFd>>;
+  using Cached = std::pair<std::string, std::shared_ptr<OpenedSource>>;
   const SourceBase& base_;
   std::size_t max_;
   std::list<Cached> recent_;
@@ -142,13 +142,12 @@ Result<SourceRoot> open_local_root(const std::string& source) {
   }
   SourceRoot root;
   root.display = source;
-  root.follow_root = true;
   std::string word = source;
   while (word.size() > 1 && word.back() == '/') word.pop_back();
   root.contents = word == "." || word.ends_with("/.");
   struct stat status {};
   if (::lstat(word.c_str(), &status) != 0) return error_from_errno(errno, "send", source);
-  // A SRC that is itself a link is followed: what it leads to is the root, trusted as the user's own word.
+  // A SRC that is itself a link is followed, anywhere: what it leads to is the root.
   char resolved[PATH_MAX];
   if (::realpath(word.c_str(), resolved) == nullptr) return error_from_errno(errno, "send", source);
   if (::stat(resolved, &status) != 0) return error_from_errno(errno, "send", source);
@@ -172,6 +171,26 @@ Result<SourceRoot> open_local_root(const std::string& source) {
   }
   root.base = std::move(*base);
   return root;
+}
+
+Result<std::vector<SourceRoot>> open_local_roots(const std::vector<std::string>& sources) {
+  std::vector<SourceRoot> roots;
+  std::optional<Error> first;
+  std::size_t refused = 0;
+  for (const auto& source : sources) {
+    auto root = open_local_root(source);
+    if (root) {
+      roots.push_back(std::move(*root));
+      continue;
+    }
+    if (root.error().code == ErrorCode::NOT_FOUND) return std::move(root).error();
+    if (!first) first = root.error();
+    ++refused;
+    roots.emplace_back().display = source;
+    roots.back().unusable = std::move(root).error();
+  }
+  if (first && refused == sources.size()) return *std::move(first);
+  return roots;
 }
 
 }  // namespace penstock::storage

@@ -2,13 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <functional>
 #include <utility>
 
@@ -20,25 +18,50 @@ namespace {
 
 std::int64_t ns_of(const timespec& time) { return time.tv_sec * std::int64_t{1'000'000'000} + time.tv_nsec; }
 
-/// Follows links, but only such as stay beneath `directory`. Links::follow alone.
-Result<UniqueFd> open_following(int directory, const std::string& path, std::uint64_t flags) {
-  struct open_how how {};
-  how.flags = flags | O_CLOEXEC;
-  if ((flags & O_PATH) == 0) how.flags |= O_NONBLOCK;  // openat2 refuses the two together
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  const auto fd = ::syscall(SYS_openat2, directory, path.empty() ? "." : path.c_str(), &how, sizeof how);
-  if (fd < 0) return error_from_errno(errno == EXDEV ? ELOOP : errno, "follow", path);
-  return UniqueFd{static_cast<int>(fd)};
+/// Follows links wherever they lead: our own machine, and its user's word. Longer paths than PATH_MAX go in pieces.
+Result<UniqueFd> open_directory_anywhere(int base, const std::string& path, path::DirectoryAccess access) {
+  UniqueFd current;
+  std::size_t at = 0;
+  do {
+    std::size_t end = path.size();
+    if (end - at >= PATH_MAX) end = path.rfind('/', at + PATH_MAX - 1);  // no component is as long
+    const std::string piece = path.substr(at, end - at);
+    const int flags = end == path.size() && access == path::DirectoryAccess::read ? O_RDONLY | O_NONBLOCK : O_PATH;
+    UniqueFd next{
+        ::openat(current ? current.get() : base, piece.empty() ? "." : piece.c_str(), flags | O_DIRECTORY | O_CLOEXEC)};
+    if (!next) return error_from_errno(errno, "open the directory", path);
+    current = std::move(next);
+    at = end + 1;
+  } while (at < path.size());
+  return current;
 }
 
-Result<UniqueFd> must_be_regular(Result<UniqueFd> opened, const std::string& shown) {
-  if (!opened) return opened;
+Result<UniqueFd> must_be_regular(UniqueFd opened, const std::string& shown) {
   struct stat status {};
-  if (::fstat(opened->get(), &status) != 0) return error_from_errno(errno, "examine", shown);
+  if (::fstat(opened.get(), &status) != 0) return error_from_errno(errno, "examine", shown);
   if (!S_ISREG(status.st_mode)) {
     return Error{ErrorCode::SPECIAL_FILE, escape_for_display(shown, 512) + " is not a regular file any more", shown};
   }
   return opened;
+}
+
+/// lstat of a path without links.
+Result<struct stat> stat_beneath(int base, const path::SafePath& place) {
+  if (place.is_root()) {
+    struct stat status {};
+    if (::fstat(base, &status) != 0) return error_from_errno(errno, "examine", "/");
+    return status;
+  }
+  auto parent = path::open_directory_beneath(base, place.parent(), path::DirectoryAccess::search);
+  if (!parent) return std::move(parent).error();
+  return path::stat_at(parent->get(), place.name());
+}
+
+Result<UniqueFd> open_file_beneath(int base, const path::SafePath& place) {
+  if (place.is_root()) return error_from_errno(EISDIR, "read", "/");
+  auto parent = path::open_directory_beneath(base, place.parent(), path::DirectoryAccess::search);
+  if (!parent) return parent;
+  return path::open_source_at(parent->get(), place.name());
 }
 
 ManifestEntry entry_of(std::uint32_t root, const std::string& path, FileType type, const struct stat& status) {
@@ -57,72 +80,140 @@ ManifestEntry entry_of(std::uint32_t root, const std::string& path, FileType typ
 
 }  // namespace
 
-SourceBase::SourceBase(std::vector<SourceRoot> roots, Links links) : roots_(std::move(roots)), links_(links) {}
+SourceBase::SourceBase(std::vector<SourceRoot> roots, Links links) : links_(links) {
+  roots_.reserve(roots.size());
+  for (auto& given : roots) {
+    roots_.push_back({.given = std::move(given), .place = {}, .judged = false});
+    roots_.back().place = roots_.back().given.path;
+  }
+}
 
 std::string SourceBase::display(std::uint32_t root, const std::string& below) const {
-  std::string shown = roots_[root].display.empty() ? roots_[root].path.absolute_text() : roots_[root].display;
+  const auto& given = roots_[root].given;
+  std::string shown = given.display.empty() ? given.path.absolute_text() : given.display;
   if (!below.empty()) shown += (shown.ends_with('/') ? "" : "/") + below;
   return shown;
 }
 
-Result<UniqueFd> SourceBase::open_directory(std::uint32_t root, const path::SafePath& below,
-                                            path::DirectoryAccess access) const {
-  const auto& from = roots_[root];
-  if (links_ == Links::follow) {
-    const std::uint64_t how = access == path::DirectoryAccess::search ? O_PATH : O_RDONLY;
-    return open_following(from.base.get(), from.path.joined(below).text(), how | O_DIRECTORY);
+Result<struct stat> SourceBase::settle_root(std::uint32_t root) {
+  auto& [given, place, judged] = roots_[root];
+  if (given.unusable) return *given.unusable;
+  if (given.bounds && !given.path.is_root()) {
+    const auto name = path::SafePath{}.child(given.path.name());
+    auto followed = path::follow_beneath(given.base.get(), given.path.parent(), name, *given.bounds);
+    if (!followed) return std::move(followed).error();
+    place = std::move(*followed);
   }
-  return path::open_directory_beneath(from.base.get(), from.path.joined(below), access);
+  judged = given.bounds && (links_ == Links::follow || place != given.path);
+  return stat_beneath(given.base.get(), place);
 }
 
-Result<UniqueFd> SourceBase::open_file(std::uint32_t root, const UniqueFd& directory,
-                                       const path::Component& name) const {
-  auto opened = path::open_source_at(directory.get(), name);
-  if (opened || links_ != Links::follow || opened.error().code != ErrorCode::PATH_REFUSED) return opened;
-  // A link's way is judged from the root's base, not from its own directory, which it may well leave.
-  char where[64];
-  char directory_path[4096];
-  std::snprintf(where, sizeof where, "/proc/self/fd/%d", directory.get());
-  char base_path[4096];
-  const auto directory_size = ::readlink(where, directory_path, sizeof directory_path - 1);
-  std::snprintf(where, sizeof where, "/proc/self/fd/%d", roots_[root].base.get());
-  const auto base_size = ::readlink(where, base_path, sizeof base_path - 1);
-  if (directory_size < 0 || base_size < 0) return opened;
-  std::string inside{directory_path, static_cast<std::size_t>(directory_size)};
-  std::string outside{base_path, static_cast<std::size_t>(base_size)};
-  if (!outside.ends_with('/')) outside += '/';
-  inside += '/';
-  if (!inside.starts_with(outside)) return opened;
-  const std::string path = inside.substr(outside.size()) + name.text();
-  return must_be_regular(open_following(roots_[root].base.get(), path, O_RDONLY), name.text());
+Status SourceBase::check_covered(std::uint32_t root, const path::SafePath& place) const {
+  const auto& [given, root_place, judged] = roots_[root];
+  if (!judged || !given.bounds->covers || given.bounds->covers(place)) return {};
+  return Error{ErrorCode::PATH_REFUSED, escape_for_display(place.text(), 512) + " is not granted, and is left out",
+               place.text()};
+}
+
+Result<OpenedSource> SourceBase::open_directory(std::uint32_t root, const path::SafePath& below,
+                                                path::DirectoryAccess access) const {
+  const auto& from = roots_[root];
+  const int base = from.given.base.get();
+  if (links_ == Links::follow && !from.given.bounds) {
+    auto opened = open_directory_anywhere(base, from.place.joined(below).text(), access);
+    if (!opened) return std::move(opened).error();
+    return OpenedSource{.fd = std::move(*opened), .place = {}};
+  }
+  path::SafePath place = from.place.joined(below);
+  if (links_ == Links::follow) {
+    auto followed = path::follow_beneath(base, from.place, below, *from.given.bounds);
+    if (!followed) return std::move(followed).error();
+    place = std::move(*followed);
+  }
+  if (auto covered = check_covered(root, place); !covered) return std::move(covered).error();
+  auto opened = path::open_directory_beneath(base, place, access);
+  if (!opened) return std::move(opened).error();
+  return OpenedSource{.fd = std::move(*opened), .place = std::move(place)};
 }
 
 Result<UniqueFd> SourceBase::open_root_file(std::uint32_t root) const {
+  return open_file_beneath(roots_[root].given.base.get(), roots_[root].place);
+}
+
+Result<SourceChild> SourceBase::examine(std::uint32_t root, const OpenedSource& directory,
+                                        const path::Component& name) const {
   const auto& from = roots_[root];
-  if (from.path.is_root()) return error_from_errno(EISDIR, "read", display(root, {}));
-  auto parent = path::open_directory_beneath(from.base.get(), from.path.parent(), path::DirectoryAccess::search);
-  if (!parent) return parent;
-  return open_file(root, *parent, from.path.name());
+  SourceChild child;
+  if (from.judged) {
+    child.place = directory.place.child(name);
+    if (auto covered = check_covered(root, child.place); !covered) return std::move(covered).error();
+  }
+  auto status = path::stat_at(directory.fd.get(), name);
+  if (!status) return std::move(status).error();
+  child.status = *status;
+  if (!S_ISLNK(child.status.st_mode) || links_ != Links::follow) return child;
+  child.followed = true;
+  if (!from.given.bounds) {
+    if (::fstatat(directory.fd.get(), name.c_str(), &child.status, 0) != 0)
+      return error_from_errno(errno, "follow", name.text());
+    return child;
+  }
+  const int base = from.given.base.get();
+  auto place = path::follow_beneath(base, directory.place, path::SafePath{}.child(name), *from.given.bounds);
+  if (!place) return std::move(place).error();
+  child.place = std::move(*place);
+  status = stat_beneath(base, child.place);
+  if (!status) return std::move(status).error();
+  child.status = *status;
+  return child;
 }
 
-Result<struct stat> SourceBase::examine(const UniqueFd& directory, const path::Component& name) const {
-  return path::stat_at(directory.get(), name);
+Result<UniqueFd> SourceBase::enter(std::uint32_t root, const OpenedSource& directory, const path::Component& name,
+                                   const SourceChild& child) const {
+  const auto& from = roots_[root];
+  if (!child.followed) return path::open_at(directory.fd.get(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+  if (from.given.bounds)
+    return path::open_directory_beneath(from.given.base.get(), child.place, path::DirectoryAccess::read);
+  return open_directory_anywhere(directory.fd.get(), name.text(), path::DirectoryAccess::read);
 }
 
-SourceWalk::SourceWalk(const SourceBase& base, const PosixSourceConfig& config) : base_(base), config_(config) {}
+Result<UniqueFd> SourceBase::open_file(std::uint32_t root, const OpenedSource& directory,
+                                       const path::Component& name) const {
+  const auto& from = roots_[root];
+  if (from.judged) {
+    if (auto covered = check_covered(root, directory.place.child(name)); !covered) return std::move(covered).error();
+  }
+  auto opened = path::open_source_at(directory.fd.get(), name);
+  if (opened || links_ != Links::follow || opened.error().code != ErrorCode::PATH_REFUSED) return opened;
+  if (from.given.bounds) {
+    const int base = from.given.base.get();
+    auto place = path::follow_beneath(base, directory.place, path::SafePath{}.child(name), *from.given.bounds);
+    if (!place) return std::move(place).error();
+    return open_file_beneath(base, *place);
+  }
+  UniqueFd fd{::openat(directory.fd.get(), name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  if (!fd) return error_from_errno(errno, "follow", name.text());
+  return must_be_regular(std::move(fd), name.text());
+}
+
+SourceWalk::SourceWalk(SourceBase& base, const PosixSourceConfig& config) : base_(base), config_(config) {}
 
 Result<WalkBatch> SourceWalk::next(std::size_t entries_max) {
   WalkBatch batch;
+  if (!std::exchange(begun_, true)) {
+    if (auto looked = look_at_roots(); !looked) return std::move(looked).error();
+  }
   // Warnings count too, so that a directory of a million unreadable names still comes in pieces.
   while (batch.entries.size() + batch.warnings.size() < entries_max) {
     if (levels_.empty()) {
       if (root_ + (in_root_ ? 1U : 0U) >= base_.roots()) {
+        if (!sends_ && refused_) return *refused_;
         batch.end = true;
         break;
       }
       if (in_root_) ++root_;
       in_root_ = true;
-      if (auto begun = begin_root(batch); !begun) return std::move(begun).error();
+      begin_root(batch);
       continue;
     }
     Level& level = levels_.back();
@@ -132,13 +223,13 @@ Result<WalkBatch> SourceWalk::next(std::size_t entries_max) {
     }
     const std::string name = std::move(level.names.back());
     level.names.pop_back();
-    if (!level.fd) {
+    if (!level.opened.fd) {
       // Only the deepest directory stays open, so depth costs no descriptors.
       auto below = path::SafePath::parse_relative(level.path);
-      auto opened =
-          below ? base_.open_directory(root_, *below, path::DirectoryAccess::read) : Result<UniqueFd>{below.error()};
+      auto opened = below ? base_.open_directory(root_, *below, path::DirectoryAccess::read)
+                          : Result<OpenedSource>{below.error()};
       struct stat status {};
-      if (!opened || ::fstat(opened->get(), &status) != 0 || status.st_dev != level.device ||
+      if (!opened || ::fstat(opened->fd.get(), &status) != 0 || status.st_dev != level.device ||
           status.st_ino != level.inode) {
         warn(batch,
              Error{ErrorCode::SOURCE_CHANGED, "the directory changed while it was listed; the rest of it is left out"},
@@ -146,54 +237,63 @@ Result<WalkBatch> SourceWalk::next(std::size_t entries_max) {
         level.names.clear();
         continue;
       }
-      level.fd = std::move(*opened);
+      level.opened = std::move(*opened);
     }
-    UniqueFd fd = std::move(level.fd);  // visit may grow levels_ and move `level`
+    OpenedSource opened = std::move(level.opened);  // visit may grow levels_ and move `level`
     const std::size_t depth = levels_.size();
-    visit(fd, name, batch);
-    if (levels_.size() == depth) levels_.back().fd = std::move(fd);
+    visit(opened, name, batch);
+    if (levels_.size() == depth) levels_.back().opened = std::move(opened);
   }
   return batch;
 }
 
-Status SourceWalk::begin_root(WalkBatch& batch) {
-  const auto& root = base_.root(root_);
-  const std::string shown = base_.display(root_, {});
-  const auto failed = [&](Error error) { return told_of(std::move(error), shown); };
-  if (!root.path.is_root()) {
-    auto parent = path::open_directory_beneath(root.base.get(), root.path.parent(), path::DirectoryAccess::search);
-    if (!parent) return failed(std::move(parent).error());
-    auto status = path::stat_at(parent->get(), root.path.name());
-    if (!status) return failed(std::move(status).error());
-    if (S_ISLNK(status->st_mode) && !root.contents && config_.links == Links::keep) {
-      auto target = path::read_link_at(parent->get(), root.path.name());
-      if (!target) return failed(std::move(target).error());
-      ManifestEntry entry = entry_of(root_, {}, FileType::symlink, *status);
-      entry.link_target = std::move(*target);
-      batch.entries.push_back(std::move(entry));
-      return {};
-    }
-    if (!S_ISDIR(status->st_mode) && !S_ISLNK(status->st_mode)) {
-      if (root.contents) return failed(error_from_errno(ENOTDIR, "send the contents of", shown));
-      auto file = base_.open_root_file(root_);
-      if (!file) return failed(std::move(file).error());
-      if (auto entry = describe_file(*file, {}, batch)) batch.entries.push_back(std::move(*entry));
-      return {};
-    }
+Status SourceWalk::look_at_roots() {
+  std::optional<Error> first;
+  std::uint32_t refused = 0;
+  for (std::uint32_t root = 0; root < base_.roots(); ++root) {
+    auto opened = open_root(root);
+    if (opened) continue;
+    if (opened.error().code == ErrorCode::NOT_FOUND) return std::move(opened).error();
+    if (!first) first = std::move(opened).error();
+    ++refused;
   }
-  auto directory = base_.open_directory(root_, path::SafePath{}, path::DirectoryAccess::read);
-  if (!directory && directory.error().code == ErrorCode::NOT_A_DIRECTORY && !root.contents) {
-    auto file = base_.open_root_file(root_);
-    if (!file) return failed(std::move(file).error());
-    if (auto entry = describe_file(*file, {}, batch)) batch.entries.push_back(std::move(*entry));
-    return {};
-  }
-  if (!directory) return failed(std::move(directory).error());
-  struct stat status {};
-  if (::fstat(directory->get(), &status) != 0) return failed(error_from_errno(errno, "examine", shown));
-  batch.entries.push_back(entry_of(root_, {}, FileType::directory, status));
-  enter({}, std::move(*directory), status, batch);
+  if (first && refused == base_.roots()) return *std::move(first);
   return {};
+}
+
+Result<SourceWalk::Root> SourceWalk::open_root(std::uint32_t root) {
+  const std::string shown = base_.display(root, {});
+  const auto failed = [&](Error error) { return told_of(std::move(error), shown); };
+  auto status = base_.settle_root(root);
+  if (!status) return failed(std::move(status).error());
+  if (S_ISDIR(status->st_mode)) {
+    auto directory = base_.open_directory(root, path::SafePath{}, path::DirectoryAccess::read);
+    if (!directory) return failed(std::move(directory).error());
+    return Root{.opened = std::move(*directory), .is_directory = true};
+  }
+  if (base_.root(root).contents) return failed(error_from_errno(ENOTDIR, "send the contents of", shown));
+  auto file = base_.open_root_file(root);
+  if (!file) return failed(std::move(file).error());
+  return Root{.opened = {.fd = std::move(*file), .place = {}}, .is_directory = false};
+}
+
+void SourceWalk::begin_root(WalkBatch& batch) {
+  auto opened = open_root(root_);
+  // All could be sent a moment ago, or others still can: that this one can not ends nothing.
+  if (!opened) {
+    refused_ = opened.error();
+    return warn(batch, std::move(opened).error(), {});
+  }
+  sends_ = true;
+  if (!opened->is_directory) {
+    if (auto entry = describe_file(opened->opened.fd, {}, batch)) batch.entries.push_back(std::move(*entry));
+    return;
+  }
+  struct stat status {};
+  if (::fstat(opened->opened.fd.get(), &status) != 0)
+    return warn(batch, error_from_errno(errno, "examine", base_.display(root_, {})), {});
+  batch.entries.push_back(entry_of(root_, {}, FileType::directory, status));
+  enter({}, std::move(opened->opened), status, batch);
 }
 
 namespace {
@@ -204,66 +304,54 @@ bool may_have_holes(const struct stat& status, std::uint64_t size_min) {
 }
 }  // namespace
 
-void SourceWalk::visit(const UniqueFd& directory, const std::string& name, WalkBatch& batch) {
+void SourceWalk::visit(const OpenedSource& directory, const std::string& name, WalkBatch& batch) {
   const std::string path = levels_.back().path.empty() ? name : levels_.back().path + '/' + name;
   auto component = path::Component::parse(name);
   if (!component) return warn(batch, std::move(component).error(), path);
   if (path.size() > manifest_path_size_max) return warn(batch, error_from_errno(ENAMETOOLONG, "send", {}), path);
-  auto status = base_.examine(directory, *component);
-  if (!status) return warn(batch, std::move(status).error(), path);
-  const bool found_in_place = S_ISREG(status->st_mode);
-
-  UniqueFd followed;
-  if (S_ISLNK(status->st_mode)) {
+  auto child = base_.examine(root_, directory, *component);
+  if (!child) return warn(batch, std::move(child).error(), path);
+  const auto& status = child->status;
+  if (S_ISLNK(status.st_mode)) {
     if (config_.links == Links::skip) return;
-    if (config_.links == Links::keep) {
-      auto target = path::read_link_at(directory.get(), *component);
-      if (!target) return warn(batch, std::move(target).error(), path);
-      ManifestEntry entry = entry_of(root_, path, FileType::symlink, *status);
-      entry.link_target = std::move(*target);
-      batch.entries.push_back(std::move(entry));
-      return;
-    }
-    auto below = path::SafePath::parse_relative(path);
-    auto as_directory = base_.open_directory(root_, *below, path::DirectoryAccess::read);
-    if (as_directory) {
-      followed = std::move(*as_directory);
-      if (::fstat(followed.get(), &*status) != 0) return warn(batch, error_from_errno(errno, "examine", path), path);
-    } else if (as_directory.error().code != ErrorCode::NOT_A_DIRECTORY) {
-      return warn(batch, std::move(as_directory).error(), path);
-    } else {
-      status->st_mode = S_IFREG;
-    }
+    auto target = path::read_link_at(directory.fd.get(), *component);
+    if (!target) return warn(batch, std::move(target).error(), path);
+    ManifestEntry entry = entry_of(root_, path, FileType::symlink, status);
+    entry.link_target = std::move(*target);
+    batch.entries.push_back(std::move(entry));
+    return;
   }
-  if (S_ISDIR(status->st_mode)) {
-    Result<UniqueFd> opened = std::move(followed);
-    if (!*opened) opened = path::open_at(directory.get(), *component, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
-    struct stat now {};
-    if (opened && ::fstat(opened->get(), &now) != 0) opened = error_from_errno(errno, "examine", path);
-    if (!opened) return warn(batch, std::move(opened).error(), path);
-    for (const auto& level : levels_) {
-      if (level.device == now.st_dev && level.inode == now.st_ino) {
-        return warn(batch, Error{ErrorCode::PATH_REFUSED, "a link leads back to a directory above it; it is left out"},
-                    path);
-      }
-    }
-    batch.entries.push_back(entry_of(root_, path, FileType::directory, now));
-    return enter(path, std::move(*opened), now, batch);
-  }
-  if (!S_ISREG(status->st_mode)) {
+  if (S_ISDIR(status.st_mode)) return visit_directory(directory, *component, *child, path, batch);
+  if (!S_ISREG(status.st_mode)) {
     return warn(batch, Error{ErrorCode::SPECIAL_FILE, "devices, sockets and pipes are not transferred; it is left out"},
                 path);
   }
   // Opening each file only to see that it opens costs more than all else of the walk. It is opened again for reading,
   // and compared, in any case; here it is only about holes, and about saying early what can not be read.
-  if (found_in_place && !may_have_holes(*status, config_.hole_size_min) &&
-      ::faccessat(directory.get(), component->c_str(), R_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0) {
-    batch.entries.push_back(entry_of(root_, path, FileType::regular, *status));
+  if (!child->followed && !may_have_holes(status, config_.hole_size_min) &&
+      ::faccessat(directory.fd.get(), component->c_str(), R_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0) {
+    batch.entries.push_back(entry_of(root_, path, FileType::regular, status));
     return;
   }
   auto file = base_.open_file(root_, directory, *component);
   if (!file) return warn(batch, std::move(file).error(), path);
   if (auto entry = describe_file(*file, path, batch)) batch.entries.push_back(std::move(*entry));
+}
+
+void SourceWalk::visit_directory(const OpenedSource& directory, const path::Component& name, const SourceChild& child,
+                                 const std::string& path, WalkBatch& batch) {
+  auto opened = base_.enter(root_, directory, name, child);
+  struct stat now {};
+  if (opened && ::fstat(opened->get(), &now) != 0) opened = error_from_errno(errno, "examine", path);
+  if (!opened) return warn(batch, std::move(opened).error(), path);
+  for (const auto& level : levels_) {
+    if (level.device == now.st_dev && level.inode == now.st_ino) {
+      return warn(batch, Error{ErrorCode::PATH_REFUSED, "a link leads back to a directory above it; it is left out"},
+                  path);
+    }
+  }
+  batch.entries.push_back(entry_of(root_, path, FileType::directory, now));
+  enter(path, {.fd = std::move(*opened), .place = child.place}, now, batch);
 }
 
 std::optional<ManifestEntry> SourceWalk::describe_file(const UniqueFd& fd, const std::string& path,
@@ -278,9 +366,9 @@ std::optional<ManifestEntry> SourceWalk::describe_file(const UniqueFd& fd, const
   return entry;
 }
 
-void SourceWalk::enter(const std::string& path, UniqueFd fd, const struct stat& status, WalkBatch& batch) {
-  Level level{.path = path, .device = status.st_dev, .inode = status.st_ino, .names = {}, .fd = UniqueFd{}};
-  const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
+void SourceWalk::enter(const std::string& path, OpenedSource opened, const struct stat& status, WalkBatch& batch) {
+  Level level{.path = path, .device = status.st_dev, .inode = status.st_ino, .names = {}, .opened = {}};
+  const int copy = ::fcntl(opened.fd.get(), F_DUPFD_CLOEXEC, 0);
   DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);
   if (stream == nullptr) {
     const int reason = errno;
@@ -296,7 +384,7 @@ void SourceWalk::enter(const std::string& path, UniqueFd fd, const struct stat& 
   ::closedir(stream);
   if (reason != 0) warn(batch, error_from_errno(reason, "list all of", path), path);
   std::sort(level.names.begin(), level.names.end(), std::greater<>{});
-  level.fd = std::move(fd);
+  level.opened = std::move(opened);
   levels_.push_back(std::move(level));
 }
 
