@@ -52,13 +52,13 @@ Result<std::optional<asio::ip::address>> literal_address(const std::string& host
 }
 
 /// Tries every address of the host in turn, each with its share of the time that is left.
-asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& config) {
+asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& config,
+                                                        std::chrono::steady_clock::time_point deadline) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver{executor};
   std::error_code failed;
-  const auto deadline = std::chrono::steady_clock::now() + config.connect_timeout;
 
-  asio::steady_timer resolve_timer{executor, config.connect_timeout};
+  asio::steady_timer resolve_timer{executor, deadline};
   auto timed_out = std::make_shared<bool>(false);
   resolve_timer.async_wait([&resolver, timed_out](std::error_code cancelled) {
     if (cancelled) return;
@@ -142,7 +142,11 @@ Result<std::optional<Pin>> fingerprint_of(const ClientConfig& config) {
 }
 
 /// A silent host is told by its name; the channel knows none.
+/// Errors of a channel that know neither the daemon nor the way out.
 Error named(const ClientConfig& config, Error error) {
+  if (error.code == ErrorCode::PEER_LOST)
+    error.message = shown(config) + " broke off before it let us in (" + error.message +
+                    "); is it being restarted? run the same command again";
   if (error.code == ErrorCode::TIMED_OUT && error.side == ErrorSide::local)
     error.message = shown(config) + " took the connection but did not answer in time; is it penstockd that listens " +
                     "there? --connect-timeout allows more";
@@ -166,12 +170,16 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
     if (!made) co_return made.error();
     key.emplace(std::move(*made));
   }
-  auto socket = co_await async_connect_host(config);
+  // One time for all of it: whoever waits for us does not care which step it is that hangs.
+  const auto deadline = std::chrono::steady_clock::now() + config.connect_timeout;
+  const auto left = [deadline] {
+    return std::max<Duration>(deadline - std::chrono::steady_clock::now(), std::chrono::milliseconds{1});
+  };
+  auto socket = co_await async_connect_host(config, deadline);
   if (!socket) co_return socket.error();
   std::error_code ignored;
   socket->set_option(tcp::no_delay{true}, ignored);
-  auto channel =
-      co_await TlsChannel::async_connect(std::move(*socket), tls, std::move(entry.trust), config.connect_timeout);
+  auto channel = co_await TlsChannel::async_connect(std::move(*socket), tls, std::move(entry.trust), left());
   if (!channel) co_return named(config, channel.error());
 
   KnownDaemon daemon;
@@ -197,7 +205,7 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   offer.key = &*key;
   offer.connection_ids = {ConnectionId{crypto::random_u64()}};
   offer.software = software;
-  auto session = co_await async_enter(*channel, std::move(offer));
+  auto session = co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout));
   if (!session) co_return named(config, session.error());
   if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
 
@@ -280,6 +288,7 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
     const auto pins = daemon.all_pins();
     entry.trust.pinned.insert(entry.trust.pinned.end(), pins.begin(), pins.end());
   }
+  entry.trust.met_here = !by_key;
   entry.trust.fingerprint = *fingerprint;
   entry.candidates = std::move(*known);
   auto opened = co_await async_enter_as(config, home, tls, std::move(entry));

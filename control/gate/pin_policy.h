@@ -19,6 +19,7 @@ struct TrustBasis {
   std::string host = {};                              // name or address as the user wrote it: --ca
   std::string shown = {};                             // HOST:PORT, for messages; empty: host
   std::vector<Pin> pinned = {};                       // from the client home, next pins included; empty: never met
+  bool met_here = false;                              // one of `pinned` has answered at this very address
   std::optional<Pin> token_pin = {};                  // from the token that is about to be used
   std::optional<Pin> fingerprint = {};                // --fingerprint
   std::optional<std::filesystem::path> ca_file = {};  // --ca: PEM certificates that may vouch for the host

@@ -90,6 +90,18 @@ Error not_penstock(const std::string& host, std::string_view why) {
   return {ErrorCode::NOT_PENSTOCK, escape_for_display(host) + " does not speak penstock: " + std::string{why}};
 }
 
+// Who hangs up at our hello without a word is no daemon of ours; but where one has been met it has no room at the
+// moment, or is just being started again, and whoever tries again gets in.
+Error hung_up(const TrustBasis& trust) {
+  if (!trust.met_here) return not_penstock(trust.name(), "it hangs up without an answer; check the port");
+  return {
+      ErrorCode::SERVER_BUSY,
+      escape_for_display(trust.name()) +
+          " hangs up without an answer: it takes no more connections at the moment, or is being restarted; try again",
+      {},
+      ErrorSide::remote};
+}
+
 // A client's failed handshake in words. Which of the many reasons it was only matters to the sentence.
 Error client_failure(const TlsState& tls) {
   const std::string& host = tls.judge.trust.name();
@@ -289,10 +301,7 @@ asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
 
     if (auto more = co_await read_more(); !more) {
       if (more.error().code != ErrorCode::PEER_LOST || received != 0) co_return more.error();
-      // Who hangs up at our hello without a word is no daemon of ours (or one that is just being stopped).
-      ended = side == Side::client
-                  ? not_penstock(tls->judge.trust.name(), "it hangs up without an answer; check the port")
-                  : stranger("nothing was said");
+      ended = side == Side::client ? hung_up(tls->judge.trust) : stranger("nothing was said");
       co_return *ended;
     }
   }

@@ -138,6 +138,24 @@ TEST_CASE("tls channel: a client tells what answers in plain text, HTTP or not a
   }
 }
 
+TEST_CASE("tls channel: who hangs up where our daemon has been met is busy or being restarted: worth another try") {
+  for (const std::string& greeting : {std::string{}, std::string{"SSH-2.0-OpenSSH_9.2\r\n"}}) {
+    CAPTURE(greeting);
+    Loopback loop;
+    loop.trust.met_here = true;
+    std::optional<Error> met;
+    loop.spawn(foreign_server(loop, greeting));
+    loop.spawn([](Loopback& l, std::optional<Error>& error) -> asio::awaitable<void> {
+      auto channel = co_await l.dial_channel();
+      if (!channel) error = channel.error();
+    }(loop, met));
+    loop.io.run();
+    REQUIRE(met);
+    CHECK(met->code == (greeting.empty() ? ErrorCode::SERVER_BUSY : ErrorCode::NOT_PENSTOCK));
+    CHECK(error_traits(met->code).retryable == greeting.empty());
+  }
+}
+
 TEST_CASE("tls channel: a TLS server of another kind (older, or without our ALPN) is NOT_PENSTOCK to the client") {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     CAPTURE(version);
