@@ -79,6 +79,7 @@ struct LaneStats {
   std::uint64_t payload_bytes_retransmitted = 0;
   std::uint64_t payload_bytes_received = 0;  // new file bytes
   std::uint64_t payload_bytes_duplicate = 0;
+  std::uint64_t bytes_settled = 0;  // of transfer space: withheld, or acknowledged (sender), or here (receiver)
   std::uint64_t packets_refused_by_sink = 0;  // store() had no room
   std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
   std::uint64_t key_updates = 0;

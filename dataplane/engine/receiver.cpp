@@ -280,6 +280,10 @@ bool Receiver::queue_control(std::span<const std::byte> message) { return parts_
 
 void Receiver::close(TransportError reason) { parts_->lane.close(reason); }
 
-const LaneStats& Receiver::stats() const { return parts_->lane.stats(); }
+const LaneStats& Receiver::stats() const {
+  LaneStats& stats = parts_->lane.stats();
+  stats.bytes_settled = parts_->ranges.settled();
+  return stats;
+}
 
 }  // namespace penstock::engine

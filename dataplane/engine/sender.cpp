@@ -300,6 +300,7 @@ std::uint64_t Sender::retention_target() const {
 const LaneStats& Sender::stats() const {
   LaneStats& stats = parts_->lane.stats();
   stats.limit = parts_->limit;
+  stats.bytes_settled = parts_->scheduler.settled();
   return stats;
 }
 

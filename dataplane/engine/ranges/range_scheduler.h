@@ -53,6 +53,8 @@ class RangeScheduler {
   [[nodiscard]] TransferOffset oldest_unacknowledged() const;
   [[nodiscard]] TransferOffset frontier() const;
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
+  /// Bytes that are acknowledged or withheld.
+  [[nodiscard]] std::uint64_t settled() const { return settled_.size(); }
   /// All that was offered is settled, and nothing is to be repeated.
   [[nodiscard]] bool is_drained() const;
 

@@ -24,6 +24,8 @@ class ReceivedRanges {
   void withhold(TransferRange range);
   void forget(TransferRange range);
   [[nodiscard]] TransferOffset expected() const { return {expected_}; }
+  /// Bytes that are here or withheld.
+  [[nodiscard]] std::uint64_t settled() const { return here_.size(); }
 
   /// No byte of it is here.
   [[nodiscard]] bool is_wholly_new(TransferRange range) const { return !here_.intersects(as_interval(range)); }

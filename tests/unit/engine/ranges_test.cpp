@@ -54,6 +54,28 @@ TEST_CASE("scheduler: new bytes leave once, in order, and never across a slab") 
   CHECK(scheduler.is_drained());
 }
 
+TEST_CASE("ranges: what is settled at either end is what arrived or is withheld, each byte once, however it was sent") {
+  auto scheduler = make_scheduler(100'000);
+  ReceivedRanges received{100'000};
+  scheduler.offer({50'000});
+  received.expect({50'000});
+  CHECK(bytes_of(send_all(scheduler, 1400)) == 50'000);
+  CHECK(scheduler.settled() == 0);  // handed over is not arrived
+  for (const TransferRange range : {TransferRange{{0}, {10'000}}, TransferRange{{20'000}, {30'000}}}) {
+    REQUIRE(received.accept(range));
+    scheduler.on_acked(range);
+  }
+  const TransferRange overlapping{{25'000}, {40'000}};
+  received.withhold(overlapping);
+  scheduler.withhold(overlapping);
+  CHECK(scheduler.settled() == 30'000);
+  CHECK(received.settled() == 30'000);
+  scheduler.resend({{0}, {5'000}});
+  received.forget({{0}, {5'000}});
+  CHECK(scheduler.settled() == 25'000);
+  CHECK(received.settled() == 25'000);
+}
+
 TEST_CASE("scheduler: lost bytes go first, are cut anew, and take no credit") {
   auto scheduler = make_scheduler(100'000);
   scheduler.offer({1 * MiB});
