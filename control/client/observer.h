@@ -29,9 +29,9 @@ struct TransferStarted {
 
 /// Where the transfer stands; one to four times a second, and whenever request_progress() asks.
 struct Progress {
-  std::uint64_t bytes = 0;                   // sent + resumed + skipped so far
+  std::uint64_t bytes = 0;                   // that the receiver has or needs not; falls with bytes_total alone
   std::optional<std::uint64_t> bytes_total;  // until the walk is over: unknown
-  std::uint64_t files = 0;                   // finished
+  std::uint64_t files = 0;                   // complete under their names
   std::optional<std::uint64_t> files_total;
   std::uint64_t rate_bps = 0;  // goodput of the last seconds, bit/s
   std::optional<std::uint64_t> eta_s;

@@ -18,9 +18,12 @@ std::uint64_t ProgressMeter::rate_at(TimePoint now, std::uint64_t moved) {
 Progress ProgressMeter::sample(TimePoint now, const RunStats& stats, const SenderNumbers& sender,
                                std::string_view limited_by) {
   Progress progress;
-  progress.bytes = stats.bytes;
+  bytes_shown_ = std::max(bytes_shown_, stats.bytes);
+  files_shown_ = std::max(files_shown_, stats.files);
+  if (stats.bytes_total) bytes_shown_ = std::min(bytes_shown_, *stats.bytes_total);
+  progress.bytes = bytes_shown_;
   progress.bytes_total = stats.bytes_total;
-  progress.files = stats.files;
+  progress.files = files_shown_;
   progress.files_total = stats.files_total;
   progress.rate_bps = rate_at(now, stats.bytes - std::min(stats.bytes, stats.bytes_withheld));
   if (progress.bytes_total && progress.rate_bps > 0)

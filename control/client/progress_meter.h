@@ -22,7 +22,8 @@ class ProgressMeter {
   // Tuning: shorter, and the rate jumps with every burst of a disk; longer, and it lags behind a change.
   static constexpr Duration rate_window = std::chrono::seconds{3};
 
-  /// One sample, shown. `sender`: of whichever end sends. `limited_by` is kept as it is given.
+  /// One sample, shown. `sender`: of whichever end sends. `limited_by` is kept as it is given. What was shown as done
+  /// stays so while a new session finds it again, and while a repair round does.
   [[nodiscard]] Progress sample(TimePoint now, const RunStats& stats, const SenderNumbers& sender,
                                 std::string_view limited_by);
 
@@ -35,6 +36,8 @@ class ProgressMeter {
     std::uint64_t bytes;
   };
   std::deque<Sample> samples_;
+  std::uint64_t bytes_shown_ = 0;
+  std::uint64_t files_shown_ = 0;
 };
 
 /// How long nothing has become durable: what --timeout counts. Time: passed in, never decreases.

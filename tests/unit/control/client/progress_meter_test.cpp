@@ -74,6 +74,21 @@ TEST_CASE("progress meter: a new session, which counts from the beginning, start
   CHECK(meter.sample(begun + 3s, moved(2'000'000), {}, "").rate_bps == 16'000'000);
 }
 
+TEST_CASE("progress meter: what was shown as done stays so while a new session finds it again") {
+  ProgressMeter meter;
+  auto stats = moved(600);
+  stats.bytes_total = 1000;
+  stats.files = 2;
+  (void)meter.sample(begun, stats, {}, "");
+  const auto again = meter.sample(begun + 1s, moved(0), {}, "");  // the manifest is on its way
+  CHECK(again.bytes == 600);
+  CHECK(again.files == 2);
+  stats.bytes = 700;
+  CHECK(meter.sample(begun + 2s, stats, {}, "").bytes == 700);
+  stats.bytes_total = 500;  // a file was left out, and nothing of it counts any more
+  CHECK(meter.sample(begun + 3s, stats, {}, "").bytes == 500);
+}
+
 TEST_CASE("progress meter: loss is a share of the sender's packets, nothing while none is sent") {
   ProgressMeter meter;
   CHECK(meter.sample(begun, moved(0), {}, "").loss == 0);
