@@ -92,6 +92,8 @@ Status LocalStore::equip(RunConfig& config) {
   auto account = machinery_.slabs.open_account();
   if (!account) return Error{ErrorCode::INTERNAL, "no memory for the transfer"};
   auto shared = std::make_shared<storage::SlabAccount>(std::move(*account));
+  if (!request_.options.dry_run)
+    config.receipts = std::make_shared<ReceiptSpool>(machinery_.journals.directory(), landing_of(request_.words));
   if (request_.push())
     equip_reader(config, std::move(shared));
   else
@@ -101,13 +103,14 @@ Status LocalStore::equip(RunConfig& config) {
 
 void LocalStore::equip_reader(RunConfig& config, std::shared_ptr<storage::SlabAccount> account) {
   auto roots = std::make_shared<std::vector<storage::SourceRoot>>(std::move(roots_));
-  config.make_reader = [&machinery = machinery_, roots, account, post = WorkerDoor::poster(machinery_.door),
-                        algorithm = algorithm_of(request_.options.digest),
+  config.make_reader = [&machinery = machinery_, roots, account, receipts = config.receipts,
+                        post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
                         links = to_storage(request_.options.links)](storage::SourceObserver& observer) {
     auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
     storage::SourceReaderConfig reader;
     reader.algorithm = algorithm;
     reader.spill_directory = machinery.journals.directory();
+    reader.keep_report = keep_in(receipts);
     return storage::SourceReader::create(reader, std::move(source), std::move(*account), machinery.threads, post,
                                          observer);
   };
@@ -118,7 +121,7 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
   auto journal = journal_ ? journal_->share() : nullptr;  // none in a dry run
   std::vector<storage::LandingRoot> roots;
   for (const auto& source : request_.words.sources) roots.push_back({source.last_name, source.contents});
-  config.make_sink = [&machinery = machinery_, destination, journal, roots, account,
+  config.make_sink = [&machinery = machinery_, destination, journal, roots, account, receipts = config.receipts,
                       post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
                       overwrite = to_storage(request_.options.overwrite),
                       dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
@@ -129,6 +132,7 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
     sink.algorithm = algorithm;
     sink.dry_run = dry_run;
     sink.spill_directory = machinery.journals.directory();
+    sink.keep_report = keep_in(receipts);
     return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), machinery.threads,
                                     machinery.claims, post, observer);
   };

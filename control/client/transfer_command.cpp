@@ -420,14 +420,13 @@ void TransferCommand::emit_progress(const Session& session) {
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& session, RunOutcome outcome) {
-  auto names = landing_of(request_.words);
-  if (push()) {
-    names.landed_as = outcome.commit.landed_as();
-  } else {
-    for (const auto& report : outcome.reports)
-      if (report.path.empty()) names.landed_as = last_component(report.target_path);
-  }
-  auto lines = receipt_lines(outcome.reports, names);
+  const std::string landed_as = push()             ? outcome.commit.landed_as()
+                                : outcome.receipts ? outcome.receipts->landed_as()
+                                                   : std::string{};
+  auto listed = outcome.receipts ? outcome.receipts->lines(landed_as, outcome.left_out)
+                                 : Result<std::vector<ReceiptLine>>{std::vector<ReceiptLine>{}};
+  if (!listed) co_return listed.error();
+  const auto& lines = *listed;
   if (!push()) {
     auto& commit = outcome.commit;
     commit.set_files(outcome.sink.files);
@@ -438,7 +437,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
     commit.set_files_skipped(outcome.sink.files_skipped);
     commit.set_files_failed(outcome.entries_failed);
     commit.set_list_digest(std::string{bytes::as_text(receipt_list_sha256(lines))});
-    commit.set_landed_as(names.landed_as);
+    commit.set_landed_as(landed_as);
     proto::Envelope message;
     *message.mutable_commit() = commit;
     session.run->send(std::move(message));

@@ -8,7 +8,7 @@
 #include "control/gate/pin.h"
 #include "control/proto/transfer.pb.h"
 #include "control/receipt/receipt.h"
-#include "control/transfer/receipt_list.h"
+#include "control/transfer/landing_names.h"
 #include "dataplane/storage/journal.h"
 
 namespace penstock::control {
@@ -31,7 +31,7 @@ struct TransferRequest {
 [[nodiscard]] proto::OpenTransfer open_message_of(const TransferRequest& request, const Pin& daemon,
                                                   const std::optional<storage::TransferId>& attach, bool resume);
 
-/// Where the roots land, for receipt_lines; `landed_as` is not known yet.
+/// Where the roots land, for the receipt; `landed_as` is not known yet.
 [[nodiscard]] LandingNames landing_of(const TransferWords& words);
 
 /// A SRC word with the `/.` that was taken off it.

@@ -355,12 +355,22 @@ asio::awaitable<Status> ServerSession::conclude(RunOutcome outcome) {
                             .limited_by = !push                   ? std::string{limits_.mostly()}
                                           : source_limit_.empty() ? "source_disk"
                                                                   : source_limit_};
-  auto made = conclude_transfer(*state_.identity, *state_.receipt_key, facts, outcome);
+  // A long list takes its time, which is not the other sessions' to wait.
+  const auto list_it = [receipts = outcome.receipts, landed = landed_as(open_, outcome),
+                        left_out = std::move(outcome.left_out)]() -> Result<std::shared_ptr<const ReceiptList>> {
+    if (!receipts) return std::make_shared<const ReceiptList>(-1);
+    auto list = receipts->list(landed, left_out);
+    if (!list) return std::move(list).error();
+    return std::make_shared<const ReceiptList>(std::move(*list));
+  };
+  const auto list = co_await async_blocking(*state_.requests, list_it);
+  if (!list) co_return list.error();
+  auto made = conclude_transfer(*state_.identity, *state_.receipt_key, facts, outcome, **list);
   if (!made) co_return made.error();
   const auto end = std::make_shared<Conclusion>(std::move(*made));
   const std::string transfer = bytes::to_hex(transfer_id_);
   if (!open_.dry_run()) {
-    const auto store = [receipts = *state_.receipts, end] { return receipts.store(end->receipt); };
+    const auto store = [receipts = *state_.receipts, end, list = *list] { return receipts.store(end->receipt, *list); };
     if (const auto stored = co_await async_blocking(*state_.requests, store); !stored) {
       state_.log(LogLevel::error, "receipt_not_stored", escape_for_display(stored.error().message, 256),
                  {{"transfer", transfer}});

@@ -5,34 +5,20 @@
 #include "common/bytes/hex.h"
 #include "common/bytes/view.h"
 #include "control/session/wall_clock.h"
-#include "control/transfer/receipt_list.h"
 
 namespace penstock::control {
-namespace {
 
-LandingNames landing_of(const proto::OpenTransfer& open, const RunOutcome& outcome) {
-  LandingNames landing;
-  landing.container = open.destination_is_container();
-  for (const auto& root : open.roots()) landing.roots.push_back({root.name(), root.contents()});
-  if (open.direction() == proto::PULL) {
-    landing.landed_as = outcome.commit.landed_as();
-    return landing;
-  }
-  for (const auto& report : outcome.reports)
-    if (report.path.empty()) landing.landed_as = last_component(report.target_path);
-  return landing;
+std::string landed_as(const proto::OpenTransfer& open, const RunOutcome& outcome) {
+  if (open.direction() == proto::PULL) return outcome.commit.landed_as();
+  return outcome.receipts ? outcome.receipts->landed_as() : std::string{};
 }
 
-}  // namespace
-
 Result<Conclusion> conclude_transfer(const Identity& identity, const ReceiptKey& key, const TransferFacts& facts,
-                                     const RunOutcome& outcome) {
+                                     const RunOutcome& outcome, const ReceiptList& list) {
   const auto& open = facts.open;
   const bool push = open.direction() == proto::PUSH;
-  const auto landing = landing_of(open, outcome);
   Conclusion end;
   auto& receipt = end.receipt;
-  if (!open.dry_run()) receipt.lines = receipt_lines(outcome.reports, landing);
   auto& header = receipt.header;
   header.transfer = bytes::to_hex(facts.id);
   header.operation = push ? ReceiptOperation::push : ReceiptOperation::pull;
@@ -46,10 +32,10 @@ Result<Conclusion> conclude_transfer(const Identity& identity, const ReceiptKey&
   header.destination = open.destination();
   header.started = rfc3339_utc(facts.started);
   header.finished = rfc3339_utc(facts.finished);
-  header.files = receipt.lines.size();
-  for (const auto& line : receipt.lines) header.bytes += line.size;
+  header.files = list.files();
+  header.bytes = list.bytes();
   header.digest = open.digest() == proto::SHA256 ? ReceiptDigest::sha256 : ReceiptDigest::xxh3;
-  header.list_sha256 = receipt_list_sha256(receipt.lines);
+  header.list_sha256 = list.sha256();
   header.limited_by = facts.limited_by;
   const std::string list_digest{bytes::as_text(header.list_sha256)};
 
@@ -63,7 +49,7 @@ Result<Conclusion> conclude_transfer(const Identity& identity, const ReceiptKey&
     end.commit.set_files_skipped(outcome.sink.files_skipped);
     end.commit.set_files_failed(std::max(outcome.sink.files_failed, outcome.entries_failed));
     end.commit.set_list_digest(list_digest);
-    end.commit.set_landed_as(landing.landed_as);
+    end.commit.set_landed_as(landed_as(open, outcome));
   } else if (!open.dry_run() && end.commit.list_digest() != list_digest) {
     return Error{ErrorCode::DIGEST_MISMATCH,
                  "the two ends disagree about what was transferred, so there is no receipt; run the command again"};

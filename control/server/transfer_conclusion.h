@@ -7,6 +7,7 @@
 #include "control/gate/identity.h"
 #include "control/proto/gate.pb.h"
 #include "control/receipt/receipt.h"
+#include "control/receipt/receipt_list.h"
 #include "control/registry/records.h"
 #include "control/session/transfer_run.h"
 #include "dataplane/storage/journal.h"
@@ -27,13 +28,16 @@ struct TransferFacts {
 /// What is said at the end of a transfer whose files are all durable under their names.
 struct Conclusion {
   proto::Commit commit;  // push: for the client; pull: as the client said it
-  Receipt receipt;       // signed, with its list; of a dry run: nothing in it is meant
+  Receipt receipt;       // signed, without its lines; of a dry run: nothing in it is meant
   std::string header;    // the text that was signed
 };
 
-/// Makes and signs it. DIGEST_MISMATCH: on pull the client's list is another than ours. Costs one Ed25519 signature,
-/// and time and memory by the number of files.
+/// The last name of a transfer of one file.
+[[nodiscard]] std::string landed_as(const proto::OpenTransfer& open, const RunOutcome& outcome);
+
+/// Makes and signs it. `list`: what the outcome's spool says, under that name; empty of a dry run. DIGEST_MISMATCH: on
+/// pull the client's list is another than ours. Costs one Ed25519 signature.
 Result<Conclusion> conclude_transfer(const Identity& identity, const ReceiptKey& key, const TransferFacts& facts,
-                                     const RunOutcome& outcome);
+                                     const RunOutcome& outcome, const ReceiptList& list);
 
 }  // namespace penstock::control

@@ -96,6 +96,15 @@ Result<std::shared_ptr<storage::SlabAccount>> open_account(DaemonState& state) {
   return std::make_shared<storage::SlabAccount>(std::move(*account));
 }
 
+/// Where what finishes is kept for the receipt.
+std::shared_ptr<ReceiptSpool> receipts_of(const DaemonState& state, const proto::OpenTransfer& open) {
+  if (open.dry_run()) return nullptr;
+  LandingNames landing;
+  landing.container = open.destination_is_container();
+  for (const auto& root : open.roots()) landing.roots.push_back({root.name(), root.contents()});
+  return std::make_shared<ReceiptSpool>(state.journals->directory(), std::move(landing));
+}
+
 /// Where a push lands, as far as the words say it.
 struct PushLanding {
   storage::Overwrite overwrite = storage::Overwrite::never;
@@ -159,8 +168,10 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
   prepared.await_verdicts = prepared.resuming || landing->overwrite != storage::Overwrite::never;
   prepared.config.role = TransferRole::sink;
   prepared.config.sink_side.dry_run = open.dry_run();
-  prepared.config.make_sink = [&state, journal, account = std::move(*account), landing = std::move(*landing),
-                               container = open.destination_is_container(), algorithm = decode_algorithm(open.digest()),
+  prepared.config.receipts = receipts_of(state, open);
+  prepared.config.make_sink = [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
+                               landing = std::move(*landing), container = open.destination_is_container(),
+                               algorithm = decode_algorithm(open.digest()),
                                dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.destination.base = duplicate(state.root);
@@ -171,6 +182,7 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
     sink.algorithm = algorithm;
     sink.dry_run = dry_run;
     sink.spill_directory = state.journals->directory();
+    sink.keep_report = keep_in(receipts);
     return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), *state.transfers,
                                     state.claims, WorkerDoor::poster(state.door), observer);
   };
@@ -201,12 +213,15 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
   prepared.config.role = TransferRole::source;
   prepared.config.source_side.await_verdicts = prepared.await_verdicts;
   prepared.config.source_side.dry_run = open.dry_run();
-  prepared.config.make_reader = [&state, roots, account = std::move(*account), links = *links,
+  prepared.config.receipts = receipts_of(state, open);
+  prepared.config.make_reader = [&state, roots, receipts = prepared.config.receipts, account = std::move(*account),
+                                 links = *links,
                                  algorithm = decode_algorithm(open.digest())](storage::SourceObserver& observer) {
     auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
     storage::SourceReaderConfig reader;
     reader.algorithm = algorithm;
     reader.spill_directory = state.journals->directory();
+    reader.keep_report = keep_in(receipts);
     return storage::SourceReader::create(reader, std::move(source), std::move(*account), *state.transfers,
                                          WorkerDoor::poster(state.door), observer);
   };

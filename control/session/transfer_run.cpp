@@ -28,6 +28,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
         own_(config.own),
         has_lane_(config.keys.has_value()),
         report_entries_(config.report_entries),
+        receipts_(config.receipts),
         worker_(worker),
         control_(std::move(control)),
         run_(std::move(run)) {
@@ -183,13 +184,13 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       outcome.source = source_->totals();
       outcome.entries_failed = source_->totals().files_failed;
       outcome.lasting_error = source_->totals().refusal;
-      outcome.reports = source_->take_reports();
+      outcome.left_out = source_->left_out();
     } else {
       outcome.sink = sink_->totals();
       outcome.entries_failed = sink_->entries_failed();
       outcome.lasting_error = sink_->lasting_error();
-      outcome.reports = sink_->take_reports();
     }
+    outcome.receipts = receipts_;
     publish_stats();
     deliver(std::move(outcome));
   }
@@ -356,6 +357,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   const ConnectionId own_;
   const bool has_lane_;
   const bool report_entries_;
+  const std::shared_ptr<ReceiptSpool> receipts_;
   io::Worker& worker_;
   asio::any_io_executor control_;
   std::weak_ptr<TransferRun> run_;

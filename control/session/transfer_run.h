@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "control/proto/gate.pb.h"
 #include "control/session/async_event.h"
 #include "control/session/session_link.h"
+#include "control/transfer/receipt_spool.h"
 #include "control/transfer/sink_side.h"
 #include "control/transfer/source_side.h"
 #include "dataplane/engine/lane_config.h"
@@ -45,9 +47,10 @@ struct RunOutcome {
   proto::Commit commit;         // source: what the sink said
   SourceTotals source;
   storage::SinkTotals sink;
-  std::uint64_t entries_failed = 0;          // either role
-  std::optional<Error> lasting_error;        // sink: a file that repair could not mend; a dry run's first conflict
-  std::vector<storage::FileReport> reports;  // for the receipt
+  std::uint64_t entries_failed = 0;        // either role
+  std::optional<Error> lasting_error;      // sink: a file that repair could not mend; a dry run's first conflict
+  std::shared_ptr<ReceiptSpool> receipts;  // what finished, as RunConfig gave it
+  std::set<std::uint64_t> left_out;        // entries that are not in the receipt all the same
 };
 
 /// What a run is made of. Engines are built from `keys` here; reader and sink by the owner, who knows the store.
@@ -62,6 +65,7 @@ struct RunConfig {
   SinkSideConfig sink_side;
   std::function<std::shared_ptr<storage::SourceReader>(storage::SourceObserver&)> make_reader;  // role source
   std::function<std::shared_ptr<storage::Sink>(storage::SinkObserver&)> make_sink;              // role sink
+  std::shared_ptr<ReceiptSpool> receipts;  // to which reader or sink report; nullptr in a dry run
   bool report_entries = false;
 };
 

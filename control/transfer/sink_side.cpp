@@ -254,7 +254,6 @@ void SinkSide::on_file_finished(storage::FileReport report) {
   if (state_ == State::failed) return;
   ++files_finished_;
   entry_news_.on_file_finished(report);
-  reports_.push_back(std::move(report));
 }
 
 void SinkSide::on_room() {

@@ -57,7 +57,6 @@ class SinkSide final : public storage::SinkObserver {
   /// The first file that three repair rounds could not mend, or a dry run's first conflict: the exit's reason.
   [[nodiscard]] const std::optional<Error>& lasting_error() const { return lasting_error_; }
   [[nodiscard]] storage::SinkProgress progress() const;
-  [[nodiscard]] std::vector<storage::FileReport> take_reports() { return std::move(reports_); }
 
   // storage::SinkObserver
   void on_verdicts(storage::SinkVerdicts verdicts) override;
@@ -105,7 +104,6 @@ class SinkSide final : public storage::SinkObserver {
   std::optional<Error> first_unmade_;     // why
   std::optional<Error> lasting_error_;
   storage::SinkTotals totals_;
-  std::vector<storage::FileReport> reports_;
 };
 
 }  // namespace penstock::control

@@ -215,7 +215,8 @@ void SourceSide::on_digests(storage::DigestRun run) {
 
 void SourceSide::on_file_read(storage::FileReport report) {
   if (state_ == State::failed) return;
-  reports_.push_back(std::move(report));
+  ++files_read_;
+  if (config_.report_entries) reports_.push_back(std::move(report));
 }
 
 void SourceSide::on_file_failed(std::uint64_t index, TransferRange range, const Error& error) {
@@ -301,11 +302,6 @@ void SourceSide::handle_entry_failure(const proto::EntryFailure& failure) {
   unwanted.action = storage::Action::skip;
   given_up_.emplace(failure.index(), std::move(error));
   release(released_, {std::move(unwanted)}, failure.index());
-}
-
-std::vector<storage::FileReport> SourceSide::take_reports() {
-  std::erase_if(reports_, [&](const storage::FileReport& report) { return dropped_.contains(report.index); });
-  return std::move(reports_);
 }
 
 }  // namespace penstock::control

@@ -63,9 +63,9 @@ class SourceSide final : public storage::SourceObserver {
   [[nodiscard]] bool committed() const { return state_ == State::committed; }
   [[nodiscard]] const proto::Commit& commit() const { return commit_; }
   [[nodiscard]] const SourceTotals& totals() const { return totals_; }
-  [[nodiscard]] std::uint64_t files_read() const { return reports_.size(); }
-  /// Files that this end read to their end and the sink did not refuse, in the order of reading.
-  [[nodiscard]] std::vector<storage::FileReport> take_reports();
+  [[nodiscard]] std::uint64_t files_read() const { return files_read_; }
+  /// Entries that are not in the receipt, though this end may have read them.
+  [[nodiscard]] const std::set<std::uint64_t>& left_out() const { return dropped_; }
 
   // storage::SourceObserver
   void on_entries(std::uint64_t first_index, std::vector<storage::ManifestEntry> entries,
@@ -115,8 +115,9 @@ class SourceSide final : public storage::SourceObserver {
   std::uint32_t round_ = 0;
   SourceTotals totals_;
   std::vector<storage::SourceWarning> warnings_;
-  std::vector<storage::FileReport> reports_;
-  std::set<std::uint64_t> dropped_;  // entries that are not in the receipt; bounded by the manifest
+  std::uint64_t files_read_ = 0;
+  std::vector<storage::FileReport> reports_;  // until the commit, if anybody asks (-v)
+  std::set<std::uint64_t> dropped_;           // entries that are not in the receipt; bounded by the manifest
   proto::Commit commit_;
 };
 
