@@ -45,17 +45,18 @@ struct Quiet final : SinkObserver {
 }  // namespace
 
 TEST_CASE("executor: however many syncs wait for a disk, other work goes on") {
-  StorageExecutor executor{ExecutorThreads{.work = 1, .sync = 1}};
+  // What tasks use outlives the executor, whose end runs them.
   std::promise<void> release;
   const auto released = release.get_future().share();
   std::atomic<int> synced{0};
+  std::promise<void> done;
+  StorageExecutor executor{ExecutorThreads{.work = 1, .sync = 1}};
   for (int i = 0; i < 5; ++i) {
     executor.post_sync([&] {
       released.wait();
       ++synced;
     });
   }
-  std::promise<void> done;
   executor.post([&] { done.set_value(); });
   done.get_future().wait();  // hangs for ever if syncs take the working thread
   CHECK(synced == 0);
