@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "common/path/beneath.h"
 
 namespace penstock::control {
 namespace {
@@ -34,14 +33,18 @@ storage::Links to_storage(LinkMode mode) {
 
 }  // namespace
 
+Result<std::vector<storage::SourceRoot>> open_sources(const TransferWords& words) {
+  std::vector<std::string> paths;
+  for (const auto& source : words.sources) paths.push_back(path_of(source));
+  return storage::open_local_roots(paths);
+}
+
 Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey& key, bool resume) {
   const auto& words = request_.words;
   if (request_.push()) {
-    for (const auto& source : words.sources) {
-      auto root = storage::open_local_root(path_of(source));
-      if (!root) return root.error();
-      roots_.push_back(std::move(*root));
-    }
+    auto roots = open_sources(words);
+    if (!roots) return roots.error();
+    roots_ = std::move(*roots);
     return {};
   }
   auto destination = storage::open_local_destination(words.destination);
@@ -51,13 +54,7 @@ Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey&
   if (request_.options.dry_run) return {};
   auto found = machinery_.journals.find(owner, key);
   if (!found) return found.error();
-  if (*found && !resume) {
-    const auto id = (*found)->identity().transfer;
-    found->reset();
-    const auto gone = machinery_.journals.discard(
-        id, [](const storage::TransferIdentity& identity) { return path::open_trusted_directory(identity.base); });
-    return gone ? Status{} : Status{gone.error()};
-  }
+  anew_ = !resume;
   if (!*found) return {};
   resumed_ = (*found)->identity().transfer;
   journal_ = std::make_unique<JournalHold>(std::move(*found), executor_);
@@ -124,13 +121,14 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
   config.make_sink = [&machinery = machinery_, destination, journal, roots, account, receipts = config.receipts,
                       post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
                       overwrite = to_storage(request_.options.overwrite),
-                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
+                      anew = anew_, dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.destination = std::move(*destination);
     sink.roots = roots;
     sink.overwrite = overwrite;
     sink.algorithm = algorithm;
     sink.dry_run = dry_run;
+    sink.anew = anew;
     sink.spill_directory = machinery.journals.directory();
     sink.keep_report = keep_in(receipts);
     return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), machinery.threads,

@@ -15,6 +15,10 @@
 
 namespace penstock::control {
 
+/// The sources of a push. NOT_FOUND when one is missing; else an error when there is none that can be opened
+/// (storage::open_local_roots). Blocks.
+[[nodiscard]] Result<std::vector<storage::SourceRoot>> open_sources(const TransferWords& words);
+
 /// The client's own disk as one end of a transfer, for one session: what it opens before it asks the daemon, and what
 /// the run then reads from or writes to. Order: open, begin, equip, each once; then async_finish if all went well; in
 /// any case async_close. Threads: one at a time; `open` blocks and may run on a storage thread.
@@ -24,12 +28,14 @@ class LocalStore {
   LocalStore(ClientMachinery& machinery, const TransferRequest& request, asio::any_io_executor executor)
       : machinery_(machinery), request_(request), executor_(std::move(executor)) {}
 
-  /// Push: the sources. Pull: where it lands, and what an earlier run of `key` left there; without `resume` that is
-  /// discarded. Errors name the path.
+  /// Push: the sources. Pull: where it lands, and what an earlier run of `key` left there; without `resume` that
+  /// counts for nothing, and stays until this run has something better. Errors name the path.
   [[nodiscard]] Status open(const storage::OwnerId& owner, const storage::ResumeKey& key, bool resume);
 
   /// Pull: the transfer whose remains `open` has found; nullopt when it begins anew.
   [[nodiscard]] const std::optional<storage::TransferId>& resumed() const { return resumed_; }
+  /// Pull: those remains count.
+  [[nodiscard]] bool resuming() const { return resumed_ && !anew_; }
 
   /// Pull: gives a transfer that begins anew its journal. Else nothing to do.
   [[nodiscard]] Status begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
@@ -54,6 +60,7 @@ class LocalStore {
   std::optional<storage::Destination> destination_;  // pull
   std::unique_ptr<JournalHold> journal_;             // pull
   std::optional<storage::TransferId> resumed_;
+  bool anew_ = false;
   asio::any_io_executor executor_;
 };
 

@@ -92,11 +92,8 @@ Status TransferCommand::check_words() {
     return Error{ErrorCode::USAGE, "--cc fixed needs a rate; add --rate, such as --rate 500M"};
   if (!push()) return {};
   // A source that is not there is told before anybody is asked to connect.
-  for (const auto& source : request_.words.sources) {
-    const auto root = storage::open_local_root(path_of(source));
-    if (!root) return root.error();
-  }
-  return {};
+  const auto roots = open_sources(request_.words);
+  return roots ? Status{} : Status{roots.error()};
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
@@ -306,7 +303,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   if (!connected_before_)
     machinery_.observer.on_started(
-        {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store.resumed().has_value()});
+        {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store.resuming()});
   connected_before_ = true;
   auto config = make_run(*session);
   if (!config) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/bytes/view.h"
+#include "common/check.h"
 #include "common/crypto/random.h"
 #include "control/server/access.h"
 #include "control/session/async_blocking.h"
@@ -63,26 +64,18 @@ std::optional<storage::TransferId> wanted_id(const proto::OpenTransfer& open) {
 
 struct OpenedJournal {
   std::unique_ptr<storage::Journal> journal;
-  bool resuming = false;
+  bool earlier = false;  // of a run before this one
 };
 
 /// Blocks.
 Result<OpenedJournal> open_journal(DaemonState& state, const storage::TransferIdentity& fresh,
-                                   const std::optional<storage::TransferId>& wanted, bool resume) {
+                                   const std::optional<storage::TransferId>& wanted) {
   auto& store = *state.journals;
   auto found = wanted ? store.find(fresh.owner, *wanted) : store.find(fresh.owner, fresh.resume_key);
   if (!found) return found.error();
   if (!*found && wanted) {
     found = store.find(fresh.owner, fresh.resume_key);
     if (!found) return found.error();
-  }
-  if (*found && !resume) {
-    const auto id = (*found)->identity().transfer;
-    found->reset();
-    if (auto gone = store.discard(
-            id, [&](const storage::TransferIdentity&) -> Result<UniqueFd> { return duplicate(state.root); });
-        !gone)
-      return gone.error();
   }
   if (*found) return OpenedJournal{std::move(*found), true};
   auto created = store.create(fresh);
@@ -131,7 +124,8 @@ Result<PushLanding> judge_push(const ClientRecord& client, const proto::OpenTran
     }
     if (auto allowed = check_allowed(client.grants, lands, Operation::create, Extent::tree); !allowed)
       return allowed.error();
-    if (*overwrite == storage::Overwrite::never) continue;
+    // To skip what exists changes nothing: a drop box may be filled up.
+    if (*overwrite == storage::Overwrite::never || *overwrite == storage::Overwrite::skip) continue;
     if (auto allowed = check_allowed(client.grants, lands, Operation::modify, Extent::tree); !allowed)
       return allowed.error();
   }
@@ -152,28 +146,30 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
   identity.base = "/";  // the root that is served
   prepared.id = identity.transfer;
   std::shared_ptr<storage::Journal> journal;
+  bool earlier = false;
   if (!open.dry_run()) {
-    const auto open_it = [&state, identity, wanted = wanted_id(open), resume = open.resume()] {
-      return open_journal(state, identity, wanted, resume);
-    };
+    const auto open_it = [&state, identity, wanted = wanted_id(open)] { return open_journal(state, identity, wanted); };
     auto opened = co_await async_blocking(*state.requests, open_it);
     if (!opened) co_return opened.error();
     prepared.id = opened->journal->identity().transfer;
-    prepared.resuming = opened->resuming;
+    earlier = opened->earlier;
+    prepared.resuming = earlier && open.resume();
     prepared.journal = std::make_unique<JournalHold>(std::move(opened->journal), state.io.get_executor());
     journal = prepared.journal->share();
   }
   auto account = open_account(state);
   if (!account) co_return account.error();
-  prepared.await_verdicts = prepared.resuming || landing->overwrite != storage::Overwrite::never;
+  prepared.await_verdicts = earlier || landing->overwrite != storage::Overwrite::never;
   prepared.config.role = TransferRole::sink;
   prepared.config.sink_side.dry_run = open.dry_run();
   prepared.config.receipts = receipts_of(state, open);
   prepared.config.make_sink = [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
                                landing = std::move(*landing), container = open.destination_is_container(),
                                algorithm = decode_algorithm(open.digest()),
+                               anew = !open.resume(),
                                dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
+    sink.anew = anew;
     sink.destination.base = duplicate(state.root);
     sink.destination.path = landing.destination;
     sink.destination.is_container = container;
@@ -189,6 +185,14 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
   co_return std::move(prepared);
 }
 
+/// Links lead nowhere but beneath the grant that allows the source, and there to what is granted for reading.
+path::FollowBounds follow_bounds(const std::vector<Grant>& grants, const path::SafePath& source) {
+  const Grant* const grant = covering_grant(grants, source);
+  PENSTOCK_CHECK(grant != nullptr);  // the source was judged
+  return {.scope = grant->path,
+          .covers = [grants](const path::SafePath& path) { return allows(grants, path, Operation::read); }};
+}
+
 Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& client, const proto::OpenTransfer& open) {
   const auto links = decode_links(open.links());
   if (!links || open.roots_size() == 0) return usage("no source, or no rule for links");
@@ -199,6 +203,7 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
     if (!where) return where.error();
     storage::SourceRoot source;
     source.base = duplicate(state.root);
+    source.bounds = follow_bounds(client.grants, *where);
     source.path = std::move(*where);
     source.contents = root.contents();
     source.display = root.path();

@@ -15,7 +15,7 @@ struct PreparedTransfer {
   RunConfig config;  // role, side and store; keys, path and rates are the session's to add
   storage::TransferId id{};
   std::unique_ptr<JournalHold> journal;  // push, unless it is a dry run
-  bool resuming = false;                 // an earlier run of it left a journal
+  bool resuming = false;                 // what an earlier run of it left counts
   bool await_verdicts = false;           // TransferOpened says so
 };
 

@@ -139,6 +139,7 @@ void SinkSide::handle_end(const proto::ManifestEnd& end) {
     host_.warn(error_of_failure(failure));
   }
   if (nothing_made()) return fail(*first_unmade_);
+  if (end.warnings_size() > 0) sink_->on_left_out();
   sink_->on_manifest_end(end.entries(), end.bytes());
   maybe_finish_lane();
 }
