@@ -20,7 +20,7 @@ Status read_range(SourceFile& file, std::uint64_t from, std::uint64_t to, std::v
     const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), to - from));
     auto got = file.read(from, std::span{scratch}.first(want));
     if (!got) return std::move(got).error();
-    if (*got == 0) return Error{ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent"};
+    if (*got == 0) return became_shorter();
     use(std::span<const std::byte>{scratch}.first(*got));
     from += *got;
   }
@@ -60,7 +60,7 @@ void ReaderCore::reread(std::uint64_t number, const SharedSlab& slab) {
       } else if (auto got = (*file)->read(place->file_offset, room); !got) {
         status = std::move(got).error();
       } else if (*got < room.size()) {
-        status = Error{ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent"};
+        status = became_shorter();
       } else {
         status = check_unchanged(**file, **entry);
       }

@@ -304,7 +304,7 @@ void ReaderCore::read_current(std::uint64_t limit, FilledRanges& into) {
     auto got = file.file->read(file.at, room);
     if (!got) return fail_file(index, std::move(got).error());
     if (*got < room.size()) {
-      return fail_file(index, Error{ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent"});
+      return fail_file(index, became_shorter());
     }
     digest_part(room);
     file.at = end;
@@ -426,7 +426,10 @@ void ReaderCore::fail_file(std::uint64_t index, Error error) {
   auto entry = store_.get(index);
   auto begin = store_.offset_of(index);
   if (!entry || !begin) return;
-  if (error.path.empty()) error.path = (*entry)->path;
+  if (error.path.empty()) {  // whoever read knew bytes, and no names
+    error.path = source_->shown_path(**entry);
+    error.message = escape_for_display(error.path, 512) + ": " + error.message;
+  }
   const TransferRange range{{*begin}, {*begin + (*entry)->size}};
   tell_([index, range, error = std::move(error)](ReaderListener& listener) {
     listener.on_range_failed(index, range, error);

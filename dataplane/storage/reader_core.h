@@ -25,6 +25,11 @@ namespace penstock::storage {
 
 using SharedSlab = std::shared_ptr<Slab>;
 
+/// Of a file that ends before the manifest says so. Which one, the reader adds.
+[[nodiscard]] inline Error became_shorter() {
+  return {ErrorCode::SOURCE_CHANGED, "it became shorter while it was being sent; send it again when it is at rest"};
+}
+
 /// Bytes that came into memory: transfer space, within slab `number`.
 struct FilledRanges {
   std::uint64_t number = 0;
