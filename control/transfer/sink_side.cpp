@@ -87,8 +87,9 @@ void SinkSide::handle(const proto::Envelope& envelope) {
     case proto::Envelope::kEntryFailure: {
       const auto& failure = envelope.entry_failure();
       if (failure.index() >= entries_) return fail_peer("a failure of an entry that does not exist");
-      // Only what the manifest has described so far may be given up: the engine takes nothing beyond.
-      if (failure.offset() > space_end_.value || failure.length() > space_end_.value - failure.offset())
+      // Only what the manifest has described so far may be given up. Our own verdicts on it are no measure of that:
+      // they come from the storage's thread, while a file that has vanished fails as soon as the source has listed it.
+      if (failure.offset() > described_end_ || failure.length() > described_end_ - failure.offset())
         return fail_peer("a failure beyond the manifest");
       if (failed_entries_.insert(failure.index()).second) {
         auto error = error_of_failure(failure.error());
@@ -96,8 +97,8 @@ void SinkSide::handle(const proto::Envelope& envelope) {
         host_.warn(error);
         sink_->fail_entry(failure.index(), std::move(error));
       }
-      if (failure.length() > 0)
-        lane_.withhold({TransferOffset{failure.offset()}, TransferOffset{failure.offset() + failure.length()}});
+      if (failure.length() == 0) return;
+      lane_.withhold({TransferOffset{failure.offset()}, TransferOffset{failure.offset() + failure.length()}});
       return;
     }
     case proto::Envelope::kFinish:
@@ -119,6 +120,7 @@ void SinkSide::handle_segment(const proto::ManifestSegment& segment) {
     auto entry = decode_entry(encoded);
     if (!entry) return fail_peer("a malformed manifest entry");
     if (entry->type == storage::FileType::regular) ++files_;
+    described_end_ += std::min(entry->size, transfer_space_max - described_end_);  // the sink refuses what is beyond
     entry_news_.on_listed(entries_ + entries.size(), *entry);
     entries.push_back(std::move(*entry));
   }

@@ -89,7 +89,8 @@ class SinkSide final : public storage::SinkObserver {
   std::uint64_t entries_ = 0;  // received
   std::uint64_t files_ = 0;    // regular ones of them
   std::uint64_t decided_ = 0;
-  TransferOffset space_end_;
+  std::uint64_t described_end_ = 0;           // of transfer space, by the entries received
+  TransferOffset space_end_;                  // by the entries decided
   std::optional<std::uint64_t> bytes_total_;  // once the manifest is complete
   std::optional<TransferOffset> drained_;
   bool lane_finished_ = false;

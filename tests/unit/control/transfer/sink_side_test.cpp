@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "control/transfer/message_codec.h"
+#include "control/transfer/message_order.h"
 #include "tests/unit/control/transfer/side_fakes.h"
 
 using namespace penstock;
@@ -284,6 +285,41 @@ TEST_CASE("sink side: a source's failure frees its bytes, and only those that th
   CHECK(scene.lane.withheld.size() == 1);
   scene.source_failure(2, 2 * size, 2 * size);
   CHECK(scene.host.failures.size() == 1);
+}
+
+TEST_CASE("sink side: a file that has vanished may fail before our storage has decided on it, by TCP and by the pipe") {
+  // The source lists three files and finds the second gone at once.
+  FakeHost source_host;
+  FakeSenderLane source_lane;
+  const auto reader = std::make_shared<FakeReader>();
+  SourceSide source{{}, source_host, source_lane};
+  source.start(reader);
+  source.on_entries(0, {file_entry("a", size), file_entry("b", size), file_entry("c", size)}, {}, 3 * size, true);
+  source.on_released(TransferOffset{3 * size}, {});
+  source.on_file_failed(1, {TransferOffset{size}, TransferOffset{2 * size}}, {ErrorCode::NOT_FOUND, "gone", "b"});
+  DualNumbering numbering;
+  for (auto& envelope : source_host.sent) numbering.stamp(envelope);
+  const auto& sent = source_host.sent;
+  REQUIRE(sent.size() == 3);
+  REQUIRE(sent[0].has_manifest_segment());
+  REQUIRE(sent[2].has_entry_failure());
+
+  for (const bool failure_overtakes : {false, true}) {
+    CAPTURE(failure_overtakes);
+    Scene scene;
+    DualOrder order;
+    if (failure_overtakes) REQUIRE(order.accept(sent[2], DualOrder::Way::pipe));
+    for (const auto& envelope : sent) REQUIRE(order.accept(envelope, DualOrder::Way::tcp));
+    while (const auto envelope = order.poll()) scene.side.handle(*envelope);
+    CHECK(scene.host.failures.empty());
+    CHECK(scene.sink->failed == std::vector<std::uint64_t>{1});
+    CHECK(scene.host.warnings.size() == 1);
+    CHECK(scene.lane.withheld == std::vector<TransferRange>{{TransferOffset{size}, TransferOffset{2 * size}}});
+    scene.verdicts(3);
+    scene.drain();
+    scene.finish();
+    CHECK(scene.sink->audits == 1);
+  }
 }
 
 TEST_CASE("sink side: a source that breaks the order of things is refused") {
