@@ -77,6 +77,8 @@ struct TransferCommand::Session {
   [[nodiscard]] SenderNumbers sender(bool push) const {
     return push ? sender_numbers(run->stats().lane) : sender_numbers(source_progress);
   }
+  /// Complete under their names at the sink.
+  [[nodiscard]] std::uint64_t files(bool push) const { return push ? sink_progress.files() : run->stats().files; }
 };
 
 TransferCommand::TransferCommand(ClientMachinery& machinery, ReceiptOperation operation, const TransferWords& words,
@@ -310,7 +312,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_await leave(*session);
     co_return config.error();
   }
-  tally_.on_session_begun();
+  tally_.on_session_begun(push() ? session->transfer->resuming() : session->store.resuming());
   session->run = TransferRun::start(std::move(*config), machinery_.worker, link);
   const auto run = session->run;
   run->on_warning = [this](const Error& warning) {
@@ -388,8 +390,9 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
 
 void TransferCommand::note_progress(Session& session) {
   const auto& stats = session.run->stats();
+  tally_.on_progress(stats);
   const std::uint64_t durable = push() ? session.sink_progress.bytes_durable() : stats.sink.bytes_durable;
-  durable_.on_durable(SteadyClock::now(), durable + stats.files);
+  durable_.on_durable(SteadyClock::now(), durable + session.files(push()));
   if (push()) {
     const auto cap = session.transfer->rate_cap_bps();
     const bool by_server = cap != 0 && (!request_.options.rate || request_.options.rate->bits_per_second() > cap);
@@ -412,8 +415,9 @@ void TransferCommand::note_progress(Session& session) {
 }
 
 void TransferCommand::emit_progress(const Session& session) {
-  machinery_.observer.on_progress(
-      meter_.sample(SteadyClock::now(), session.run->stats(), session.sender(push()), limits_.now()));
+  RunStats stats = session.run->stats();
+  stats.files = session.files(push());
+  machinery_.observer.on_progress(meter_.sample(SteadyClock::now(), stats, session.sender(push()), limits_.now()));
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& session, RunOutcome outcome) {

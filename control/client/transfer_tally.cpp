@@ -21,16 +21,23 @@ SenderNumbers sender_numbers(const proto::SourceProgress& progress) {
           .rtt_ms = static_cast<double>(progress.rtt_us()) / 1000.0};
 }
 
-void TransferTally::on_session_begun() {
+void TransferTally::on_session_begun(bool resuming) {
+  if (!resuming && !resumed_) resumed_ = 0;
   left_out_ = 0;
   integrity_error_.reset();
 }
 
+void TransferTally::on_progress(const RunStats& stats) {
+  // A session that was lost before all was decided does not know; the next one finds what that one has sent, too.
+  if (!resumed_ && stats.all_decided) resumed_ = stats.bytes_held - std::min(stats.bytes_held, sent_before_);
+}
+
 void TransferTally::on_session_over(const RunStats& stats) {
+  on_progress(stats);
   packets_sent_before_ += stats.lane.packets_sent;
   packets_lost_before_ += stats.lane.packets_lost;
   retransmitted_before_ += stats.lane.payload_bytes_retransmitted;
-  sent_before_ += stats.bytes - stats.bytes_withheld;
+  sent_before_ += stats.bytes - std::min(stats.bytes, stats.bytes_withheld);
 }
 
 void TransferTally::on_left_out(const Error& warning) {
@@ -43,7 +50,7 @@ TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commi
   summary.files = commit.files();
   summary.bytes = commit.bytes();
   // What an earlier session of this very run has sent is no older run's.
-  summary.bytes_resumed = commit.bytes_resumed() - std::min<std::uint64_t>(commit.bytes_resumed(), sent_before_);
+  summary.bytes_resumed = std::min<std::uint64_t>(commit.bytes_resumed(), resumed_.value_or(commit.bytes_resumed()));
   summary.bytes_skipped = commit.bytes_skipped();
   summary.files_skipped = commit.files_skipped();
   summary.bytes_sent = summary.bytes - std::min(summary.bytes, summary.bytes_resumed + summary.bytes_skipped);

@@ -29,8 +29,11 @@ class TransferTally {
   using TimePoint = std::chrono::steady_clock::time_point;
   explicit TransferTally(TimePoint begun) : begun_(begun) {}
 
-  /// A session begins: it will tell again of whatever it has to leave out.
-  void on_session_begun();
+  /// A session begins: it will tell again of whatever it has to leave out. `resuming`: the sink has something of an
+  /// earlier session, of this run or another.
+  void on_session_begun(bool resuming);
+  /// How the session stands, whenever that is known.
+  void on_progress(const RunStats& stats);
   /// A session ends, the last one included, after its summary was made.
   void on_session_over(const RunStats& stats);
   /// An entry was left out, with this warning.
@@ -46,6 +49,8 @@ class TransferTally {
   [[nodiscard]] double seconds_at(TimePoint now) const { return std::chrono::duration<double>(now - begun_).count(); }
 
   TimePoint begun_;
+  // Durable from an earlier run: what the first session found. What later ones find besides is this run's own.
+  std::optional<std::uint64_t> resumed_;
   std::uint64_t sent_before_ = 0;  // bytes of the sessions that are over, as the three below
   std::uint64_t packets_sent_before_ = 0;
   std::uint64_t packets_lost_before_ = 0;

@@ -267,6 +267,7 @@ void ServerSession::note_stats() {
   if (push) {
     proto::Envelope progress;
     progress.mutable_sink_progress()->set_bytes_durable(run_->stats().sink.bytes_durable);
+    progress.mutable_sink_progress()->set_files(run_->stats().files);
     if (run_->stats().sink.slabs_waiting > 1) progress.mutable_sink_progress()->set_limited_by("target_disk");
     link_->send(std::move(progress));
     return;

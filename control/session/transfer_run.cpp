@@ -300,18 +300,27 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     stats.bytes_withheld = withheld_.size();
     if (source_) {
       const auto& totals = source_->totals();
-      stats.bytes = withheld_.size() + lane_stats_.payload_bytes_sent - lane_stats_.payload_bytes_retransmitted;
+      stats.bytes_held = source_->bytes_held();
+      stats.all_decided = source_->all_decided();
       stats.bytes_total = totals.bytes_total;
       stats.files = source_->files_read();
       if (totals.bytes_total) stats.files_total = totals.files_total;
     } else {
       stats.sink = sink_->progress();
-      stats.bytes = withheld_.size() + lane_stats_.payload_bytes_received;
+      stats.bytes_held = sink_->bytes_held();
+      stats.all_decided = sink_->all_decided();
       stats.bytes_total = sink_->bytes_total();
       stats.files = sink_->files_finished();
       stats.files_total = sink_->files_total();
     }
-    if (stats.bytes_total && stats.bytes > *stats.bytes_total) stats.bytes = *stats.bytes_total;
+    // Of a file that was left out all bytes are settled, and none counts.
+    const std::uint64_t given_up = source_ ? source_->bytes_given_up() : sink_->bytes_given_up();
+    stats.bytes = lane_stats_.bytes_settled - std::min(lane_stats_.bytes_settled, given_up);
+    stats.bytes_withheld -= std::min(stats.bytes_withheld, given_up);
+    if (stats.bytes_total) {
+      *stats.bytes_total -= std::min(*stats.bytes_total, given_up);
+      stats.bytes = std::min(stats.bytes, *stats.bytes_total);
+    }
     to_control([stats](TransferRun& run) {
       const bool heard = stats.lane.last_heard != run.stats_.lane.last_heard;
       run.stats_ = stats;

@@ -34,10 +34,12 @@ enum class TransferRole : std::uint8_t { source, sink };
 struct RunStats {
   engine::LaneStats lane;
   storage::SinkProgress sink;        // of our own sink
-  std::uint64_t bytes = 0;           // first-time bytes and those that need not travel
+  std::uint64_t bytes = 0;           // the receiver has them, durable or not, or needs none: as the lane knows it
   std::uint64_t bytes_withheld = 0;  // of `bytes`: resumed, skipped, holes
-  std::optional<std::uint64_t> bytes_total;
-  std::uint64_t files = 0;
+  std::uint64_t bytes_held = 0;      // of those: durable from earlier sessions, as far as the sink has decided
+  bool all_decided = false;          // and it has decided on all
+  std::optional<std::uint64_t> bytes_total;  // without files that were left out
+  std::uint64_t files = 0;                   // sink: complete under their names; source: read
   std::optional<std::uint64_t> files_total;
 };
 

@@ -98,6 +98,8 @@ void SinkSide::handle(const proto::Envelope& envelope) {
         sink_->fail_entry(failure.index(), std::move(error));
       }
       if (failure.length() == 0) return;
+      // Overlapping ranges are a liar's; they may not count for more than there is.
+      bytes_given_up_ += std::min(failure.length(), described_end_ - bytes_given_up_);
       lane_.withhold({TransferOffset{failure.offset()}, TransferOffset{failure.offset() + failure.length()}});
       return;
     }
@@ -122,6 +124,7 @@ void SinkSide::handle_segment(const proto::ManifestSegment& segment) {
     if (entry->type == storage::FileType::regular) ++files_;
     described_end_ += std::min(entry->size, transfer_space_max - described_end_);  // the sink refuses what is beyond
     entry_news_.on_listed(entries_ + entries.size(), *entry);
+    held_.on_listed(entry->size);
     entries.push_back(std::move(*entry));
   }
   const std::uint64_t first = entries_;
@@ -160,6 +163,7 @@ void SinkSide::on_verdicts(storage::SinkVerdicts verdicts) {
   if (!config_.dry_run) lane_.expect(space_end_);
   decided_ = std::max(decided_, verdicts.decided);
   entry_news_.on_decided(decided_, verdicts.exceptions, verdicts.replaces);
+  held_.on_decided(decided_, verdicts.exceptions);
 
   proto::Envelope envelope;
   auto* message = envelope.mutable_verdicts();

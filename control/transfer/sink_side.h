@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "control/transfer/entry_news.h"
+#include "control/transfer/held_bytes.h"
 #include "control/transfer/side_host.h"
 #include "control/transfer/source_side.h"
 #include "dataplane/storage/sink.h"
@@ -54,6 +55,10 @@ class SinkSide final : public storage::SinkObserver {
   [[nodiscard]] std::uint64_t backlog() const { return entries_ - decided_; }
   [[nodiscard]] std::uint64_t files_finished() const { return files_finished_; }
   [[nodiscard]] std::uint64_t entries_failed() const { return failed_; }
+  /// As SourceSide's.
+  [[nodiscard]] std::uint64_t bytes_held() const { return held_.bytes(); }
+  [[nodiscard]] bool all_decided() const { return bytes_total_ && decided_ == entries_; }
+  [[nodiscard]] std::uint64_t bytes_given_up() const { return bytes_given_up_; }
   /// The first file that three repair rounds could not mend, or a dry run's first conflict: the exit's reason.
   [[nodiscard]] const std::optional<Error>& lasting_error() const { return lasting_error_; }
   [[nodiscard]] storage::SinkProgress progress() const;
@@ -100,6 +105,8 @@ class SinkSide final : public storage::SinkObserver {
   std::uint64_t files_finished_ = 0;
   std::set<std::uint64_t> failed_entries_;  // at either end; each is told of once
   EntryNews entry_news_;
+  HeldBytes held_;
+  std::uint64_t bytes_given_up_ = 0;
   std::function<void()> when_committed_;  // an interruption that came too late
   std::uint64_t unmade_ = 0;              // entries that the sink could not make
   std::optional<Error> first_unmade_;     // why

@@ -77,6 +77,7 @@ void SourceSide::on_entries(std::uint64_t first_index, std::vector<storage::Mani
     segment_bytes += encoded->ByteSizeLong() + 8;
     if (entry.type == storage::FileType::regular) ++totals_.files_total;
     entry_news_.on_listed(index, entry);
+    held_.on_listed(entry.size);
     ++index;
   }
   if (segment->entries_size() > 0) host_.send(std::move(envelope));
@@ -155,6 +156,7 @@ void SourceSide::handle_verdicts(const proto::Verdicts& verdicts) {
     exceptions.push_back(std::move(*verdict));
   }
   const std::uint64_t from = std::exchange(decided_, verdicts.decided());
+  held_.on_decided(decided_, exceptions);
   std::vector<std::uint64_t> replaces;
   for (const std::uint64_t index : verdicts.replaces()) {
     if (index < from || index >= decided_) return fail_peer("verdicts out of order");
@@ -237,6 +239,7 @@ void SourceSide::send_failure(std::uint64_t index, TransferRange range, const Er
   failure->set_length(range.size());
   encode_error(error, *failure->mutable_error());
   host_.send(std::move(envelope));
+  bytes_given_up_ += range.size();
 }
 
 void SourceSide::on_all_read() {

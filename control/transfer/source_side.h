@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/transfer/entry_news.h"
+#include "control/transfer/held_bytes.h"
 #include "control/transfer/side_host.h"
 #include "dataplane/storage/source_reader.h"
 
@@ -64,6 +65,11 @@ class SourceSide final : public storage::SourceObserver {
   [[nodiscard]] const proto::Commit& commit() const { return commit_; }
   [[nodiscard]] const SourceTotals& totals() const { return totals_; }
   [[nodiscard]] std::uint64_t files_read() const { return files_read_; }
+  /// The sink had these from earlier sessions, as far as it has decided; with `all_decided` that is all of it.
+  [[nodiscard]] std::uint64_t bytes_held() const { return held_.bytes(); }
+  [[nodiscard]] bool all_decided() const { return totals_.bytes_total && decided_ == totals_.entries; }
+  /// Of bytes_total, of files that were left out while they were sent: nobody waits for them any more.
+  [[nodiscard]] std::uint64_t bytes_given_up() const { return bytes_given_up_; }
   /// Entries that are not in the receipt, though this end may have read them.
   [[nodiscard]] const std::set<std::uint64_t>& left_out() const { return dropped_; }
 
@@ -112,6 +118,8 @@ class SourceSide final : public storage::SourceObserver {
   std::uint64_t released_ = 0;
   std::map<std::uint64_t, Error> given_up_;  // by the sink; until the reader has told the range
   EntryNews entry_news_;
+  HeldBytes held_;
+  std::uint64_t bytes_given_up_ = 0;
   std::uint32_t round_ = 0;
   SourceTotals totals_;
   std::vector<storage::SourceWarning> warnings_;

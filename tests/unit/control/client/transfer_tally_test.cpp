@@ -33,6 +33,13 @@ RunStats session_of(std::uint64_t bytes, std::uint64_t withheld, std::uint64_t p
   return stats;
 }
 
+/// The same, when the sink has decided on all and holds so much.
+RunStats decided(RunStats stats, std::uint64_t held) {
+  stats.all_decided = true;
+  stats.bytes_held = held;
+  return stats;
+}
+
 }  // namespace
 
 TEST_CASE("transfer tally: bytes are sent, resumed and skipped, nothing twice") {
@@ -51,7 +58,10 @@ TEST_CASE("transfer tally: bytes are sent, resumed and skipped, nothing twice") 
 
 TEST_CASE("transfer tally: what an earlier session of the same run has sent is sent, not resumed") {
   TransferTally tally{begun};
-  tally.on_session_over(session_of(400, 100, 50));  // 300 sent, 100 from an earlier run
+  tally.on_session_begun(true);
+  tally.on_session_over(decided(session_of(400, 100, 50), 100));  // 300 sent, 100 from an earlier run
+  tally.on_session_begun(true);
+  tally.on_progress(decided(session_of(400, 400, 0), 400));
   const auto summary = tally.summary(begun + 1s, commit(1000, 400, 0),
                                      {.packets_sent = 70, .packets_lost = 1, .bytes_retransmitted = 9, .rtt_ms = 3.5});
   CHECK(summary.bytes_resumed == 100);
@@ -62,9 +72,40 @@ TEST_CASE("transfer tally: what an earlier session of the same run has sent is s
   CHECK(summary.rtt_ms == 3.5);
 }
 
+TEST_CASE(
+    "transfer tally: a run that began anew has resumed nothing, however stale its counts were when it was cut off") {
+  TransferTally tally{begun};
+  tally.on_session_begun(false);
+  tally.on_session_over(session_of(100, 0, 50));  // more has arrived since this was counted
+  tally.on_session_begun(true);
+  tally.on_progress(decided(session_of(400, 400, 0), 400));
+  const auto summary = tally.summary(begun + 1s, commit(1000, 400, 0), {});
+  CHECK(summary.bytes_resumed == 0);
+  CHECK(summary.bytes_sent == 1000);
+}
+
+TEST_CASE(
+    "transfer tally: what was sent and not durable when a session was cut off takes nothing from what was resumed") {
+  TransferTally tally{begun};
+  tally.on_session_begun(true);
+  tally.on_session_over(decided(session_of(400, 100, 50), 100));  // of the 300 sent, 50 were durable
+  tally.on_session_begun(true);
+  CHECK(tally.summary(begun + 1s, commit(1000, 150, 0), {}).bytes_resumed == 100);
+}
+
+TEST_CASE("transfer tally: where the first session ended before all was decided, what it sent is not resumed") {
+  TransferTally tally{begun};
+  tally.on_session_begun(true);
+  tally.on_session_over(session_of(80, 50, 0));  // 30 sent
+  tally.on_session_begun(true);
+  tally.on_progress(decided(session_of(130, 130, 0), 130));
+  CHECK(tally.summary(begun + 1s, commit(1000, 130, 0), {}).bytes_resumed == 100);
+}
+
 TEST_CASE("transfer tally: a daemon that claims more than there is makes no number wrap around") {
   TransferTally tally{begun};
-  tally.on_session_over(session_of(900, 0, 0));
+  tally.on_session_begun(false);
+  tally.on_session_over(session_of(900, 1000, 0));  // counts of two moments
   const auto summary = tally.summary(begun, commit(1000, 200, 5000), {});
   CHECK(summary.bytes_resumed == 0);
   CHECK(summary.bytes_sent == 0);
@@ -94,7 +135,7 @@ TEST_CASE("transfer tally: the first file that could not be made right decides t
 TEST_CASE("transfer tally: what two sessions of one run both had to leave out counts once") {
   TransferTally tally{begun};
   for (int session = 0; session < 2; ++session) {
-    tally.on_session_begun();
+    tally.on_session_begun(session > 0);
     tally.on_left_out({ErrorCode::PERMISSION_DENIED, "no"});
   }
   CHECK(tally.summary(begun, {}, {}).files_failed == 1);

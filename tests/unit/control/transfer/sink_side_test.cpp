@@ -319,6 +319,8 @@ TEST_CASE("sink side: a file that has vanished may fail before our storage has d
     scene.drain();
     scene.finish();
     CHECK(scene.sink->audits == 1);
+    CHECK(scene.side.bytes_given_up() == size);
+    CHECK(source.bytes_given_up() == size);
   }
 }
 
