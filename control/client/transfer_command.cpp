@@ -25,6 +25,8 @@ constexpr Duration udp_patience = std::chrono::seconds{10};
 constexpr Duration backoff_first = std::chrono::milliseconds{250};
 constexpr Duration backoff_last = std::chrono::seconds{8};
 constexpr Duration progress_interval = std::chrono::milliseconds{500};
+// Tuning: the same command, started again, waits so long for the older one to make durable what it has.
+constexpr Duration takeover_patience = std::chrono::seconds{15};
 
 bool is_lost_connection(const Error& error) {
   switch (error.code) {
@@ -68,6 +70,7 @@ struct TransferCommand::Session {
   std::optional<Status> link_over;
   std::optional<Error> failure;  // the daemon's word
   std::optional<proto::TransferOpened> transfer;
+  bool done = false;  // a request was answered
   LocalStore store;
   std::shared_ptr<TransferRun> run;
   proto::SinkProgress sink_progress;      // push: the daemon's
@@ -200,6 +203,26 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   return config;
 }
 
+asio::awaitable<Status> TransferCommand::async_take_over(std::shared_ptr<Session> session) {
+  const auto deadline = SteadyClock::now() + takeover_patience;
+  const auto give_up = [&] { return machinery_.stop_requested || session->failure || session->link_over; };
+  proto::Envelope request;
+  *request.mutable_open_transfer() =
+      open_message_of(request_, session->opened.daemon.pin, std::nullopt, resume_wanted());
+  request.mutable_open_transfer()->set_only_take_over(true);
+  session->opened.link->send(std::move(request));
+  while (!session->done && !give_up() && SteadyClock::now() < deadline)
+    co_await session->news.async_wait(std::chrono::milliseconds{250});
+  const auto open_again = [this, session] { return open_local_side(*session); };
+  for (;;) {
+    // The other process makes durable what it has, then lets go.
+    auto opened = co_await async_blocking(machinery_.threads, open_again);
+    if (opened || opened.error().code != ErrorCode::TRANSFER_ACTIVE || give_up() || SteadyClock::now() >= deadline)
+      co_return opened;
+    co_await session->news.async_wait(std::chrono::milliseconds{100});
+  }
+}
+
 asio::awaitable<void> TransferCommand::leave(Session& session) {
   if (session.run) {
     tally_.on_session_over(session.run->stats());
@@ -244,6 +267,9 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
       case proto::Envelope::kTransferOpened:
         session->transfer = envelope.transfer_opened();
         break;
+      case proto::Envelope::kDone:
+        session->done = true;
+        break;
       case proto::Envelope::kSinkProgress:
         session->sink_progress = envelope.sink_progress();
         break;
@@ -270,6 +296,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
 
   const auto prepare = [this, session] { return open_local_side(*session); };
   auto local = co_await async_blocking(machinery_.threads, prepare);
+  if (!local && local.error().code == ErrorCode::TRANSFER_ACTIVE && !push()) local = co_await async_take_over(session);
   if (!local) {
     co_await leave(*session);
     co_return local.error();

@@ -41,6 +41,8 @@ class TransferCommand {
   [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
   Result<RunConfig> make_run(Session& session);
   Status open_local_side(Session& session);
+  /// Pull: the same command is running here, and holds the journal. The daemon ends it, and what it held is awaited.
+  asio::awaitable<Status> async_take_over(std::shared_ptr<Session> session);
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
   /// Judged, then stored; where.
   Result<std::filesystem::path> keep(const Session& session, const Receipt& receipt);

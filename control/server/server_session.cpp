@@ -16,6 +16,7 @@
 #include "control/session/udp_probe.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/path_mtu.h"
+#include "dataplane/storage/file_operations.h"
 
 namespace penstock::control {
 namespace {
@@ -148,6 +149,13 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   if (state_.transfers_running >= state_.config.transfers_max)
     co_return refuse({ErrorCode::SERVER_BUSY, "the daemon runs as many transfers as it may; try again later"});
   if (!copy_id(open.resume_key(), resume_key_)) co_return refuse(usage("its resume key is malformed"));
+  if (open.only_take_over()) {
+    co_await end_older_sessions();
+    proto::Envelope reply;
+    reply.mutable_done();
+    link_->send(std::move(reply));
+    co_return Status{};
+  }
   transfer_opened_ = true;
   open_ = open;
   ++state_.transfers_running;
@@ -155,8 +163,11 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     --state_.transfers_running;
     state_.changed.notify();
   };
-  co_await end_older_sessions();
-  holding_ = true;
+  if (!open_.dry_run()) {  // which is in nobody's way
+    co_await find_targets();
+    co_await end_older_sessions();
+    holding_ = true;
+  }
   auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_);
   if (prepared) journal_ = std::move(prepared->journal);
   if (!prepared || link_->ended()) {
@@ -238,12 +249,27 @@ Status ServerSession::open_probe(const proto::OpenProbe& open) {
   return {};
 }
 
+/// What this push is going to write, as far as that can be known before it begins.
+asio::awaitable<void> ServerSession::find_targets() {
+  if (open_.direction() != proto::PUSH) co_return;
+  const auto look = [open = open_, root = state_.root.get()] {
+    const auto destination = path::SafePath::parse_absolute(open.destination());
+    if (!destination) return PushTargets{};  // refused a moment later
+    if (destination->is_root()) return push_targets(open, true);
+    const auto info = storage::stat_file(root, *destination);
+    return push_targets(open, info && info->type == storage::FileType::directory);
+  };
+  targets_ = co_await async_blocking(*state_.requests, look);
+}
+
 /// The newer session of the same client takes over: the older one's writer, keys and ids are gone before the first
 /// byte.
 asio::awaitable<void> ServerSession::end_older_sessions() {
   const auto older = [&]() -> std::shared_ptr<ServerSession> {
     for (const auto& session : state_.sessions)
-      if (session.get() != this && session->client() == client_.uuid && session->holds(resume_key_)) return session;
+      if (session.get() != this && session->client() == client_.uuid &&
+          (session->holds(resume_key_) || session->writes(targets_)))
+        return session;
     return nullptr;
   };
   const auto patience = std::chrono::steady_clock::now() + farewell_max;
@@ -256,7 +282,10 @@ asio::awaitable<void> ServerSession::end_older_sessions() {
     }
     // Said to it as well: where the same command runs twice, the older one must not come back and take over in turn.
     session->end({ErrorCode::TRANSFER_ACTIVE,
-                  "the same command was started again and has taken over; it goes on where this one was"});
+                  session->holds(resume_key_)
+                      ? "the same command was started again and has taken over; it goes on where this one was"
+                      : "a newer command of this client writes to the same target and has taken over; wait until it "
+                        "ends before you repeat this one"});
     co_await state_.changed.async_wait(std::chrono::milliseconds{100});
     if (link_->ended()) co_return;
   }

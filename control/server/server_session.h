@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control/server/daemon_state.h"
+#include "control/server/push_targets.h"
 #include "control/session/journal_hold.h"
 #include "control/session/lane_setup.h"
 #include "control/session/session_link.h"
@@ -31,6 +32,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   [[nodiscard]] bool transferring() const { return run_ != nullptr && !transfer_over_; }
   /// Whether another session of the same command must wait: the journal, the writer or the lane is this one's.
   [[nodiscard]] bool holds(const storage::ResumeKey& key) const { return holding_ && resume_key_ == key; }
+  /// Whether another session that is after these targets must wait.
+  [[nodiscard]] bool writes(const PushTargets& newer) const { return holding_ && newer.collide_with(targets_); }
   /// All is durable and said; only the client's word that it has the receipt, or its leaving, is to come.
   [[nodiscard]] bool concluded() const { return concluded_; }
   /// Grants changed, or the client was revoked: then no byte of its transfer is taken or sent any more, and it ends.
@@ -42,6 +45,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
   Status open_probe(const proto::OpenProbe& open);
+  asio::awaitable<void> find_targets();
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
   asio::awaitable<void> wind_up(ErrorCode reason);
@@ -64,6 +68,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   proto::OpenTransfer open_;
   storage::TransferId transfer_id_{};
   storage::ResumeKey resume_key_{};
+  PushTargets targets_;
   std::int64_t started_ = 0;
   bool transfer_opened_ = false;
   bool transfer_over_ = false;

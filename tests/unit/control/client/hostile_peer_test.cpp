@@ -231,6 +231,14 @@ TEST_CASE("hostile client: the daemon refuses every manifest that lies, says so 
     CHECK_FALSE(fs::exists("/tmp/evil"));
     fs::remove_all(target);
   }
+  // Targets that are no path, and the root itself: before any manifest is looked at.
+  for (const std::string destination : {"", "there", "/../there", "/"}) {
+    CAPTURE(destination);
+    const auto answer = push_hostile(mallory.config(daemon), {file("x")}, destination);
+    REQUIRE(answer);
+    CHECK(answer->side == ErrorSide::remote);
+    CHECK(answer->code != ErrorCode::PEER_LOST);
+  }
   // The daemon goes on serving, this very client included.
   TempDir work;
   write_file(work.path() / "good", "good");
