@@ -27,6 +27,8 @@ constexpr Duration backoff_last = std::chrono::seconds{8};
 constexpr Duration progress_interval = std::chrono::milliseconds{500};
 // Tuning: the same command, started again, waits so long for the older one to make durable what it has.
 constexpr Duration takeover_patience = std::chrono::seconds{15};
+// Tuning: what an attempt gets at the least, even when --timeout is up: a daemon that is there answers within it.
+constexpr Duration attempt_min = std::chrono::seconds{1};
 
 bool is_lost_connection(const Error& error) {
   switch (error.code) {
@@ -41,6 +43,12 @@ bool is_lost_connection(const Error& error) {
     default:
       return false;
   }
+}
+
+/// What happened, without the way out that its message ends with: for a message that has its own.
+std::string_view reason_of(const Error& error) {
+  const std::string_view message = error.message;
+  return message.substr(0, message.find("; "));
 }
 
 FileAction action_of(EntryOutcome outcome) {
@@ -106,11 +114,14 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
   durable_ = StallWatch{SteadyClock::now()};
   if (auto status = check_words(); !status) co_return status.error();
   Duration backoff = backoff_first;
+  bool let_in = false;  // and then lost without a word: from then on the daemon counts as one that comes back
   for (unsigned attempt = 1;; ++attempt) {
-    auto opened = co_await async_open_session(machinery_.config, machinery_.home, machinery_.tls);
+    ClientConfig config = machinery_.config;
+    if ((connected_before_ || let_in) && config.timeout)
+      config.connect_timeout = std::min(config.connect_timeout, std::max(time_left(), attempt_min));
+    auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls);
     std::optional<Error> error;
     if (!opened) {
-      if (!connected_before_) co_return opened.error();
       error = opened.error();
     } else {
       Connected connected;
@@ -127,22 +138,23 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       auto summary = co_await run_session(std::move(*opened));
       if (summary) co_return summary;
       error = summary.error();
+      if (error->code == ErrorCode::TIMED_OUT) co_return *error;  // the time is up, and says so
+      if (error->code == ErrorCode::PEER_LOST) let_in = true;
       // A session that lasted was a good one: the next trouble starts from the beginning.
       if (SteadyClock::now() - before > std::chrono::seconds{10}) {
         backoff = backoff_first;
         attempt = 1;
       }
     }
-    if (!is_lost_connection(*error) || !transfer_id_ || machinery_.stop_requested) co_return *error;
-    const auto waited = durable_.stalled(SteadyClock::now());
-    if (machinery_.config.timeout && waited >= *machinery_.config.timeout)
-      co_return Error{ErrorCode::TIMED_OUT,
-                      "no byte became durable for the allowed time, and the daemon can not be reached (" +
-                          error->message + "); run the same command again to resume"};
+    if (!is_lost_connection(*error) || !(connected_before_ || let_in) || machinery_.stop_requested) co_return *error;
+    if (machinery_.config.timeout && time_left() == Duration::zero())
+      co_return Error{ErrorCode::TIMED_OUT, "no byte became durable for the allowed time, and " +
+                                                shown_address(machinery_.config) + " can not be reached (" +
+                                                std::string{reason_of(*error)} +
+                                                "); run the same command again to resume"};
     machinery_.observer.on_reconnecting(*error, attempt);
     // The last attempt is made when the time is up, not a whole pause before.
-    const auto pause =
-        machinery_.config.timeout ? std::min<Duration>(backoff, *machinery_.config.timeout - waited) : backoff;
+    const auto pause = machinery_.config.timeout ? std::min(backoff, time_left()) : backoff;
     const auto resume_at = SteadyClock::now() + pause;
     while (SteadyClock::now() < resume_at && !machinery_.stop_requested)
       co_await machinery_.nudge.async_wait(std::chrono::duration_cast<Duration>(resume_at - SteadyClock::now()));
@@ -150,6 +162,20 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       co_return Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
     backoff = std::min(backoff * 2, backoff_last);
   }
+}
+
+Duration TransferCommand::time_left() const {
+  return std::max(*machinery_.config.timeout - durable_.stalled(SteadyClock::now()), Duration::zero());
+}
+
+Error TransferCommand::stalled(const Session& session) const {
+  std::string message = "no byte became durable for the allowed time";
+  if (session.run && !request_.options.dry_run && !session.run->peer_heard())
+    message += ", and no UDP datagram has come from port " + std::to_string(session.opened.session.agreement.udp_port) +
+               " of " + shown_address(machinery_.config) + ", though TCP works; let UDP through the firewall, then";
+  else
+    message += ';';
+  return {ErrorCode::TIMED_OUT, message + " run the same command again to resume"};
 }
 
 storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) const {
@@ -308,14 +334,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   proto::Envelope open;
   *open.mutable_open_transfer() = std::move(message);
   link->send(std::move(open));
-  while (!session->transfer && !session->failure && !session->link_over && !machinery_.stop_requested)
+  const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
+  while (!session->transfer && !session->failure && !session->link_over && !machinery_.stop_requested && !out_of_time())
     co_await session->news.async_wait(std::chrono::milliseconds{250});
   if (!session->transfer) {
-    Error error = session->failure ? *session->failure
-                  : machinery_.stop_requested
-                      ? Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"}
-                      : (*session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
-                                             : session->link_over->error());
+    Error error =
+        session->failure            ? *session->failure
+        : machinery_.stop_requested ? Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"}
+        : !session->link_over       ? stalled(*session)
+                              : (*session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
+                                                     : session->link_over->error());
     co_await leave(*session);
     co_return std::move(error);
   }
@@ -381,9 +409,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
                                                 std::to_string(session->opened.session.agreement.udp_port) + " of " +
                                                 shown_address(machinery_.config) +
                                                 ", though TCP does; let UDP through the firewall"};
-    } else if (machinery_.config.timeout && durable_.stalled(SteadyClock::now()) >= *machinery_.config.timeout) {
-      error = Error{ErrorCode::TIMED_OUT,
-                    "no byte became durable for the allowed time; run the same command again to resume"};
+    } else if (out_of_time()) {
+      error = stalled(*session);
     }
     if (error) break;
     const bool asked = std::exchange(machinery_.progress_requested, false);
@@ -491,7 +518,14 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
     auto receipt = receipt_of(header, lines, session.opened.daemon_spki, session.opened.session.receipt_certification);
     if (!receipt) co_return receipt.error();
     auto kept = keep(session, *receipt);
-    if (!kept) co_return kept.error();
+    if (!kept) {
+      Error error = kept.error();
+      if (error.side == ErrorSide::local)
+        error.message =
+            "everything is transferred and durable, but the receipt can not be kept here: " + error.message +
+            "; mend that, then run the same command again to get it";
+      co_return error;
+    }
     kept_at = std::move(*kept);
   } else if (!push()) {
     // Nothing answers a dry run's Commit; it only has to leave.

@@ -40,6 +40,10 @@ class TransferCommand {
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
   [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
   Result<RunConfig> make_run(Session& session);
+  /// Of --timeout, which must be set; never below zero.
+  [[nodiscard]] Duration time_left() const;
+  /// TIMED_OUT, with what is known of the reason.
+  [[nodiscard]] Error stalled(const Session& session) const;
   Status open_local_side(Session& session);
   /// Pull: the same command is running here, and holds the journal. The daemon ends it, and what it held is awaited.
   asio::awaitable<Status> async_take_over(std::shared_ptr<Session> session);
