@@ -165,8 +165,7 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
   prepared.config.receipts = receipts_of(state, open);
   prepared.config.make_sink = [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
                                landing = std::move(*landing), container = open.destination_is_container(),
-                               algorithm = decode_algorithm(open.digest()),
-                               anew = !open.resume(),
+                               algorithm = decode_algorithm(open.digest()), anew = !open.resume(),
                                dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.anew = anew;
