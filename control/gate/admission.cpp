@@ -20,12 +20,6 @@ std::string address_of(const asio::ip::tcp::endpoint& peer) {
   return fmt::format("[{}]:{}", address.to_string(), peer.port());
 }
 
-AddressPrefix prefix_of(const asio::ip::tcp::endpoint& peer) {
-  const auto of = [](const auto& address_bytes) { return prefix_of_address(std::as_bytes(std::span{address_bytes})); };
-  const auto address = peer.address();
-  return address.is_v4() ? of(address.to_v4().to_bytes()) : of(address.to_v6().to_bytes());
-}
-
 /// One client at the gate: what is counted and logged about it.
 struct Visit {
   Gatekeeper& gatekeeper;
@@ -72,6 +66,12 @@ asio::awaitable<void> turn_away(TlsChannel& channel, const Visit& visit, const R
 }
 
 }  // namespace
+
+AddressPrefix prefix_of(const asio::ip::tcp::endpoint& peer) {
+  const auto of = [](const auto& address_bytes) { return prefix_of_address(std::as_bytes(std::span{address_bytes})); };
+  const auto address = peer.address();
+  return address.is_v4() ? of(address.to_v4().to_bytes()) : of(address.to_v6().to_bytes());
+}
 
 ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon) {
   ChannelBinding binding{.bind = channel.exporter(exporter_label_bind), .key = {}, .daemon = daemon};
@@ -157,7 +157,12 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
 
   const auto proof = co_await channel.async_receive();
   if (!proof) {
-    visit.on_channel_failed(proof.error());
+    // A client that can not unwrap our key gives up by itself: who that was is for the log, and was not let in.
+    if (proof.error().code == ErrorCode::PEER_LOST) {
+      visit.on_refused(exchange->abandoned(), enrolling);
+    } else {
+      visit.on_channel_failed(proof.error());
+    }
     co_return std::nullopt;
   }
   auto admitted = exchange->handle_proof(*proof, *gatekeeper.registry, gatekeeper.wall_clock());

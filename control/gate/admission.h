@@ -32,6 +32,9 @@ struct GateCounters {
   std::uint64_t penstock_gate_enrolled_total = 0;
 };
 
+/// Whom a connection counts against.
+AddressPrefix prefix_of(const asio::ip::tcp::endpoint& peer);
+
 /// The binding of a channel to the daemon key shown on it (the client: peer_pin(); the daemon: its own).
 ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon);
 

@@ -285,15 +285,23 @@ std::string DaemonExchange::encode_proof(const ClientRecord& client) const {
   return encode_frame(envelope);
 }
 
+std::string DaemonExchange::who() const {
+  return enrolment_ ? "token " + to_string(enrolment_->token) : "client " + to_string(agreement_.uuid);
+}
+
+Refusal DaemonExchange::abandoned() const {
+  PENSTOCK_CHECK(state_ == State::wait_proof);
+  return make_refusal(doomed_.value_or(AuthRefusal::wrong_key), who() + ", who left without a proof");
+}
+
 Admission<DaemonExchange::Accepted> DaemonExchange::handle_proof(const Frame& frame, Registry& registry,
                                                                  UnixSeconds now) {
   PENSTOCK_CHECK(state_ == State::wait_proof);
-  const std::string who = enrolment_ ? "token " + to_string(enrolment_->token) : "client " + to_string(agreement_.uuid);
-  if (!frame.envelope.has_client_proof()) return refuse(AuthRefusal::malformed, who);
+  if (!frame.envelope.has_client_proof()) return refuse(AuthRefusal::malformed, who());
   const bool proven = crypto::verify_hmac_sha256(secrets_->client_confirm.view(), transcript_.digest(),
                                                  bytes::as_bytes(frame.envelope.client_proof().mac()));
-  if (doomed_) return refuse(*doomed_, who);
-  if (!proven) return refuse(AuthRefusal::wrong_key, who);
+  if (doomed_) return refuse(*doomed_, who());
+  if (!proven) return refuse(AuthRefusal::wrong_key, who());
   transcript_.add(frame.bytes);
 
   auto client = activate(registry, now);

@@ -86,6 +86,9 @@ class DaemonExchange {
   /// Step 3 in. Verifies the proof, and only then acts: an enrolment becomes durable here, before step 4 exists.
   /// (The record's `last_seen` is the caller's to update, at leisure: it costs a sync.)
   Admission<Accepted> handle_proof(const Frame& frame, Registry& registry, UnixSeconds now);
+  /// What the log may say of a client that leaves after our wrap instead of proving itself. One whose key does not
+  /// unwrap it can do nothing else. Requires: make_wrap succeeded.
+  [[nodiscard]] Refusal abandoned() const;
   /// Is the client asking to be registered? Known after handle_hello.
   [[nodiscard]] bool enrolling() const { return enrolment_.has_value(); }
 
@@ -97,6 +100,7 @@ class DaemonExchange {
     std::string client_name;
   };
   Refusal refuse(AuthRefusal reason, std::string log_detail);
+  [[nodiscard]] std::string who() const;
   std::optional<Refusal> agree(const proto::ClientHello& hello);
   Admission<void> begin_enrolment(const proto::Enrol& enrol, Registry& registry, UnixSeconds now);
   Admission<void> look_up(const Uuid& uuid, Registry& registry);

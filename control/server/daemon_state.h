@@ -14,6 +14,7 @@
 #include "control/gate/admission.h"
 #include "control/gate/identity.h"
 #include "control/gate/tls_context.h"
+#include "control/gate/waiting_room.h"
 #include "control/receipt/receipt_store.h"
 #include "control/registry/registry.h"
 #include "control/server/server.h"
@@ -60,7 +61,7 @@ struct DaemonState {
 
   std::set<std::uint64_t> connection_ids;  // in use
   std::list<std::shared_ptr<ServerSession>> sessions;
-  std::uint32_t unproven = 0;
+  WaitingRoom waiting{config.unproven_max};  // connections before their proof
   std::uint32_t transfers_running = 0;
   bool draining = false;
   AsyncEvent changed{io.get_executor()};  // a session or transfer has ended

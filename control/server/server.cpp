@@ -1,5 +1,6 @@
 #include "control/server/server.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -109,7 +110,7 @@ struct Server::Impl {
   Result<tcp::acceptor> bind_tcp(const io::Endpoint& local);
   DaemonOffer make_offer(std::size_t listener);
   asio::awaitable<void> accept_loop(std::size_t listener);
-  asio::awaitable<void> serve_socket(tcp::socket socket, std::size_t listener);
+  asio::awaitable<void> serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest);
   asio::awaitable<void> watch_registry();
   asio::awaitable<void> sweep_partials();
   asio::awaitable<void> shut_down();
@@ -252,17 +253,19 @@ asio::awaitable<void> Server::Impl::accept_loop(std::size_t listener) {
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, failed));
       continue;
     }
-    if (state.unproven >= state.config.unproven_max) {
+    UniqueFd own{::fcntl(socket.native_handle(), F_DUPFD_CLOEXEC, 0)};
+    if (!own || !state.waiting.has_room()) {
       socket.close(failed);  // too many strangers: no word for this one costs least
       ++state.gatekeeper.counters.penstock_gate_busy_total;
       continue;
     }
-    ++state.unproven;
-    asio::co_spawn(state.io, serve_socket(std::move(socket), listener), asio::detached);
+    const auto peer = socket.remote_endpoint(failed);
+    const auto guest = state.waiting.enter(prefix_of(peer), std::move(own));
+    asio::co_spawn(state.io, serve_socket(std::move(socket), listener, guest), asio::detached);
   }
 }
 
-asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener) {
+asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest) {
   std::optional<std::uint64_t> reserved;
   // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
   std::function<DaemonOffer()> offered = [this, listener, &reserved] {
@@ -271,7 +274,7 @@ asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t
     return offer;
   };
   auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
-  --state.unproven;
+  state.waiting.leave(guest);
   state.changed.notify();
   if (!admitted) {
     if (reserved) state.connection_ids.erase(*reserved);

@@ -182,6 +182,15 @@ class Strangers(LabTest):
                 pass
         self.still_serves()
 
+    def test_silent_connections_keep_nobody_out(self):
+        held = [self.connect() for _ in range(300)]  # 256 have room
+        self.still_serves()
+        # The oldest have made room; the newest are waited for.
+        self.assertEqual(self.drain(held[0]), b"")
+        held[-1].settimeout(0.2)
+        with self.assertRaises(TimeoutError):
+            held[-1].recv(1)
+
     def test_silence_is_ended_by_the_daemon(self):
         connection = self.connect()
         self.still_serves()
