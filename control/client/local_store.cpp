@@ -2,7 +2,6 @@
 
 #include <utility>
 
-
 namespace penstock::control {
 namespace {
 
@@ -120,8 +119,8 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
   for (const auto& source : request_.words.sources) roots.push_back({source.last_name, source.contents});
   config.make_sink = [&machinery = machinery_, destination, journal, roots, account, receipts = config.receipts,
                       post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
-                      overwrite = to_storage(request_.options.overwrite),
-                      anew = anew_, dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
+                      overwrite = to_storage(request_.options.overwrite), anew = anew_,
+                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.destination = std::move(*destination);
     sink.roots = roots;
