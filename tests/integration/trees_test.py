@@ -210,7 +210,6 @@ class Overwriting(LabTest):
         self.nothing_half_written(self.dir)
         for state in (self.daemon.state, self.ann.home):
             self.assertEqual([name for name in os.listdir(state + "/journals") if name.endswith(".journal")], [])
-        self.assertEqual(os.listdir(self.ann.home + "/pushes"), [])
 
     def test_a_file_against_a_directory_is_a_type_conflict(self):
         os.unlink(self.served("dst/same"))
