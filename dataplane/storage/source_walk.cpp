@@ -378,7 +378,8 @@ void SourceWalk::enter(const std::string& path, OpenedSource opened, const struc
   errno = 0;
   while (const dirent* found = ::readdir(stream)) {
     const std::string_view name = found->d_name;
-    if (name != "." && name != ".." && !path::is_partial_name(name)) level.names.emplace_back(name);
+    // Partials of ours are nobody's files. What only looks like one is, and gets its warning when its turn comes.
+    if (name != "." && name != ".." && !path::Component::parse_partial(name)) level.names.emplace_back(name);
   }
   const int reason = errno;
   ::closedir(stream);

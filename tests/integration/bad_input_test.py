@@ -263,6 +263,16 @@ class Paths(LabTest):
         name = ".penstock-" + "0" * 32 + ".part"
         self.check(self.push(self.write("f", b"x"), self.remote("/" + name)), 5, "PATH_REFUSED")
 
+    def test_what_only_looks_like_a_partial_is_left_out_by_name(self):
+        self.write("tree/good", b"good")
+        self.write("tree/.penstock-" + "0" * 32 + ".part", b"of an interrupted pull")
+        self.write("tree/.penstock-mine.part", b"precious")
+        outcome = self.push(self.path("tree"), self.remote("/tree"))
+        self.assertEqual(outcome.exit, 10, outcome)
+        [warning] = outcome.events("warning")
+        self.assertIn(".penstock-mine.part", warning["path"])
+        self.assertEqual(os.listdir(self.served("tree")), ["good"])
+
     def test_unreadable_and_special_files_are_left_out(self):
         self.write("tree/good", b"good")
         os.mkfifo(self.path("tree/pipe"))
