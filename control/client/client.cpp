@@ -81,15 +81,20 @@ class Questions {
   }
 
   asio::awaitable<Result<proto::Envelope>> async_ask(proto::Envelope request) {
-    reply_.reset();
+    if (farewell_) co_return *farewell_;
+    asking_ = true;
     link_->send(std::move(request));
     while (!reply_ && !over_) co_await news_.async_wait();
-    if (!reply_) co_return *over_ ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"} : over_->error();
+    asking_ = false;
+    if (!reply_) co_return why_over();
     auto reply = std::move(*reply_);
     reply_.reset();
     if (reply.has_failure()) co_return error_of_failure(reply.failure());
     co_return std::move(reply);
   }
+
+  /// Why there will be no answer any more; nullopt while the session stands.
+  [[nodiscard]] std::optional<Error> farewell() const { return farewell_; }
 
   asio::awaitable<void> async_close() {
     link_->end(Status{});
@@ -97,8 +102,19 @@ class Questions {
   }
 
  private:
+  [[nodiscard]] Error why_over() const {
+    if (farewell_) return *farewell_;
+    return *over_ ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"} : over_->error();
+  }
+
   asio::awaitable<Status> on_message(proto::Envelope envelope) {
-    if (reply_) co_return Error{ErrorCode::INTERNAL, "the daemon answered without a question", {}, ErrorSide::remote};
+    // A daemon that is shutting down, or full, says so before it has heard the question.
+    if (!asking_ && envelope.has_failure()) {
+      farewell_ = error_of_failure(envelope.failure());
+      co_return Status{};
+    }
+    if (reply_ || !asking_)
+      co_return Error{ErrorCode::INTERNAL, "the daemon answered without a question", {}, ErrorSide::remote};
     reply_ = std::move(envelope);
     news_.notify();
     co_return Status{};
@@ -106,7 +122,9 @@ class Questions {
 
   std::shared_ptr<SessionLink> link_;
   AsyncEvent news_;
+  bool asking_ = false;
   std::optional<proto::Envelope> reply_;
+  std::optional<Error> farewell_;
   std::optional<Status> over_;
 };
 
@@ -513,6 +531,7 @@ Result<PingAnswer> Client::ping() {
     Questions questions{opened->link};
     auto answer = co_await ping_on_session(questions, *opened, lanes);
     co_await questions.async_close();
+    if (!answer && questions.farewell()) co_return *questions.farewell();
     co_return std::move(answer);
   };
   auto answer = impl.run<PingAnswer>(current, use(impl, current, **worker), false);

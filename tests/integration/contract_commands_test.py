@@ -164,6 +164,18 @@ class Commands(LabTest):
         self.assertEqual(process.stdout.read(), b"")
         process.stdout.close()
 
+    def test_a_daemon_that_shuts_down_says_so_to_every_command_and_lets_a_transfer_finish(self):
+        file = self.random_file("big", 30_000_000)
+        process = self.ann.start("push", "--rate", "60M", file, self.remote("/big"))
+        wait_until(lambda: self.daemon.logged("transfer_started"), "the transfer")
+        self.daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: self.daemon.logged("draining"), "the drain")
+        self.check(self.ann.json("ls", self.remote("/")), 3, "DRAINING")
+        self.check(self.ann.json("ping", self.daemon.address), 3, "DRAINING")
+        self.check(self.push(self.write("small", b"x"), self.remote("/small")), 3, "DRAINING")
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+
     def test_a_dry_run_says_what_would_be_done_and_does_nothing(self):
         self.write("new", b"12345")
         self.write("old", b"123")
