@@ -9,6 +9,7 @@
 
 #include "common/time.h"
 #include "common/units.h"
+#include "dataplane/engine/path_report.h"
 
 namespace penstock::engine {
 
@@ -90,6 +91,7 @@ struct LaneStats {
   std::uint64_t cwnd = 0;  // bytes
   std::uint64_t bytes_in_flight = 0;
   DataRate pacing_rate;
+  PathReport path;  // with Congestion::measure
   SenderLimit limit = SenderLimit::nothing_to_send;
   std::optional<TimePoint> last_heard;  // last authentic datagram
 };

@@ -31,7 +31,9 @@ struct LaneKeys {
   ConnectionId own_id;                           // expected on what we receive
 };
 
-enum class Congestion : std::uint8_t { cubic, fixed };  // bbr and scavenger: issue "long and lossy"
+/// `measure` finds out what the path carries and then stops (LaneStats::path). bbr and scavenger: issue "long and
+/// lossy"
+enum class Congestion : std::uint8_t { cubic, fixed, measure };
 enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 
 struct SenderConfig {

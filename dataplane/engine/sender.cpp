@@ -301,6 +301,7 @@ const LaneStats& Sender::stats() const {
   LaneStats& stats = parts_->lane.stats();
   stats.limit = parts_->limit;
   stats.bytes_settled = parts_->scheduler.settled();
+  stats.path = parts_->lane.recovery().path_report();
   return stats;
 }
 

@@ -5,6 +5,7 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "dataplane/engine/ack/rtt_estimator.h"
+#include "dataplane/engine/path_report.h"
 
 namespace penstock::engine {
 
@@ -13,8 +14,9 @@ struct AckedSample {
   TimePoint now;
   PacketNumber largest;  // newly acknowledged
   TimePoint largest_sent_at;
-  std::uint64_t bytes = 0;   // newly acknowledged
-  bool app_limited = false;  // the largest was sent when there was nothing more to send
+  std::uint64_t bytes = 0;    // newly acknowledged
+  std::uint64_t packets = 0;  // newly acknowledged
+  bool app_limited = false;   // the largest was sent when there was nothing more to send
 };
 
 struct LostSample {
@@ -45,6 +47,8 @@ class CongestionController {
   [[nodiscard]] virtual std::uint64_t cwnd() const = 0;
   /// UDP payload bytes and their IP overhead alike are paced: the pacer adds the latter.
   [[nodiscard]] virtual DataRate pacing_rate(const RttEstimator& rtt) const = 0;
+  /// What it has measured, if that is its job.
+  [[nodiscard]] virtual PathReport report() const { return {}; }
 };
 
 }  // namespace penstock::engine

@@ -6,6 +6,7 @@
 #include "common/check.h"
 #include "dataplane/engine/congestion/cubic.h"
 #include "dataplane/engine/congestion/fixed.h"
+#include "dataplane/engine/congestion/path_meter.h"
 
 namespace penstock::engine {
 namespace {
@@ -34,6 +35,8 @@ constexpr Duration receiver_drops_memory = std::chrono::seconds{1};
 std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config) {
   if (config.congestion == Congestion::fixed && config.rate)
     return std::make_unique<Fixed>(*config.rate, config.initial_rtt);
+  if (config.congestion == Congestion::measure)
+    return std::make_unique<PathMeter>(config.datagram_size, config.ip_overhead, config.initial_rtt);
   return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt);
 }
 
@@ -130,6 +133,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
                              .largest = {*tally.largest},
                              .largest_sent_at = newest.sent_at,
                              .bytes = tally.bytes,
+                             .packets = tally.packets,
                              .app_limited = *tally.largest < app_limited_until_};
     detect_losses(now, news);
     controller_->on_packets_acked(sample, rtt_);

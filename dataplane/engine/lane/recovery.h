@@ -87,6 +87,7 @@ class Recovery {
   [[nodiscard]] const RttEstimator& rtt() const { return rtt_; }
   [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
   [[nodiscard]] std::uint64_t cwnd() const { return controller_->cwnd(); }
+  [[nodiscard]] PathReport path_report() const { return controller_->report(); }
   /// The next number that would be sent: all below were.
   [[nodiscard]] PacketNumber next_number() const { return {ledger_.end()}; }
   /// No acknowledgement below it is of interest any more.
