@@ -105,10 +105,15 @@ struct DigestAnswer {
 struct PingAnswer {
   double control_rtt_ms = 0;
   bool udp_reachable = false;
-  std::optional<double> udp_rtt_ms;
-  std::optional<std::uint16_t> path_mtu;  // IP bytes that the path is known to carry
-  std::string aead;                       // chosen suite and backend, "aes-256-gcm (ipsec-mb)"
-  std::vector<std::string> fast_paths;    // "udp_segment", "udp_gro", ...: those that are on at our end
+  std::optional<double> udp_rtt_ms;           // the shortest
+  std::optional<double> udp_rtt_smoothed_ms;  // under a moderate load, where one was measured with
+  std::optional<std::uint16_t> path_mtu;      // IP bytes that the path is known to carry
+  std::optional<std::uint64_t> rate_bps;      // bits of IP packets a second that arrive at the daemon
+  std::optional<double> loss;                 // share of the packets sent at well below that rate
+  std::uint64_t loss_packets = 0;             // on which it rests
+  std::string unmeasured;                     // why there is no rate or no loss; empty when there are both
+  std::string aead;                           // chosen suite and backend, "aes-256-gcm (ipsec-mb)"
+  std::vector<std::string> fast_paths;        // "udp_segment", "udp_gro", ...: those that are on at our end
   std::string software;
 };
 

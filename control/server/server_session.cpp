@@ -13,7 +13,6 @@
 #include "control/server/transfer_conclusion.h"
 #include "control/server/transfer_preparation.h"
 #include "control/session/async_blocking.h"
-#include "control/session/udp_probe.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/path_mtu.h"
 #include "dataplane/storage/file_operations.h"
@@ -55,6 +54,7 @@ void ServerSession::refresh(const ClientRecord& record) {
   if (record.revoked) {
     // At once, not when the link has ended: that waits for what the client reads, and for a request that is under way.
     if (run_) run_->cut_off();
+    if (probe_) probe_->end();
     return end({ErrorCode::REVOKED, "the operator has revoked this client; ask for a new token"},
                RegistryWatch::last_word_max);
   }
@@ -86,7 +86,7 @@ asio::awaitable<void> ServerSession::async_serve() {
   }
   if (journal_) co_await journal_->async_release();
   holding_ = false;
-  if (probing_) state_.worker->remove(agreement_.daemon_ids.front());
+  probe_.reset();
   for (const auto id : agreement_.daemon_ids) state_.connection_ids.erase(id.value);
   const bool expected = reason || link_->channel().ended_cleanly();
   state_.log(LogLevel::info, "session_closed",
@@ -113,7 +113,8 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
     case proto::Envelope::kOpenTransfer:
       co_return co_await open_transfer(envelope.open_transfer());
     case proto::Envelope::kOpenProbe:
-      co_return open_probe(envelope.open_probe());
+      open_probe(envelope.open_probe());
+      co_return Status{};
     case proto::Envelope::kSinkProgress:
       sink_is_slow_ = envelope.sink_progress().limited_by() == "target_disk";
       co_return Status{};
@@ -234,19 +235,12 @@ LanePath ServerSession::path_to_client(std::uint32_t client_payload_max) const {
   return path;
 }
 
-Status ServerSession::open_probe(const proto::OpenProbe& open) {
-  if (transfer_opened_) {
-    link_->send(failure_envelope(usage("the lane of this session is in use")));
-    return {};
-  }
+void ServerSession::open_probe(const proto::OpenProbe& open) {
+  if (transfer_opened_) return link_->send(failure_envelope(usage("the lane of this session is in use")));
   transfer_opened_ = true;
-  probing_ = true;
-  start_probe_echo(*state_.worker, take_lane_keys(secrets_, agreement_, End::daemon),
-                   path_to_client(open.udp_payload_max()));
-  proto::Envelope reply;
-  reply.mutable_done();
-  link_->send(std::move(reply));
-  return {};
+  probe_ = std::make_shared<ProbeGuest>(state_, agreement_.daemon_ids.front());
+  link_->send(
+      probe_->open(open, take_lane_keys(secrets_, agreement_, End::daemon), path_to_client(open.udp_payload_max())));
 }
 
 /// What this push is going to write, as far as that can be known before it begins.

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control/server/daemon_state.h"
+#include "control/server/probe_guest.h"
 #include "control/server/push_targets.h"
 #include "control/session/journal_hold.h"
 #include "control/session/lane_setup.h"
@@ -44,7 +45,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   asio::awaitable<Status> handle(proto::Envelope envelope);
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
-  Status open_probe(const proto::OpenProbe& open);
+  void open_probe(const proto::OpenProbe& open);
   asio::awaitable<void> find_targets();
   asio::awaitable<void> end_older_sessions();
   asio::awaitable<void> watch_transfer();
@@ -76,7 +77,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   bool holding_ = false;
   bool concluded_ = false;
   bool receipt_kept_ = false;  // the client says so
-  bool probing_ = false;
+  std::shared_ptr<ProbeGuest> probe_;
   LimitTally limits_;
   std::string source_limit_;   // push: as the client says
   bool sink_is_slow_ = false;  // pull: the client's disk

@@ -7,28 +7,17 @@
 #include <vector>
 
 #include "common/crypto/random.h"
+#include "dataplane/engine/blank_windows.h"
 
 namespace penstock::control {
 namespace {
 
 // A CONTROL message that fills one datagram: what is left are the frame's own words and the packet's.
 constexpr std::size_t frame_room = 64;
+// Tuning: how late the end of a probe may be noticed.
+constexpr Duration poll_interval = std::chrono::milliseconds{20};
 
-/// A lane without data needs a window all the same.
-class NoSource final : public engine::SourceWindow {
- public:
-  std::span<const std::byte> resident(TransferOffset, std::size_t) override { return {}; }
-  void prefetch(TransferRange) override {}
-  void on_progress(TransferOffset, TransferOffset, std::uint64_t) override {}
-};
-class NoSink final : public engine::SinkWindow {
- public:
-  std::span<std::byte> lend(TransferOffset, std::size_t) override { return {}; }
-  void commit(TransferOffset, std::size_t) override {}
-  bool store(TransferOffset, std::span<const std::byte>) override { return false; }
-  std::uint64_t room() const override { return 0; }
-  void on_quiet() override {}
-};
+using SteadyClock = std::chrono::steady_clock;
 
 /// What the two threads share; touched on the control thread alone, by what the watch posts there.
 struct Findings {
@@ -36,7 +25,8 @@ struct Findings {
   AsyncEvent changed;
   std::size_t largest_echo = 0;
   bool heard = false;
-  std::optional<Duration> rtt;
+  engine::LaneStats stats;
+  bool closed = false;
   bool gone = false;
 };
 
@@ -48,14 +38,15 @@ class Watch final : public io::LaneObserver {
     const auto* message = std::get_if<engine::ControlReceived>(&event);
     const std::size_t size = message != nullptr ? message->message.size() : 0;
     const bool heard = message != nullptr || std::get_if<engine::PeerHeard>(&event) != nullptr;
-    tell([size, heard](Findings& findings) {
+    const bool closed = std::get_if<engine::Closed>(&event) != nullptr;
+    tell([size, heard, closed](Findings& findings) {
       findings.heard = findings.heard || heard;
+      findings.closed = findings.closed || closed;
       findings.largest_echo = std::max(findings.largest_echo, size);
     });
   }
   void on_stats(const engine::LaneStats& stats) override {
-    if (stats.packets_received == 0) return;
-    tell([rtt = stats.rtt_min](Findings& findings) { findings.rtt = rtt; });
+    tell([stats](Findings& findings) { findings.stats = stats; });
   }
   void on_lane_gone() override {
     tell([](Findings& findings) { findings.gone = true; });
@@ -93,16 +84,19 @@ class Echo final : public io::LaneObserver {
 }  // namespace
 
 asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKeys keys, io::Endpoint peer,
-                                             LanePath path, Duration patience) {
+                                             LanePath path, ProbePlan plan) {
   const auto executor = co_await asio::this_coro::executor;
   const auto findings = std::make_shared<Findings>(executor);
+  const auto watch = std::make_shared<Watch>(executor, findings);
   const ConnectionId own = keys.own_id;
   engine::SenderConfig config;
   config.udp_payload_size = path.udp_payload;
+  config.congestion = engine::Congestion::measure;
+  config.rate = plan.rate_cap;
   config.ip_overhead = path.ip_overhead;
   config.initial_rtt = path.rtt;
   worker.add_sender(own, engine::Sender{config, std::move(keys), Rng{crypto::random_u64()}},
-                    std::make_shared<NoSource>(), peer, std::make_shared<Watch>(executor, findings));
+                    std::make_shared<engine::BlankSource>(), peer, watch);
   const std::size_t large = path.udp_payload - frame_room;
   worker.with_sender(own, [large](engine::Sender& sender, TimePoint) {
     const std::vector<std::byte> small_message(16);
@@ -110,15 +104,29 @@ asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKey
     (void)sender.queue_control(small_message);
     (void)sender.queue_control(large_message);
   });
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (findings->largest_echo < large && std::chrono::steady_clock::now() < deadline)
-    co_await findings->changed.async_wait(std::chrono::milliseconds{50});
+  auto deadline = SteadyClock::now() + plan.echo_patience;
+  while (findings->largest_echo < large && !findings->closed && SteadyClock::now() < deadline)
+    co_await findings->changed.async_wait(poll_interval);
+  if (findings->largest_echo >= large && plan.bulk_bytes > 0) {
+    worker.with_sender(
+        own, [end = plan.bulk_bytes](engine::Sender& sender, TimePoint) { sender.offer(TransferOffset{end}); });
+    deadline = SteadyClock::now() + plan.bulk_patience;
+    while (!findings->stats.path.finished && !findings->closed && SteadyClock::now() < deadline) {
+      // Asked for, since the meter's last word may come by a timer of the engine, which is no activity of the lane.
+      worker.with_sender(own, [watch](engine::Sender& sender, TimePoint) { watch->on_stats(sender.stats()); });
+      co_await findings->changed.async_wait(poll_interval);
+    }
+  }
   worker.with_sender(own, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
   worker.remove(own);
   while (!findings->gone) co_await findings->changed.async_wait();
   ProbeResult result;
   result.reachable = findings->heard;
-  result.rtt = findings->rtt;
+  if (findings->stats.packets_received > 0 && findings->stats.rtt_min > Duration{}) {
+    result.rtt = findings->stats.rtt_min;
+    result.rtt_smoothed = findings->stats.rtt_smoothed;
+  }
+  result.path = findings->stats.path;
   if (findings->largest_echo >= large) {
     result.largest_payload = path.udp_payload;
   } else if (findings->heard) {
@@ -127,14 +135,16 @@ asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKey
   co_return result;
 }
 
-void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path) {
+void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path, std::uint64_t bulk_bytes) {
   const ConnectionId own = keys.own_id;
   engine::ReceiverConfig config;
   config.udp_payload_size = path.udp_payload;
   config.ip_overhead = path.ip_overhead;
   config.initial_rtt = path.rtt;
-  worker.add_receiver(own, engine::Receiver{config, std::move(keys), Rng{crypto::random_u64()}},
-                      std::make_shared<NoSink>(), std::nullopt, std::make_shared<Echo>(worker, own));
+  engine::Receiver receiver{config, std::move(keys), Rng{crypto::random_u64()}};
+  receiver.expect(TransferOffset{bulk_bytes});
+  worker.add_receiver(own, std::move(receiver), std::make_shared<engine::DiscardSink>(), std::nullopt,
+                      std::make_shared<Echo>(worker, own));
 }
 
 }  // namespace penstock::control

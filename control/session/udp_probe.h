@@ -3,6 +3,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -13,19 +14,32 @@
 
 namespace penstock::control {
 
+/// How far a probe goes.
+struct ProbePlan {
+  Duration echo_patience{};
+  std::uint64_t bulk_bytes = 0;  // the daemon takes that many; 0: no rate and no loss are measured
+  Duration bulk_patience{};
+  std::optional<DataRate> rate_cap = std::nullopt;  // the server's, in IP bytes
+};
+
 /// What a probe found out about the way to the daemon's UDP port and back.
 struct ProbeResult {
   bool reachable = false;
-  std::optional<Duration> rtt;
-  std::size_t largest_payload = 0;  // UDP payload of the largest datagram that came through
+  std::optional<Duration> rtt;           // the shortest
+  std::optional<Duration> rtt_smoothed;  // at the end
+  std::size_t largest_payload = 0;       // UDP payload of the largest datagram that came through
+  engine::PathReport path;               // what bulk revealed, as far as it went
 };
 
-/// Client: sends CONTROL messages of two sizes over a lane without data, and waits for their echo, `patience` at most.
+/// Client: sends CONTROL messages of two sizes over a lane without files, and waits for their echo; then, when full
+/// datagrams come through, measures rate and loss with bytes that nobody keeps (engine/congestion/path_meter.h).
+/// Ends by itself after both patiences at the latest, and earlier when the daemon lets go.
 /// Consumes the lane's keys. The worker is the caller's and outlives the call.
 asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKeys keys, io::Endpoint peer,
-                                             LanePath path, Duration patience);
+                                             LanePath path, ProbePlan plan);
 
-/// Daemon: sends every CONTROL message of this lane back, until remove(own).
-void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path);
+/// Daemon: sends every CONTROL message of this lane back, and throws away as many bytes as `bulk_bytes` says, until
+/// remove(own).
+void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path, std::uint64_t bulk_bytes);
 
 }  // namespace penstock::control

@@ -16,6 +16,7 @@
 
 #include "common/escape.h"
 #include "control/gate/token.h"
+#include "tools/output/quantities.h"
 #include "tools/output/summary.h"
 #include "tools/run/receipt_actions.h"
 #include "tools/run/reporting_observer.h"
@@ -293,6 +294,14 @@ class ClientRun {
                                    : ping->udp_rtt_ms   ? fmt::format("RTT {:.3f} ms", *ping->udp_rtt_ms)
                                                         : "reachable");
     if (ping->path_mtu) text += fmt::format("path MTU     {}\n", *ping->path_mtu);
+    if (ping->rate_bps) text += fmt::format("rate         {}\n", show_rate(*ping->rate_bps));
+    if (ping->loss) text += fmt::format("loss         {} of {} packets\n", show_share(*ping->loss), ping->loss_packets);
+    if (ping->udp_reachable && !ping->unmeasured.empty())
+      text += fmt::format("not measured {}{}\n",
+                          ping->rate_bps ? "loss: "
+                          : ping->loss   ? "rate: "
+                                         : "rate and loss: ",
+                          escape_for_display(ping->unmeasured));
     if (out_.verbose()) {
       text += fmt::format("AEAD         {}\n", escape_for_display(ping->aead));
       std::string paths;
@@ -302,12 +311,20 @@ class ClientRun {
     out_.answer(text);
     return done([&](JsonLine& line) {
       line.decimal("control_rtt_ms", ping->control_rtt_ms).flag("udp", ping->udp_reachable);
-      if (ping->udp_rtt_ms) {
-        line.decimal("rtt_ms", *ping->udp_rtt_ms);
-      } else {
-        line.null("rtt_ms");
-      }
-      line.number_or_null("path_mtu", ping->path_mtu ? std::optional<std::uint64_t>{*ping->path_mtu} : std::nullopt)
+      const auto decimal_or_null = [&](std::string_view key, const std::optional<double>& value, int decimals) {
+        if (value) {
+          line.decimal(key, *value, decimals);
+        } else {
+          line.null(key);
+        }
+      };
+      decimal_or_null("rtt_ms", ping->udp_rtt_ms, 3);
+      decimal_or_null("rtt_smoothed_ms", ping->udp_rtt_smoothed_ms, 3);
+      line.number_or_null("path_mtu", ping->path_mtu ? std::optional<std::uint64_t>{*ping->path_mtu} : std::nullopt);
+      line.number_or_null("rate_bps", ping->rate_bps);
+      decimal_or_null("loss", ping->loss, 6);
+      line.number("loss_packets", ping->loss_packets)
+          .text_or_null("unmeasured", ping->unmeasured)
           .text("aead", ping->aead)
           .texts("fast_paths", ping->fast_paths)
           .text("software", ping->software);

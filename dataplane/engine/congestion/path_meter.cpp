@@ -31,6 +31,9 @@ constexpr std::uint64_t calm_bytes_max = 128 * MiB;
 constexpr int slow_steps_max = 2;
 constexpr int holds_repeated_max = 1;
 constexpr std::uint64_t certain = 1024;  // shares are 1024ths
+// What a path is taken to deliver until it was seen to deliver more. Higher: one that loses more than that looks full
+// at once; lower: a modem that the first step overruns has to prove it by a second one, whose queue takes seconds.
+constexpr std::uint64_t carried_prior = certain * 3 / 5;
 // As for `fixed`: in flight is what the rate makes in two round trips and this, lest a dead path is shouted at.
 constexpr Duration slack = milliseconds{100};
 constexpr Duration rtt_max = std::chrono::seconds{10};
@@ -51,7 +54,8 @@ PathMeter::PathMeter(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Du
     : datagram_(datagram_bytes),
       ip_overhead_(ip_overhead),
       rate_(start_rate(initial_rtt)),
-      cwnd_(2 * figure_packets * datagram_bytes) {}
+      cwnd_(2 * figure_packets * datagram_bytes),
+      carried_best_(carried_prior) {}
 
 DataRate PathMeter::start_rate(Duration rtt) const {
   return rate_of(figure_packets * (datagram_ + ip_overhead_), std::max(first_step, std::min(rtt, rtt_max)));
@@ -137,7 +141,7 @@ void PathMeter::on_step_measured(TimePoint now, const Figure& figure, bool full,
   delivered_most_ = std::max(delivered_most_, figure.delivered);
   if ((full && !slow) || slow_steps_ > slow_steps_max || !may_still_load(now, rtt_min)) {
     // Above what the path carries, with its own loss made up for.
-    return enter(Phase::hold, now, scaled(delivered_most_, 4 * certain, 3 * std::max(carried_best_, certain / 4)));
+    return enter(Phase::hold, now, scaled(delivered_most_, 4 * certain, 3 * carried_best_));
   }
   if (slow) return enter(Phase::ramp, now, rate_);
   offered_before_ = figure.offered;

@@ -81,7 +81,7 @@ class PathMeter final : public CongestionController {
   DataRate delivered_most_;                 // in any window
   int slow_steps_ = 0;                      // in a row
   int holds_repeated_ = 0;
-  std::uint64_t carried_best_ = 0;         // in 1024ths: what a path that is not full delivers
+  std::uint64_t carried_best_;             // in 1024ths: what a path that is not full delivers
   std::optional<TimePoint> calm_started_;  // from then on losses count
   std::uint64_t calm_bytes_ = 0;
   bool exhausted_ = false;

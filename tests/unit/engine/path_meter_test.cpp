@@ -240,7 +240,7 @@ double rate_ratio(const Path& path, const PathReport& report) {
   return static_cast<double>(report.rate->bits_per_second()) / arrives;
 }
 
-void check_truth(const Path& path) {
+void check_truth(const Path& path, double packets_min = 400) {
   CAPTURE(path.rate.bits_per_second());
   CAPTURE(path.rtt.count());
   CAPTURE(path.loss.parts_per_billion());
@@ -255,11 +255,12 @@ void check_truth(const Path& path) {
   const auto packets = static_cast<double>(outcome.report.packets);
   CAPTURE(outcome.report.packets);
   CAPTURE(outcome.report.packets_lost);
-  CHECK(packets >= 400);
+  CHECK(packets >= packets_min);
   CHECK(std::abs(loss_of(outcome.report) - truth) <= 3 * std::sqrt(truth * (1 - truth) / packets));
   CAPTURE(outcome.taken.count());
   // Waiting for a queue that we filled is waiting, too.
-  const Duration queue = path.rtt * static_cast<std::int64_t>(path.queue_percent_of_bdp) / 100;
+  const Duration queue =
+      path.rate.time_for(std::max(64 * KiB, path.rate.bytes_in(path.rtt) * path.queue_percent_of_bdp / 100));
   CHECK(outcome.taken <= 2500ms + 10 * path.rtt + 3 * queue);
 }
 
@@ -293,6 +294,11 @@ TEST_CASE("path meter: lost and late acknowledgements change neither figure") {
                  .ack_loss = netem::Probability::percent(20),
                  .jitter = 4ms,
                  .seed = seed});
+}
+
+TEST_CASE("path meter: a modem of 1 Mbit/s, and a path that loses two in five") {
+  check_truth({.rate = DataRate::megabits_per_second(1), .rtt = 50ms, .seed = 400}, 40);
+  check_truth({.loss = netem::Probability::percent(40), .seed = 401});
 }
 
 TEST_CASE("path meter: a hiccup during the ramp is not taken for the path's rate") {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -71,12 +72,16 @@ class Listener final : public Observer {
 /// A daemon on a thread, serving a fresh directory.
 class Daemon {
  public:
-  explicit Daemon(const std::vector<std::string>& grants = {"rw:/"}) : grants_(grants) {
+  using Adjust = std::function<void(ServerConfig&)>;
+  explicit Daemon(
+      const std::vector<std::string>& grants = {"rw:/"}, const Adjust& adjust = [](ServerConfig&) {})
+      : grants_(grants) {
     fs::create_directory(dir_.path() / "root");
     ServerConfig config;
     config.root = dir_.path() / "root";
     config.state = dir_.path() / "state";
     config.listen = {{"127.0.0.1", 0}};
+    adjust(config);
     auto server = Server::create(config, observer_);
     if (!server) FAIL(server.error().message);
     server_ = std::move(*server);
