@@ -99,13 +99,13 @@ class LftpParallel(Contender):
     programs = ("lftp", "vsftpd")
 
     def server(self, task: Task) -> Server:
-        # An anonymous visitor's root must be a directory in which he can not write, so root serves as nobody.
+        # An anonymous visitor's root must be a directory in which he can not write, so root serves as the package's user.
         empty = task.workspace.keep / "empty"
         empty.mkdir(exist_ok=True)
         config = task.workspace.keep / "vsftpd.conf"
         config.write_text(
             f"listen=YES\nlisten_port={_FTP_PORT}\nanonymous_enable=YES\nanon_root={task.source.parent}\nno_anon_password=YES\n"
-            f"ftp_username={'nobody' if os.geteuid() == 0 else getpass.getuser()}\nrun_as_launching_user={'NO' if os.geteuid() == 0 else 'YES'}\n"
+            f"ftp_username={'ftp' if os.geteuid() == 0 else getpass.getuser()}\nrun_as_launching_user={'NO' if os.geteuid() == 0 else 'YES'}\n"
             f"local_enable=NO\nwrite_enable=NO\nbackground=NO\nsecure_chroot_dir={empty}\nseccomp_sandbox=NO\n"
             "xferlog_enable=NO\nisolate=NO\nisolate_network=NO\npasv_address=" + task.address + "\n",
             encoding="ascii",
