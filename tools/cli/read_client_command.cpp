@@ -32,7 +32,6 @@ class Reader {
     auto home = client_home(environment_);
     if (!home) return home.error();
     out_.home = *home;
-    if (words_.has("-q") && words_.has("-v")) return usage("-q and -v contradict each other");
     if (words_.has("-q")) out_.verbosity = Verbosity::quiet;
     if (words_.has("-v")) out_.verbosity = Verbosity::verbose;
 
