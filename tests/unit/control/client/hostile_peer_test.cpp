@@ -11,8 +11,8 @@
 #include "control/gate/client_home.h"
 #include "control/gate/tls_context.h"
 #include "control/transfer/message_codec.h"
+#include "tests/unit/control/client/gate_daemon.h"
 #include "tests/unit/control/client/scene.h"
-#include "tests/unit/control/gate/loopback.h"
 
 // A peer that passes the gate and then sends manifests that no honest one sends: to a real daemon as a client that
 // pushes, to a real client as a daemon that is pulled from.
@@ -150,65 +150,30 @@ std::optional<Error> push_hostile(const ClientConfig& config, const Manifest& en
 /// A daemon's gate with nothing but a hostile manifest behind it.
 class HostileDaemon {
  public:
-  HostileDaemon() {
-    loop_.spawn(serve());
-    thread_ = std::thread{[this] { loop_.io.run(); }};
-  }
-  ~HostileDaemon() {
-    loop_.io.stop();
-    thread_.join();
-  }
-  [[nodiscard]] std::uint16_t port() const { return loop_.acceptor.local_endpoint().port(); }
-  std::string token() { return encode_token(store_.add_token()); }
+  [[nodiscard]] std::uint16_t port() const { return gate_.port(); }
+  std::string token() { return gate_.token(); }
   /// For the next pull.
   void show(Manifest entries) {
-    asio::post(loop_.io, [this, kept = std::move(entries)]() mutable { entries_ = std::move(kept); });
+    asio::post(gate_.io(), [this, kept = std::move(entries)]() mutable { entries_ = std::move(kept); });
   }
 
  private:
-  asio::awaitable<void> serve() {
-    for (;;) {
-      auto socket = co_await loop_.accept();
-      std::function<DaemonOffer()> make_offer = [this] { return offer(); };
-      auto admitted = co_await async_admit(std::move(socket), loop_.daemon_context, keeper_, std::move(make_offer));
-      if (!admitted) continue;
-      const auto session = SessionLink::make(std::move(admitted->channel));
-      SessionLink* const used = session.get();
-      SessionLink::Handler handler = [this, used](proto::Envelope envelope) -> asio::awaitable<Status> {
-        if (!envelope.has_open_transfer()) co_return Status{};
-        proto::Envelope reply;
-        reply.mutable_transfer_opened()->set_transfer_id(std::string(16, static_cast<char>(next_id_++)));
-        reply.mutable_transfer_opened()->set_udp_payload_max(1200);
-        used->send(std::move(reply));
-        used->send(segment_of(entries_, 1));
-        used->send(end_of(entries_, 2));
-        co_return Status{};
-      };
-      (void)co_await session->async_run(std::move(handler));
-    }
-  }
-  DaemonOffer offer() {
-    const std::uint64_t first = next_id_;
-    next_id_ += 2;
-    return {.identity = &daemon_identity(),
-            .receipt_key = &receipt_key(),
-            .connection_ids = {{first}, {first + 1}},
-            .udp_port = port(),
-            .software = "hostile test"};
+  SessionLink::Handler meet(SessionLink& link) {
+    return [this, &link](proto::Envelope envelope) -> asio::awaitable<Status> {
+      if (!envelope.has_open_transfer()) co_return Status{};
+      proto::Envelope reply;
+      reply.mutable_transfer_opened()->set_transfer_id(std::string(16, next_transfer_++));
+      reply.mutable_transfer_opened()->set_udp_payload_max(1200);
+      link.send(std::move(reply));
+      link.send(segment_of(entries_, 1));
+      link.send(end_of(entries_, 2));
+      co_return Status{};
+    };
   }
 
-  Loopback loop_;
-  TestRegistry store_;
-  Gatekeeper keeper_{.registry = store_.registry.get(),
-                     .signer = &loop_.signer,
-                     .limiter = {},
-                     .counters = {},
-                     .wall_clock = [] { return noon; },
-                     .monotonic_clock = [] { return TimePoint{}; },
-                     .log = [](std::string_view) {}};
   Manifest entries_;
-  std::uint64_t next_id_ = 1000;
-  std::thread thread_;
+  char next_transfer_ = 1;
+  GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink& link) { return meet(link); }}};
 };
 
 }  // namespace

@@ -11,8 +11,8 @@
 #include "control/gate/tls_context.h"
 #include "control/session/lane_setup.h"
 #include "control/session/udp_probe.h"
+#include "tests/unit/control/client/gate_daemon.h"
 #include "tests/unit/control/client/scene.h"
-#include "tests/unit/control/gate/loopback.h"
 
 // What ping measures, and what it says when it can not: against a real daemon, and against ones that are old or lie.
 
@@ -81,59 +81,26 @@ proto::Envelope open_probe(bool bulk) {
 /// A daemon's gate, a lane that echoes, and an answer of the test's choice to the request for a probe.
 class ScriptedDaemon {
  public:
-  explicit ScriptedDaemon(proto::Envelope answer) : answer_(std::move(answer)), worker_(must(io::Worker::create({}))) {
-    loop_.spawn(serve());
-    thread_ = std::thread{[this] { loop_.io.run(); }};
-  }
-  ~ScriptedDaemon() {
-    loop_.io.stop();
-    thread_.join();
-  }
-  [[nodiscard]] std::uint16_t port() const { return loop_.acceptor.local_endpoint().port(); }
-  std::string token() { return encode_token(store_.add_token()); }
+  explicit ScriptedDaemon(proto::Envelope answer) : answer_(std::move(answer)) {}
+  [[nodiscard]] std::uint16_t port() const { return gate_.port(); }
+  std::string token() { return gate_.token(); }
 
  private:
-  asio::awaitable<void> serve() {
-    for (;;) {
-      auto socket = co_await loop_.accept();
-      std::function<DaemonOffer()> make_offer = [this] { return offer(); };
-      auto admitted = co_await async_admit(std::move(socket), loop_.daemon_context, keeper_, std::move(make_offer));
-      if (!admitted) continue;
-      auto keys = take_lane_keys(admitted->session.secrets, admitted->session.agreement, End::daemon);
-      const auto session = SessionLink::make(std::move(admitted->channel));
-      SessionLink* const used = session.get();
-      SessionLink::Handler handler = [&, used](proto::Envelope envelope) -> asio::awaitable<Status> {
-        if (!envelope.has_open_probe()) co_return Status{};
-        start_probe_echo(*worker_, std::move(keys), LanePath{}, 0);
-        used->send(answer_);
-        co_return Status{};
-      };
-      (void)co_await session->async_run(std::move(handler));
-    }
-  }
-  DaemonOffer offer() {
-    const std::uint64_t first = next_id_;
-    next_id_ += 2;
-    return {.identity = &daemon_identity(),
-            .receipt_key = &receipt_key(),
-            .connection_ids = {{first}, {first + 1}},
-            .udp_port = worker_->local_endpoints().front().port(),
-            .software = "scripted"};
+  SessionLink::Handler meet(DaemonSession& session, SessionLink& link) {
+    const auto keys =
+        std::make_shared<engine::LaneKeys>(take_lane_keys(session.secrets, session.agreement, End::daemon));
+    return [this, keys, &link](proto::Envelope envelope) -> asio::awaitable<Status> {
+      if (!envelope.has_open_probe()) co_return Status{};
+      start_probe_echo(*worker_, std::move(*keys), LanePath{}, 0);
+      link.send(answer_);
+      co_return Status{};
+    };
   }
 
-  proto::Envelope answer_;
-  Loopback loop_;
-  std::unique_ptr<io::Worker> worker_;
-  TestRegistry store_;
-  Gatekeeper keeper_{.registry = store_.registry.get(),
-                     .signer = &loop_.signer,
-                     .limiter = {},
-                     .counters = {},
-                     .wall_clock = [] { return noon; },
-                     .monotonic_clock = [] { return TimePoint{}; },
-                     .log = [](std::string_view) {}};
-  std::uint64_t next_id_ = 1000;
-  std::thread thread_;
+  const proto::Envelope answer_;
+  std::unique_ptr<io::Worker> worker_ = must(io::Worker::create({}));
+  GateDaemon gate_{{.meet = [this](DaemonSession& session, SessionLink& link) { return meet(session, link); },
+                    .udp_port = worker_->local_endpoints().front().port()}};
 };
 
 PingAnswer ping_scripted(proto::Envelope answer, Duration timeout = std::chrono::minutes{5}) {

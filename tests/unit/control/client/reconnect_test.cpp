@@ -1,12 +1,9 @@
 #include <doctest/doctest.h>
 
-#include <asio/post.hpp>
 #include <vector>
 
-#include "control/gate/admission.h"
-#include "control/session/session_link.h"
+#include "tests/unit/control/client/gate_daemon.h"
 #include "tests/unit/control/client/scene.h"
-#include "tests/unit/control/gate/loopback.h"
 
 // What a client does when its daemon goes away and does not come back as it was.
 
@@ -22,61 +19,30 @@ enum class Afterwards : std::uint8_t { silence, hang_up };
 /// Lets clients register; hangs up without a word at the first transfer that is asked for, and serves nobody after.
 class FadingDaemon {
  public:
-  explicit FadingDaemon(Afterwards afterwards) : afterwards_(afterwards) {
-    loop_.spawn(serve());
-    thread_ = std::thread{[this] { loop_.io.run(); }};
-  }
-  ~FadingDaemon() {
-    loop_.io.stop();
-    thread_.join();
-  }
-  [[nodiscard]] std::uint16_t port() const { return loop_.acceptor.local_endpoint().port(); }
-  std::string token() { return encode_token(store_.add_token()); }
+  explicit FadingDaemon(Afterwards afterwards) : afterwards_(afterwards) {}
+  [[nodiscard]] std::uint16_t port() const { return gate_.port(); }
+  std::string token() { return gate_.token(); }
 
  private:
-  asio::awaitable<void> serve() {
-    for (;;) {
-      auto socket = co_await loop_.accept();
-      if (faded_) {
-        if (afterwards_ == Afterwards::silence) kept_.push_back(std::move(socket));
-        continue;
-      }
-      std::function<DaemonOffer()> make_offer = [this] { return offer(); };
-      auto admitted = co_await async_admit(std::move(socket), loop_.daemon_context, keeper_, std::move(make_offer));
-      if (!admitted) continue;
-      const auto session = SessionLink::make(std::move(admitted->channel));
-      SessionLink::Handler handler = [this](proto::Envelope envelope) -> asio::awaitable<Status> {
-        if (!envelope.has_open_transfer()) co_return Status{};
-        faded_ = true;
-        co_return Error{ErrorCode::CANCELLED, "gone"};
-      };
-      (void)co_await session->async_run(std::move(handler));
-    }
+  SessionLink::Handler meet() {
+    return [this](proto::Envelope envelope) -> asio::awaitable<Status> {
+      if (!envelope.has_open_transfer()) co_return Status{};
+      faded_ = true;
+      co_return Error{ErrorCode::CANCELLED, "gone"};
+    };
   }
-  DaemonOffer offer() {
-    const std::uint64_t first = next_id_;
-    next_id_ += 2;
-    return {.identity = &daemon_identity(),
-            .receipt_key = &receipt_key(),
-            .connection_ids = {{first}, {first + 1}},
-            .udp_port = port(),
-            .software = "fading test"};
+  bool turn_away(asio::ip::tcp::socket& socket) {
+    if (!faded_) return false;
+    auto taken = std::move(socket);  // closed here, unless it is kept
+    if (afterwards_ == Afterwards::silence) kept_.push_back(std::move(taken));
+    return true;
   }
 
   const Afterwards afterwards_;
-  Loopback loop_;
-  TestRegistry store_;
-  Gatekeeper keeper_{.registry = store_.registry.get(),
-                     .signer = &loop_.signer,
-                     .limiter = {},
-                     .counters = {},
-                     .wall_clock = [] { return noon; },
-                     .monotonic_clock = [] { return TimePoint{}; },
-                     .log = [](std::string_view) {}};
   bool faded_ = false;
-  std::vector<tcp::socket> kept_;
-  std::uint64_t next_id_ = 1000;
-  std::thread thread_;
+  std::vector<asio::ip::tcp::socket> kept_;
+  GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink&) { return meet(); },
+                    .turn_away = [this](asio::ip::tcp::socket& socket) { return turn_away(socket); }}};
 };
 
 class Reconnecting final : public Observer {
