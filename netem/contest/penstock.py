@@ -9,7 +9,7 @@ from .contender import Client, Contender, Server, Task
 from .run import started, stopped
 from .workspace import Workspace
 
-_PORT = 7440
+PENSTOCK_PORT = 7440
 
 
 class Penstock(Contender):
@@ -44,7 +44,7 @@ class Penstock(Contender):
         server = started(lab, "B", self._daemon(str(place), str(target), address), workspace.logs / "penstockd-register.log")
         client = lab.popen(
             "A",
-            [ours("penstock"), "register", f"{address}:{_PORT}", "--token-file", str(place / "token")],
+            [ours("penstock"), "register", f"{address}:{PENSTOCK_PORT}", "--token-file", str(place / "token")],
             env=self._environment(str(place)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
         said = client.communicate()[1]
@@ -59,8 +59,8 @@ class Penstock(Contender):
 
     @staticmethod
     def _daemon(place: str, root: str, address: str) -> Server:
-        argv = [ours("penstockd"), "serve", "--root", root, "--state", f"{place}/state", "--listen", f"{address}:{_PORT}"]
-        return Server(argv, _PORT)
+        argv = [ours("penstockd"), "serve", "--root", root, "--state", f"{place}/state", "--listen", f"{address}:{PENSTOCK_PORT}"]
+        return Server(argv, PENSTOCK_PORT)
 
     def server(self, task: Task) -> Server:
         return self._daemon(str(task.workspace.keep / "penstock"), str(task.target), task.address)
@@ -68,5 +68,5 @@ class Penstock(Contender):
     def client(self, task: Task) -> Client:
         rate = ["--rate", f"{task.rate_bps}"] if self.needs_rate else []
         argv = [ours("penstock"), "push", "-q", *self._options, *rate]
-        where = f"{task.address}:{_PORT}:/{task.source.name}"
+        where = f"{task.address}:{PENSTOCK_PORT}:/{task.source.name}"
         return Client([*argv, str(task.source), where], self._environment(str(task.workspace.keep / "penstock")))

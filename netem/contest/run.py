@@ -66,7 +66,7 @@ def measure(lab: Lab, contender: Contender, task: Task, patience: float) -> Run:
     serving, asking = contender.serves_in, "A" if contender.serves_in == "B" else "B"
     if contender.congestion:
         for host in (serving, asking):
-            _set_congestion(lab, host, contender.congestion)
+            set_congestion(lab, host, contender.congestion)
     server_plan, client_plan = contender.server(task), contender.client(task)
     server_log, client_log = (task.workspace.logs / f"{contender.name}-{end}.log" for end in ("server", "client"))
     server = started(lab, serving, server_plan, server_log)
@@ -106,8 +106,8 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() if lines else "it said nothing"
 
 
-def _set_congestion(lab: Lab, host: str, name: str) -> None:
-    """By the route: the sysctl of a namespace may only choose among what the machine's owner allowed to all."""
+def set_congestion(lab: Lab, host: str, name: str) -> None:
+    """TCP's, of a host. By the route: the sysctl of a namespace may only choose among what the machine's owner allowed to all."""
     route = json.loads(lab.spaces.run(host, ["ip", "-j", "-4", "route", "show", "scope", "link"]))[0]
     words = ["dev", route["dev"], "src", route["prefsrc"], "proto", "kernel", "scope", "link", "congctl", "lock", name]
     lab.spaces.run(host, ["ip", "route", "replace", route["dst"], *words])
