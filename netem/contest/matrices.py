@@ -37,6 +37,10 @@ class Cell:
         goodput = self.rate_bps / 8 * (1 - self.loss) * _SHARE
         return self.size / goodput + 10 * self.rtt_ms / 1000 + 0.1 + (1.0 if self.loss >= 0.1 else 0.0)
 
+    def share_carried(self, wire_bytes: int) -> float:
+        """What part of the file so many delivered IP bytes carry at most: repeats and a tool's own words count as file."""
+        return min(1.0, wire_bytes * _SHARE / self.size)
+
     @property
     def needed_wire_bytes(self) -> float:
         """IP bytes that must be offered to the link so that the file gets through once."""

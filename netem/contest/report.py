@@ -64,8 +64,8 @@ class Line:
         if self.seconds is not None:
             return f"{len(bad)} of {len(self.runs)} runs {bad[0].outcome}"
         if bad[0].outcome == "gave up":
-            part = f", {min(100.0, bad[0].bytes_arrived / self.cell.size * 100):.0f} % there" if self.contender.writes_file else ""
-            return f"gave up at {bad[0].seconds:.0f} s{part}"
+            carried = bad[0].samples[-1][1] if bad[0].samples else 0
+            return f"gave up at {bad[0].seconds:.0f} s, {self.cell.share_carried(carried) * 100:.0f} % there"
         return f"{bad[0].outcome}: {bad[0].said}"
 
 

@@ -32,7 +32,6 @@ class Run:
     outcome: Outcome
     said: str
     seconds: float
-    bytes_arrived: int
     cpu_sender: float
     cpu_receiver: float
     up: dict[str, int]
@@ -91,7 +90,6 @@ def measure(lab: Lab, contender: Contender, task: Task, patience: float) -> Run:
         outcome=outcome,
         said=text,
         seconds=seconds,
-        bytes_arrived=_arrived(task, contender),
         cpu_sender=cpu_client if sends_from_client else cpu_server,
         cpu_receiver=cpu_server if sends_from_client else cpu_client,
         up=_difference(before["up"], after["up"]),
@@ -180,13 +178,6 @@ def _judge(contender: Contender, task: Task, client: "subprocess.Popen[Any]", in
     if not copy.is_file() or not filecmp.cmp(task.source, copy, shallow=False):
         return "wrong bytes", "the copy differs from the source, though the command said that all is well"
     return "ok", ""
-
-
-def _arrived(task: Task, contender: Contender) -> int:
-    """Bytes that have taken room at the target; a partial file counts by its blocks, since it may be allocated ahead."""
-    if not contender.writes_file:
-        return 0
-    return sum(path.lstat().st_blocks * 512 for path in task.target.rglob("*") if path.is_file())
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
