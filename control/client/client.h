@@ -82,7 +82,8 @@ struct TransferSummary {
   std::string data = "udp";
   std::string limited_by;
   std::string digest;             // "alg:hex": of the file, or of the receipt's list when there are several
-  std::filesystem::path receipt;  // empty for a dry run
+  std::filesystem::path receipt;  // empty for a dry run, and for what was discarded
+  bool discarded = false;         // the daemon is a benchmark and stored nothing; `partial` then says so
   // Let go of it once the user has been told: until then a killed process counts as one that never knew the end, and
   // the same command again resumes to a receipt. Letting go ends the session with the daemon, within seconds; on the
   // thread that made the call, while its observer lives.

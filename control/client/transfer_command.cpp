@@ -51,6 +51,11 @@ std::string_view reason_of(const Error& error) {
   return message.substr(0, message.find("; "));
 }
 
+Error stores_nothing(const std::string& daemon) {
+  return {ErrorCode::PARTIAL,
+          daemon + " runs as a benchmark (--discard): it throws away what is pushed, nothing is stored"};
+}
+
 FileAction action_of(EntryOutcome outcome) {
   switch (outcome) {
     case EntryOutcome::finished:
@@ -98,6 +103,11 @@ TransferCommand::TransferCommand(ClientMachinery& machinery, ReceiptOperation op
       request_{operation, words, options},
       tally_(SteadyClock::now()),
       durable_(SteadyClock::now()) {}
+
+bool TransferCommand::is_discarded(const Session& session) const {
+  // Said of a pull it is nonsense: what lands is our own sink's.
+  return push() && session.transfer->discarded();
+}
 
 Status TransferCommand::check_words() {
   if (request_.words.sources.empty()) return Error{ErrorCode::USAGE, "nothing to transfer was named"};
@@ -361,6 +371,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   if (!connected_before_)
     machinery_.observer.on_started(
         {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store.resuming()});
+  if (is_discarded(*session) && !connected_before_)
+    machinery_.observer.on_warning({stores_nothing(shown_address(machinery_.config))});
   connected_before_ = true;
   auto config = make_run(*session);
   if (!config) {
@@ -434,7 +446,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_return std::move(*outcome.failed);
   }
   auto summary = co_await finish(*session, std::move(outcome));
-  if (summary && !request_.options.dry_run) {
+  if (summary && !summary->receipt.empty()) {
     receipted_ = session;
   } else {
     co_await leave(*session);
@@ -498,7 +510,10 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
     session.run->send(std::move(message));
   }
   std::filesystem::path kept_at;
-  if (!request_.options.dry_run) {
+  const bool discarded = is_discarded(session);
+  if (discarded) {
+    // Nothing is durable anywhere, so there is nothing to sign.
+  } else if (!request_.options.dry_run) {
     const auto deadline = SteadyClock::now() + std::chrono::seconds{30};
     while (!session.run->receipt() && !session.failure && !session.link_over && SteadyClock::now() < deadline &&
            !machinery_.stop_requested)
@@ -539,6 +554,10 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
   summary.limited_by = limits_.mostly();
   summary.digest = shown_digest(lines, request_.options.digest);
   summary.receipt = std::move(kept_at);
+  summary.discarded = discarded;
+  if (discarded) summary.digest.clear();
+  // Exit 10, not 0: `push && rm` must not lose a file to somebody's benchmark.
+  if (discarded) summary.partial = stores_nothing(shown_address(machinery_.config));
   co_return std::move(summary);
 }
 

@@ -34,6 +34,7 @@ class TransferCommand {
   struct Session;  // what lives as long as one connection
   [[nodiscard]] bool push() const { return request_.push(); }
   Status check_words();
+  [[nodiscard]] bool is_discarded(const Session& session) const;
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
   asio::awaitable<void> leave(Session& session);
   /// Once a run has begun, coming back always means going on.

@@ -124,6 +124,7 @@ proto::OpenTransfer open_message_of(const TransferRequest& request, const Pin& d
   open.set_congestion(options.congestion == CongestionKind::fixed ? "fixed" : "cubic");
   if (options.rate) open.set_rate_bps(options.rate->bits_per_second());
   open.set_dry_run(options.dry_run);
+  open.set_heeds_discarded(request.push());
   return open;
 }
 

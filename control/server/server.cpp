@@ -152,6 +152,11 @@ Status Server::Impl::prepare() {
   state.signer = std::make_unique<HandshakeExecutor>();
   (void)decoy_spki();  // now, and not while the first stranger waits
 
+  if (config.discard)
+    state.log(
+        LogLevel::warning, "discarding",
+        "BENCHMARK MODE: whatever clients push is thrown away, and nothing is stored; never serve users like this");
+
   auto& gate = state.gatekeeper;
   gate.registry = state.registry.get();
   gate.signer = state.signer.get();

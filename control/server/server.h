@@ -40,6 +40,7 @@ struct ServerConfig {
   Duration partial_ttl = std::chrono::hours{7 * 24};
   Duration drain_timeout = std::chrono::seconds{10};  // after the first request_stop transfers may finish for so long
   bool shuffle_chunks = false;                        // a test of the client's assembly
+  bool discard = false;                               // benchmark: pushes are thrown away, and their clients told so
 };
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };

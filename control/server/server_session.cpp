@@ -183,6 +183,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   proto::TransferOpened opened;
   opened.set_resuming(prepared->resuming);
   opened.set_await_verdicts(prepared->await_verdicts);
+  discarded_ = prepared->discarded;
+  opened.set_discarded(discarded_);
 
   // The path: what both ends' interfaces take, and the control channel's own round trip.
   const LanePath path = path_to_client(open.udp_payload_max());
@@ -207,7 +209,9 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   (void)state_.registry->log_transfer_started(row);
   state_.log(LogLevel::info, "transfer_started",
              name_ + (push ? " pushes to " : " pulls ") + escape_for_display(shown, 512),
-             {{"transfer", bytes::to_hex(transfer_id_)}, {"resuming", opened.resuming() ? "yes" : "no"}});
+             {{"transfer", bytes::to_hex(transfer_id_)},
+              {"resuming", opened.resuming() ? "yes" : "no"},
+              {"discarded", discarded_ ? "yes" : "no"}});
 
   proto::Envelope reply;
   *reply.mutable_transfer_opened() = opened;
@@ -393,7 +397,8 @@ asio::awaitable<Status> ServerSession::conclude(RunOutcome outcome) {
   if (!made) co_return made.error();
   const auto end = std::make_shared<Conclusion>(std::move(*made));
   const std::string transfer = bytes::to_hex(transfer_id_);
-  if (!open_.dry_run()) {
+  const bool receipted = !open_.dry_run() && !discarded_;
+  if (receipted) {
     const auto store = [receipts = *state_.receipts, end, list = *list] { return receipts.store(end->receipt, *list); };
     if (const auto stored = co_await async_blocking(*state_.requests, store); !stored) {
       state_.log(LogLevel::error, "receipt_not_stored", escape_for_display(stored.error().message, 256),
@@ -413,14 +418,14 @@ asio::awaitable<Status> ServerSession::conclude(RunOutcome outcome) {
     *message.mutable_commit() = end->commit;
     run_->send(std::move(message));
   }
-  if (!open_.dry_run()) {
+  if (receipted) {
     proto::Envelope message;
     message.mutable_receipt()->set_text(end->header);
     message.mutable_receipt()->set_signature(std::string{bytes::as_text(end->receipt.signature)});
     if (!push) *message.mutable_receipt()->mutable_source() = source_progress();
     run_->send(std::move(message));
   }
-  finish_log("done", end->commit.files(), end->commit.bytes());
+  finish_log(discarded_ ? "discarded" : "done", end->commit.files(), end->commit.bytes());
   co_return Status{};
 }
 
@@ -449,7 +454,7 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
   row.outcome = outcome;
   (void)state_.registry->log_transfer_ended(row);
   const auto lane = run_ ? run_->stats().lane : engine::LaneStats{};
-  state_.log(outcome == "done" ? LogLevel::info : LogLevel::warning, "transfer_ended",
+  state_.log(outcome == "done" || discarded_ ? LogLevel::info : LogLevel::warning, "transfer_ended",
              name_ + ": " + std::string{outcome},
              {{"transfer", bytes::to_hex(transfer_id_)},
               {"files", std::to_string(files)},

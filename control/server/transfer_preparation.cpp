@@ -10,6 +10,7 @@
 #include "common/crypto/random.h"
 #include "control/server/access.h"
 #include "control/session/async_blocking.h"
+#include "dataplane/storage/discarding_sink.h"
 #include "dataplane/storage/posix_sink.h"
 #include "dataplane/storage/posix_source.h"
 
@@ -132,6 +133,27 @@ Result<PushLanding> judge_push(const ClientRecord& client, const proto::OpenTran
   return landing;
 }
 
+/// A push whose bytes are thrown away: allowed where a real one would be, and nothing is opened for it.
+Result<PreparedTransfer> prepare_discarded_push(DaemonState& state, const ClientRecord& client,
+                                                const proto::OpenTransfer& open) {
+  if (!open.heeds_discarded())
+    return Error{ErrorCode::VERSION_MISMATCH,
+                 "this daemon runs as a benchmark and stores nothing, which this version of penstock would not tell; "
+                 "use a newer one, or have the daemon started without --discard"};
+  if (auto landing = judge_push(client, open); !landing) return landing.error();
+  auto account = open_account(state);
+  if (!account) return account.error();
+  PreparedTransfer prepared;
+  prepared.id = crypto::random_array<16>();
+  prepared.discarded = true;
+  prepared.config.role = TransferRole::sink;
+  prepared.config.make_sink = [&state, account = std::move(*account),
+                               roots = static_cast<std::uint32_t>(open.roots_size())](storage::SinkObserver& observer) {
+    return storage::make_discarding_sink(roots, std::move(*account), WorkerDoor::poster(state.door), observer);
+  };
+  return prepared;
+}
+
 asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state, const ClientRecord& client,
                                                              const proto::OpenTransfer& open,
                                                              const storage::ResumeKey& key) {
@@ -237,6 +259,9 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
 asio::awaitable<Result<PreparedTransfer>> async_prepare_transfer(DaemonState& state, const ClientRecord& client,
                                                                  const proto::OpenTransfer& open,
                                                                  const storage::ResumeKey& key) {
+  // A dry run stores nothing either way, and is answered from what there is.
+  if (open.direction() == proto::PUSH && state.config.discard && !open.dry_run())
+    co_return prepare_discarded_push(state, client, open);
   if (open.direction() == proto::PUSH) co_return co_await async_prepare_push(state, client, open, key);
   if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open);
   co_return usage("neither push nor pull");

@@ -17,6 +17,7 @@ struct PreparedTransfer {
   std::unique_ptr<JournalHold> journal;  // push, unless it is a dry run
   bool resuming = false;                 // what an earlier run of it left counts
   bool await_verdicts = false;           // TransferOpened says so
+  bool discarded = false;                // TransferOpened says so: nothing of this push is stored, and no receipt made
 };
 
 /// Judges the words of OpenTransfer against the client's grants, and opens what storage needs: the journal on a request

@@ -79,6 +79,9 @@ inline constexpr OptionSpec penstockd_options[] = {
   {.name = "--invite", .value_name = "NAME", .commands = penstockd_on::serve,
    .help = "invitations come with a later version; `penstockd token --user NAME` makes a token",
    .standing = Standing::reserved},
+  {.name = "--discard", .commands = penstockd_on::serving,
+   .help = "A benchmark of the network path: what clients push is thrown away, NOTHING IS STORED. A push then ends with "
+           "exit 10 and no receipt, and says why. Pulls and all else are served as ever.", .setting = "discard"},
   {.name = "--log-format", .value_name = "text|json", .commands = penstockd_on::serving,
    .help = "Log lines on standard error.", .default_text = "text", .setting = "log_format"},
 

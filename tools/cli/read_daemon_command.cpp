@@ -125,6 +125,12 @@ class Reader {
           return parse_choice<bool>(text, {{"sequential", false}, {"shuffled", true}});
         },
         [&](bool value) { out.server.shuffle_chunks = value; });
+    take(
+        "discard",
+        [](std::string_view text) {
+          return parse_choice<bool>(text, {{"true", true}, {"false", false}});
+        },
+        [&](bool value) { out.server.discard = value; });
     if (refused) return *refused;
     if (name == "check-config") return done(CheckConfigCommand{std::move(out)});
     PENSTOCK_CHECK(name == "serve");

@@ -91,6 +91,7 @@ inline constexpr SettingSpec daemon_settings[] = {
     {"partial_ttl"},
     {"drain_timeout"},
     {"chunk_order"},
+    {"discard", SettingType::boolean},
 };
 
 }  // namespace penstock::tools

@@ -211,7 +211,7 @@ class ClientRun {
       summary.bytes_skipped = files.skipped_bytes;
       summary.bytes = files.skipped_bytes;
     } else {
-      out_.note(transfer_summary_text(verb, summary, seconds()));
+      out_.note(transfer_summary_text(summary.discarded ? "discarded" : verb, summary, seconds()));
     }
     const auto fill = [&](JsonLine& line) {
       line.number("files", summary.files)
@@ -235,6 +235,7 @@ class ClientRun {
       } else {
         line.path("receipt", summary.receipt.native());
       }
+      if (summary.discarded) line.flag("discarded", true);
     };
     // What was left out decides the exit status, so that it is the error which comes last; the numbers ride along.
     if (summary.partial)

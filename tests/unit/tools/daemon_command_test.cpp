@@ -72,6 +72,13 @@ TEST_CASE("daemon command: options beat the file") {
   CHECK(options.server.udp_advertise->port == 9);
 }
 
+TEST_CASE("daemon command: nothing is discarded unless somebody says so, in the file or on the command line") {
+  CHECK_FALSE(action<ServeCommand>("serve --root /usr").server.discard);
+  CHECK_FALSE(action<ServeCommand>("serve --root /usr", "discard = false\n").server.discard);
+  CHECK(action<ServeCommand>("serve --root /usr", "discard = true\n").server.discard);
+  CHECK(action<ServeCommand>("serve --root /usr --discard", "discard = false\n").server.discard);
+}
+
 TEST_CASE("daemon command: what serve can not use is refused, with its place") {
   CHECK(refusal("serve --root /nonexistent").code == ErrorCode::CONFIG_INVALID);
   CHECK(refusal("serve --root /usr --state /usr/state").code == ErrorCode::CONFIG_INVALID);

@@ -106,3 +106,47 @@ TEST_CASE("end to end: an odd tree pushed and pulled back is the same tree, with
   CHECK(verify_receipt(*second));
   CHECK(check_receipt(*second, work.path() / "back"));
 }
+
+TEST_CASE("end to end: a daemon that discards stores nothing, says so, and signs nothing") {
+  Daemon daemon{{"rw:/"}, [](ServerConfig& config) { config.discard = true; }};
+  Person ann{daemon};
+  TempDir work;
+  make_odd_tree(work.path() / "tree");
+  const auto pushed = ann.client.push(to_target(work.path() / "tree", "/there"), {});
+  if (!pushed) FAIL(pushed.error().message);
+  CHECK(pushed->discarded);
+  REQUIRE(pushed->partial);
+  CHECK(pushed->partial->code == ErrorCode::PARTIAL);
+  CHECK(pushed->receipt.empty());
+  CHECK(pushed->digest.empty());
+  CHECK(pushed->files == 11);
+  CHECK(pushed->bytes == pushed->bytes_sent);
+  CHECK(pushed->bytes > 5 * 1024 * 1024);
+  REQUIRE(ann.listener.warnings.size() == 1);
+  CHECK(ann.listener.warnings[0].message.find("nothing is stored") != std::string::npos);
+  CHECK(fs::is_empty(daemon.root()));
+  CHECK(fs::is_empty(daemon.state() / "journals"));
+  CHECK_FALSE(ReceiptStore::of_state(daemon.state()).find(pushed->transfer));
+  CHECK_FALSE(ReceiptStore::of_home(ann.home.path() / "home").find(pushed->transfer));
+
+  // The same words again begin anew, and a pull is a pull.
+  const auto again = ann.client.push(to_target(work.path() / "tree", "/there"), {});
+  REQUIRE(again);
+  CHECK(again->bytes_sent == pushed->bytes_sent);
+  write_file(daemon.root() / "kept", "kept");
+  const auto pulled = ann.client.pull({{{"/kept", "kept", false}}, (work.path() / "kept").string(), false}, {});
+  REQUIRE(pulled);
+  CHECK_FALSE(pulled->discarded);
+  CHECK_FALSE(pulled->partial);
+  CHECK(verify_receipt(*read_receipt(pulled->receipt)));
+}
+
+TEST_CASE("end to end: a daemon that discards asks for the grants that storing would need") {
+  Daemon daemon{{"r:/"}, [](ServerConfig& config) { config.discard = true; }};
+  Person ann{daemon};
+  TempDir work;
+  write_file(work.path() / "file", "x");
+  const auto refused = ann.client.push(to_target(work.path() / "file", "/there"), {});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ErrorCode::PERMISSION_DENIED);
+}
