@@ -52,6 +52,13 @@ class Client:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def is_only_user() -> bool:
+    """In a user namespace that has one user, who is root there and may become nobody else; servers that change theirs
+    must be told not to."""
+    with open("/proc/self/uid_map", encoding="ascii") as ranges:
+        return sum(int(line.split()[2]) for line in ranges) == 1
+
+
 class Contender:
     """One tool with its settings. Subclasses say how it is run; the file always travels from host A to host B.
     `serves_in`: where its server runs; the client runs in the other host (a client in B downloads).

@@ -61,14 +61,17 @@ def stopped(process: "subprocess.Popen[Any]") -> float:
 
 def measure(lab: Lab, contender: Contender, task: Task, patience: float) -> Run:
     """Starts the server, times the client's whole command, compares the copy, ends both. `patience`: seconds after which
-    the client is ended and the run counts as given up. LabError only for a server that does not start."""
+    the client is ended and the run counts as given up. A server that does not start is a run that failed."""
     serving, asking = contender.serves_in, "A" if contender.serves_in == "B" else "B"
     if contender.congestion:
         for host in (serving, asking):
             set_congestion(lab, host, contender.congestion)
     server_plan, client_plan = contender.server(task), contender.client(task)
     server_log, client_log = (task.workspace.logs / f"{contender.name}-{end}.log" for end in ("server", "client"))
-    server = started(lab, serving, server_plan, server_log)
+    try:
+        server = started(lab, serving, server_plan, server_log)
+    except LabError as error:
+        return Run(contender.name, "failed", str(error), 0.0, 0.0, 0.0, {}, {})
     before = lab.counters()["legs"]["A"]
     with open(client_log, "wb") as said:
         start = time.monotonic()

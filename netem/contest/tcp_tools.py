@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labkit import Lab
 
-from .contender import Client, Contender, Server, Task
+from .contender import Client, Contender, Server, Task, is_only_user
 from .workspace import Workspace
 
 _SSH_PORT, _RSYNC_PORT, _FTP_PORT, _HTTPS_PORT, _IPERF_PORT = 2222, 8730, 2121, 8443, 5201
@@ -84,10 +84,13 @@ class RsyncDaemon(Contender):
         config = task.workspace.keep / "rsyncd.conf"
         config.write_text(
             f"use chroot = no\nport = {_RSYNC_PORT}\n[target]\npath = {task.target}\nread only = no\n"
-            f"uid = {os.geteuid()}\ngid = {os.getegid()}\n",
+            + ("" if is_only_user() else f"uid = {os.geteuid()}\ngid = {os.getegid()}\n"),
             encoding="ascii",
         )
-        return Server(["rsync", "--daemon", "--no-detach", f"--config={config}"], _RSYNC_PORT)
+        daemon = ["rsync", "--daemon", "--no-detach", f"--config={config}"]
+        if is_only_user():  # as root it would call setgroups(2), which such a namespace forbids
+            daemon = ["unshare", "--user", "--map-user=1000", "--map-group=1000", *daemon]
+        return Server(daemon, _RSYNC_PORT)
 
     def client(self, task: Task) -> Client:
         return Client(["rsync", "-W", str(task.source), f"rsync://{task.address}:{_RSYNC_PORT}/target/"])
@@ -100,12 +103,13 @@ class LftpParallel(Contender):
 
     def server(self, task: Task) -> Server:
         # An anonymous visitor's root must be a directory in which he can not write, so root serves as the package's user.
+        becomes_another = os.geteuid() == 0 and not is_only_user()
         empty = task.workspace.keep / "empty"
         empty.mkdir(exist_ok=True)
         config = task.workspace.keep / "vsftpd.conf"
         config.write_text(
             f"listen=YES\nlisten_port={_FTP_PORT}\nanonymous_enable=YES\nanon_root={task.source.parent}\nno_anon_password=YES\n"
-            f"ftp_username={'ftp' if os.geteuid() == 0 else getpass.getuser()}\nrun_as_launching_user={'NO' if os.geteuid() == 0 else 'YES'}\n"
+            f"ftp_username={'ftp' if becomes_another else getpass.getuser()}\nrun_as_launching_user={'NO' if becomes_another else 'YES'}\n"
             f"local_enable=NO\nwrite_enable=NO\nbackground=NO\nsecure_chroot_dir={empty}\nseccomp_sandbox=NO\n"
             "xferlog_enable=NO\nisolate=NO\nisolate_network=NO\npasv_address=" + task.address + "\n",
             encoding="ascii",

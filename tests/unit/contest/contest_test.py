@@ -2,6 +2,7 @@
 """What a comparison computes and prints, without running anything."""
 
 import csv
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -10,11 +11,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "netem"))
 
-from contest.contender import Contender
+from contest.contender import Client, Contender, Server, Task
 from contest.matrices import MATRICES, MIB, Cell, matrix
 from contest.report import Line, markdown, put_into, write_csv
-from contest.run import Run
+from contest.run import Run, measure
 from contest.udp_tools import Uftp
+from contest.workspace import Workspace
 
 
 class Tool(Contender):
@@ -115,6 +117,34 @@ class Missing(unittest.TestCase):
         assert said is not None
         self.assertIn("no-such-program", said)
         self.assertIn("tools/bootstrap --rivals", said)
+
+
+class BrokenServer(Tool):
+    congestion = None
+
+    def server(self, task: Task) -> Server:
+        return Server(["sh", "-c", "echo no such user >&2; exit 1"], 1)
+
+    def client(self, task: Task) -> Client:
+        return Client(["true"])
+
+
+class HereLab:
+    """A lab whose hosts are all this machine."""
+
+    def popen(self, host: str, argv: list[str], **how: object) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(argv, **how)  # type: ignore[call-overload, no-any-return]
+
+
+class Failures(unittest.TestCase):
+    def test_a_server_that_does_not_start_fails_its_own_run_alone_and_says_why(self) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            workspace = Workspace(Path(place))
+            task = Task(workspace, Path(place), workspace.fresh_target(), "127.0.0.1", None)
+            seen = measure(HereLab(), BrokenServer(), task, 5.0)  # type: ignore[arg-type]
+            self.assertEqual(seen.outcome, "failed")
+            self.assertIn("no such user", seen.said)
+            self.assertIn("no such user", markdown([Line(CLEAN, BrokenServer(), [seen])]))
 
 
 if __name__ == "__main__":
