@@ -63,6 +63,8 @@ std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, b
       return stats.packets_lost > 0 ? "path" : "cwnd";
     case engine::SenderLimit::receiver_cpu:
       return "receiver_cpu";
+    case engine::SenderLimit::sender_cpu:
+      return "sender_cpu";
     case engine::SenderLimit::nothing_to_send:
       break;
   }

@@ -62,9 +62,17 @@ struct Closed {
 using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, Closed>;
 using ReceiverEvent = std::variant<ControlReceived, Drained, PeerHeard, Closed>;
 
-/// What holds a sender back at the moment (DESIGN section 4). `receiver_cpu`: the window, but while the receiver's own
-/// socket overflows.
-enum class SenderLimit : std::uint8_t { nothing_to_send, source, cwnd, pacing, receiver_credit, receiver_cpu };
+/// What holds a sender back (DESIGN section 4). `receiver_cpu`: the window, but while the receiver's own socket
+/// overflows. `sender_cpu`: none of the others; it seals and sends as fast as its thread can.
+enum class SenderLimit : std::uint8_t {
+  nothing_to_send,
+  source,
+  cwnd,
+  pacing,
+  receiver_credit,
+  receiver_cpu,
+  sender_cpu
+};
 
 /// Counters of one lane since its start; cheap to copy.
 struct LaneStats {
@@ -91,9 +99,9 @@ struct LaneStats {
   std::uint64_t cwnd = 0;  // bytes
   std::uint64_t bytes_in_flight = 0;
   DataRate pacing_rate;
-  PathReport path;  // with Congestion::measure
-  SenderLimit limit = SenderLimit::nothing_to_send;
-  std::optional<TimePoint> last_heard;  // last authentic datagram
+  PathReport path;                                   // with Congestion::measure
+  SenderLimit limit = SenderLimit::nothing_to_send;  // over the last quarter of a second (lane/limit_meter.h)
+  std::optional<TimePoint> last_heard;               // last authentic datagram
 };
 
 }  // namespace penstock::engine

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "dataplane/engine/lane/lane_core.h"
+#include "dataplane/engine/lane/limit_meter.h"
 #include "dataplane/engine/ranges/range_scheduler.h"
 
 namespace penstock::engine {
@@ -61,8 +62,9 @@ struct Sender::Parts {
   RangeScheduler scheduler;
   DeliveryNews news;
   std::deque<Prefetch> prefetches;
-  bool announced = true;  // Drained told of the present state
-  SenderLimit limit = SenderLimit::nothing_to_send;
+  bool announced = true;                             // Drained told of the present state
+  SenderLimit limit = SenderLimit::nothing_to_send;  // at the last poll
+  LimitMeter limits;
   std::optional<TimePoint> pacing_at;
   std::optional<TimePoint> persist_at;
   std::uint32_t persist_backoff = 0;
@@ -165,6 +167,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   Transmit out;
   std::size_t segments = 0;
   bool backlogged = true;  // for all we know: more may leave as soon as the pacer lets it
+  limit = SenderLimit::sender_cpu;
   while (segments < segments_max) {
     if (!lane.can_seal_data()) {
       limit = SenderLimit::cwnd;
@@ -204,6 +207,10 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     if (segments++ == 0) out.segment_size = size;
     if (payload.size() < payload_max) break;  // only the last segment of a batch may be shorter
   }
+  if (limit == SenderLimit::sender_cpu || (limit == SenderLimit::pacing && pacer.far_behind(now)))
+    limits.on_busy(now);
+  else
+    limits.on_blocked(now, limit, pacing_at);
   if (backlogged)
     lane.recovery().pacer().on_backlog(now);
   else
@@ -288,6 +295,11 @@ bool Sender::queue_control(std::span<const std::byte> message) { return parts_->
 
 void Sender::close(TransportError reason) { parts_->lane.close(reason); }
 
+void Sender::on_send_blocked(TimePoint now) {
+  parts_->limit = SenderLimit::pacing;
+  parts_->limits.on_blocked(now, SenderLimit::pacing);
+}
+
 TransferOffset Sender::oldest_unacknowledged() const { return parts_->scheduler.oldest_unacknowledged(); }
 TransferOffset Sender::frontier() const { return parts_->scheduler.frontier(); }
 
@@ -299,7 +311,7 @@ std::uint64_t Sender::retention_target() const {
 
 const LaneStats& Sender::stats() const {
   LaneStats& stats = parts_->lane.stats();
-  stats.limit = parts_->limit;
+  stats.limit = parts_->limits.limit();
   stats.bytes_settled = parts_->scheduler.settled();
   stats.path = parts_->lane.recovery().path_report();
   return stats;

@@ -39,6 +39,8 @@ class Sender {
   /// A GSO batch into `buffer` (at least one full datagram, udp_payload_limit bytes to fill batches); nullopt when
   /// nothing may leave now. Ranges not resident in `window` become prefetch events and are skipped, not waited for.
   std::optional<Transmit> poll_transmit(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  /// The driver's way out is full, so it asks for nothing until that has drained: the path's first hop is the limit.
+  void on_send_blocked(TimePoint now);
   std::optional<SenderEvent> poll_event();
   [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
 
