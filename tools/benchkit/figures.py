@@ -34,6 +34,7 @@ METRICS = {
     "rss_mib": Metric("MiB anonymous", False, 1),
     "growth_mib": Metric("MiB grown", False, 1),
     "ns": Metric("ns", False, 1),
+    "cpu_ns": Metric("ns, all threads", False, 0),
     "bytes_s": Metric("GB/s", True, 3),
     "items_s": Metric("M/s", True, 3),
 }

@@ -73,7 +73,7 @@ def measure(hosts: Hosts, contender: Contender, task: Task, patience: float) -> 
         cpu_sender, cpu_receiver = cpu_receiver, cpu_sender
     if not in_time:
         return failed("gave up", f"no end after {patience:.0f} s")
-    if client.returncode != 0:
+    if client.returncode != getattr(contender, "exit_status", 0):
         return failed("failed", f"exit {client.returncode}: {last_line(said)}")
     seconds = contender.seconds(task, said, seconds)
     arrived, note = moved(contender, task, said)

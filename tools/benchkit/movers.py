@@ -64,9 +64,10 @@ class Pull(Penstock):
 
 
 class Discarding(Penstock):
-    """A daemon that throws away what it has verified: the network path alone."""
+    """A daemon that throws away what it has taken: the network path alone. Such a push says that it is not complete."""
 
     writes_file = False
+    exit_status = 10
 
     def server(self, task: Task) -> Server:
         plan = super().server(task)

@@ -159,14 +159,14 @@ class Reading(unittest.TestCase):
     def test_google_benchmark_s_repetitions_become_samples(self) -> None:
         told = {
             "benchmarks": [
-                {"name": "a", "run_name": "a", "run_type": "iteration", "real_time": 2.0, "time_unit": "us", "bytes_per_second": 3e9},
-                {"name": "a", "run_name": "a", "run_type": "iteration", "real_time": 4.0, "time_unit": "us", "bytes_per_second": 1e9},
-                {"name": "a_mean", "run_name": "a", "run_type": "aggregate", "real_time": 3.0, "time_unit": "us"},
-                {"name": "b", "run_name": "b", "run_type": "iteration", "error_occurred": True, "real_time": 0, "time_unit": "ns"},
-                {"name": "c", "run_name": "c", "run_type": "iteration", "real_time": 1.5, "time_unit": "ms", "items_per_second": 2e6},
+                {"name": "a", "run_name": "a", "run_type": "iteration", "real_time": 9.0, "cpu_time": 2.0, "time_unit": "us", "bytes_per_second": 3e9},
+                {"name": "a", "run_name": "a", "run_type": "iteration", "real_time": 9.0, "cpu_time": 4.0, "time_unit": "us", "bytes_per_second": 1e9},
+                {"name": "a_mean", "run_name": "a", "run_type": "aggregate", "real_time": 3.0, "cpu_time": 3.0, "time_unit": "us"},
+                {"name": "b", "run_name": "b", "run_type": "iteration", "error_occurred": True, "real_time": 0, "cpu_time": 0, "time_unit": "ns"},
+                {"name": "c/real_time", "run_name": "c", "run_type": "iteration", "real_time": 1.5, "cpu_time": 2.5, "time_unit": "ms", "items_per_second": 2e6},
             ]
         }
-        self.assertEqual(parts.figures_of(told), {"a": {"ns": [2000.0, 4000.0], "bytes_s": [3.0, 1.0]}, "c": {"ns": [1.5e6], "items_s": [2.0]}})
+        self.assertEqual(parts.figures_of(told), {"a": {"ns": [2000.0, 4000.0], "bytes_s": [3.0, 1.0]}, "c": {"ns": [1.5e6], "cpu_ns": [2.5e6], "items_s": [2.0]}})
 
     def test_a_bar_on_memory_reads_anonymous_pages_alone(self) -> None:
         status = "VmRSS:\t  9999 kB\nRssAnon:\t  2048 kB\nRssFile:\t  1024 kB\n"
