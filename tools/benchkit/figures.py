@@ -67,6 +67,7 @@ def run_series(gigabytes: float, seconds: float, cpu_sender: float, cpu_receiver
         "seconds": seconds,
         "cpu_sender_s_per_gb": cpu_sender / gigabytes,
         "cpu_receiver_s_per_gb": cpu_receiver / gigabytes,
+        "cpu_s": cpu,
         "cpu_s_per_gb": cpu / gigabytes,
         "machine_cpu_s_per_gb": cpu_machine / gigabytes,
         "core_percent_per_gbit_s": 100 * cpu / (gigabytes * 8),

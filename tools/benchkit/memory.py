@@ -6,6 +6,7 @@ which Penstock sends as files of their own), and what the daemon has published i
 import argparse
 import os
 import select
+import shutil
 import statistics
 import subprocess
 import time
@@ -102,6 +103,8 @@ def _push(pair: Pair, ours: Penstock, task: Task) -> tuple[list[float], list[flo
                     _sample(server, daemon)
                     _sample(client, mine)
                     _remove_published(task.target)
+                    if shutil.disk_usage(task.target).free < 256 * _MIB:
+                        raise LabError(f"{task.target.parent} is full: copies come faster than they are published and removed")
             finally:
                 os.close(descriptor)
             seconds = time.monotonic() - start

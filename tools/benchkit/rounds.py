@@ -17,7 +17,7 @@ from .measure import Hosts, Run, failed, measure, size_of
 PATIENCE = 120.0  # seconds that one run may take; a GiB at 0.1 Gbit/s
 METRICS = (
     "gbit_s", "seconds", "cpu_sender_s_per_gb", "cpu_receiver_s_per_gb", "cpu_s_per_gb", "machine_cpu_s_per_gb",
-    "core_percent_per_gbit_s",
+    "core_percent_per_gbit_s", "cpu_s",
 )
 
 

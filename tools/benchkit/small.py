@@ -125,7 +125,7 @@ def show(results: Results) -> str:
     """As text for a terminal."""
     about = results.about
     head = f"Trees, {about['runs']} runs each in turn, {about['machine']}, commit {about['commit']}"
-    text = f"{head}\n\n{table(results.figures, ['seconds', 'files_s', 'cpu_sender_s_per_gb', 'cpu_receiver_s_per_gb'])}\n{bars_table(results.verdicts)}"
+    text = f"{head}\n\n{table(results.figures, ['seconds', 'files_s', 'cpu_s'])}\n{bars_table(results.verdicts)}"
     return text + (f"\nNote: {about['notes']}\n" if "notes" in about else "")
 
 

@@ -36,6 +36,7 @@ class Numbers(unittest.TestCase):
         sample = run_series(2.0, 2.0, 1.5, 0.5, 3.0)
         self.assertAlmostEqual(sample["gbit_s"], 8.0)
         self.assertAlmostEqual(sample["cpu_s_per_gb"], 1.0)
+        self.assertAlmostEqual(sample["cpu_s"], 2.0)
         self.assertAlmostEqual(sample["cpu_sender_s_per_gb"], 0.75)
         self.assertAlmostEqual(sample["machine_cpu_s_per_gb"], 1.5)
         # A whole core at 8 Gbit/s: an eighth of it for each.
