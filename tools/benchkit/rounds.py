@@ -12,9 +12,10 @@ from contest.workspace import Workspace
 from labkit import LabError, UsageError
 
 from .figures import Figures, add, run_series
-from .measure import Hosts, Run, failed, measure, size_of
+from .measure import Hosts, Run, failed, measure, size_of, touch_pages
 
 PATIENCE = 120.0  # seconds that one run may take; a GiB at 0.1 Gbit/s
+_SLACK = 256 << 20  # for a run's sockets, slabs and caches
 METRICS = (
     "gbit_s", "seconds", "cpu_sender_s_per_gb", "cpu_receiver_s_per_gb", "cpu_s_per_gb", "machine_cpu_s_per_gb",
     "core_percent_per_gbit_s", "cpu_s",
@@ -124,6 +125,9 @@ class Rounds:
                     self._note(f"{job.name}, round {turn + 1}: {run.note}")
 
     def _move(self, contender: Contender, source: Path) -> Run:
+        # Before each run, since a virtual machine may hand pages that are free for a while back to its host, and getting
+        # them again costs more than anything that is measured here.
+        touch_pages(self.workspace.root, size_of(source) + _SLACK)
         target = self.workspace.fresh_target()
         try:
             return measure(self.hosts, contender, Task(self.workspace, source, target, self.address, self.rate_bps), self.patience)

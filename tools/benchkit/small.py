@@ -16,7 +16,7 @@ from contest.workspace import Workspace
 
 from . import bars
 from .figures import Figures
-from .measure import Hosts, Run, failed, machine_cpu, size_of, touch_pages
+from .measure import Hosts, Run, failed, machine_cpu, size_of
 from .movers import Rsync, ScpTree
 from .pair import MTU, Pair
 from .results import Results, bars_table, machine, table
@@ -60,7 +60,6 @@ def small(options: argparse.Namespace) -> Results:
     promises: list[bars.Bar] = []
     notes: list[str] = []
     with workspace(options.place) as files:
-        touch_pages(files.root, 512 * _MIB)
         with Pair() as pair:
             for tree in trees:
                 say(f"{tree.name} over a clean veth")

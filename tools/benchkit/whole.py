@@ -8,7 +8,6 @@ from labkit import LabError
 
 from . import bars
 from .figures import Figures
-from .measure import touch_pages
 from .movers import FIXED_RATE_BPS, Blast, Discarding, EndingIperf, Pull, Rsync, ScpTree, can_discard, our_controllers, penstocks
 from .pair import MTU, Pair
 from .results import Results, bars_table, machine, table
@@ -49,7 +48,6 @@ def _measure(kind: str, options: argparse.Namespace, movers: list[Contender], pr
     chosen = able(movers, options.tool)
     size = options.size * MIB
     with workspace(options.place) as files, Pair() as pair:
-        touch_pages(files.root, 2 * size + 256 * MIB)
         source, little = files.source(size), files.source(min(_WARM_UP_BYTES, size))
         rounds = Rounds(pair, files, pair.hosts["B"].address4, rate_bps=FIXED_RATE_BPS)
         chosen = rounds.warm_up(chosen, little)
