@@ -20,6 +20,9 @@ namespace penstock::storage {
 namespace {
 // Write-back is started in steps of this: smaller ones cost calls, larger ones leave more for the final sync.
 constexpr std::uint64_t write_back_step = 16 * MiB;
+// Written and digested in turn: so much is still in the processor's own cache (a whole slab fills it) when it is
+// digested.
+constexpr std::uint64_t write_step = 128 * KiB;
 constexpr std::size_t random_reserve = 4096;
 // Files begun by one step, and files that may be without their name while a sync runs: about 1 KiB each. Fewer make
 // small files wait for the flush, more cost memory. A megabyte of tiny files is a thousand steps, not one.
@@ -125,7 +128,8 @@ bool SinkCore::write_piece(ActiveFile& file, const Piece& piece) {
   if (auto opened = ensure_open(index, file); !opened) return fail_file(index, std::move(opened).error()), false;
   const std::uint64_t end = piece.file_offset + piece.bytes.size();
   std::uint64_t from = piece.file_offset;
-  while (const auto gap = file.blocks.first_gap(from, end)) {
+  while (auto gap = file.blocks.first_gap(from, end)) {
+    gap->end = std::min(gap->end, gap->begin + write_step);
     const auto part = piece.bytes.subspan(static_cast<std::size_t>(gap->begin - piece.file_offset),
                                           static_cast<std::size_t>(gap->size()));
     if (auto written = write_all(file.fd->get(), part, gap->begin, file.target); !written) {

@@ -261,7 +261,7 @@ TEST_CASE("publishing: a parent that became a link, or another directory, betwee
       // Right after the first byte is written: the partial exists, its file is not published.
       ssize_t pwrite(int fd, std::span<const std::byte> data, std::uint64_t offset) override {
         const auto written = FileCalls::pwrite(fd, data, offset);
-        if (data.size() > 512 * 1024 && !done.exchange(true)) {
+        if (data.size() > 64 * 1024 && !done.exchange(true)) {
           fs::rename(directory, aside);
           if (link) {
             fs::create_directory_symlink(outside, directory);
@@ -292,7 +292,7 @@ TEST_CASE("publishing: a target that appears meanwhile is not overwritten") {
   struct Planting final : FileCalls {
     std::string target;
     ssize_t pwrite(int fd, std::span<const std::byte> data, std::uint64_t offset) override {
-      if (data.size() > 512 * 1024 && !exists(target)) REQUIRE(::symlink("/etc/passwd", target.c_str()) == 0);
+      if (data.size() > 64 * 1024 && !exists(target)) REQUIRE(::symlink("/etc/passwd", target.c_str()) == 0);
       return FileCalls::pwrite(fd, data, offset);
     }
   } calls;
