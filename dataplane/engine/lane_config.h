@@ -31,9 +31,8 @@ struct LaneKeys {
   ConnectionId own_id;                           // expected on what we receive
 };
 
-/// `measure` finds out what the path carries and then stops (LaneStats::path). bbr and scavenger: issue "long and
-/// lossy"
-enum class Congestion : std::uint8_t { cubic, fixed, measure };
+/// `measure` finds out what the path carries and then stops (LaneStats::path).
+enum class Congestion : std::uint8_t { cubic, fixed, measure, bbr, scavenger };
 enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 
 struct SenderConfig {

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 
+#include "common/bytes/interval_set.h"
 #include "common/time.h"
 #include "common/units.h"
 #include "dataplane/engine/ack/rtt_estimator.h"
@@ -14,9 +17,12 @@ struct AckedSample {
   TimePoint now;
   PacketNumber largest;  // newly acknowledged
   TimePoint largest_sent_at;
-  std::uint64_t bytes = 0;    // newly acknowledged
-  std::uint64_t packets = 0;  // newly acknowledged
-  bool app_limited = false;   // the largest was sent when there was nothing more to send
+  std::uint64_t bytes = 0;                        // newly acknowledged
+  std::uint64_t packets = 0;                      // newly acknowledged
+  bool app_limited = false;                       // the largest was sent when there was nothing more to send
+  std::uint64_t in_flight = 0;                    // bytes that are still on their way
+  std::optional<Duration> rtt = std::nullopt;     // of the largest ever acknowledged, without the peer's delay
+  std::span<const bytes::Interval> numbers = {};  // newly acknowledged; valid during the call
 };
 
 struct LostSample {
@@ -25,6 +31,7 @@ struct LostSample {
   PacketNumber next;         // the number that is sent next
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
+  std::span<const bytes::Interval> numbers = {};  // valid during the call
 };
 
 /// Decides how much may be in flight, and how fast it leaves. Called once a batch, never once a packet; integers only,
@@ -42,6 +49,11 @@ class CongestionController {
   virtual void on_spurious_loss(TimePoint sent_at) = 0;
   /// Datagrams changed their size.
   virtual void on_datagram_size(std::uint64_t bytes) = 0;
+  /// The window has room, and there is nothing more to send, or the sender is kept from sending as fast as it may.
+  virtual void on_app_limited(std::uint64_t /*in_flight*/) {}
+  /// The receiver's own socket dropped so many more packets: losses that are no word of the path. Told before the
+  /// losses are.
+  virtual void on_receiver_drops(std::uint64_t /*packets*/) {}
 
   /// Bytes that may be in flight.
   [[nodiscard]] virtual std::uint64_t cwnd() const = 0;

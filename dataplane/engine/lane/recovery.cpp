@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "common/check.h"
+#include "dataplane/engine/congestion/bbr.h"
 #include "dataplane/engine/congestion/cubic.h"
 #include "dataplane/engine/congestion/fixed.h"
 #include "dataplane/engine/congestion/path_meter.h"
+#include "dataplane/engine/congestion/scavenger.h"
 
 namespace penstock::engine {
 namespace {
@@ -32,11 +34,15 @@ constexpr std::uint64_t offload_budget_step = 16 * KiB;
 constexpr Duration offload_recovery_interval = std::chrono::seconds{1};
 constexpr Duration receiver_drops_memory = std::chrono::seconds{1};
 
-std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config) {
+std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config, Rng& rng) {
   if (config.congestion == Congestion::fixed && config.rate)
     return std::make_unique<Fixed>(*config.rate, config.initial_rtt);
   if (config.congestion == Congestion::measure)
     return std::make_unique<PathMeter>(config.datagram_size, config.ip_overhead, config.initial_rtt);
+  if (config.congestion == Congestion::bbr)
+    return std::make_unique<Bbr>(config.datagram_size, config.ip_overhead, config.initial_rtt, rng.split());
+  if (config.congestion == Congestion::scavenger)
+    return std::make_unique<Scavenger>(config.datagram_size, config.initial_rtt);
   return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt);
 }
 
@@ -71,7 +77,7 @@ struct Recovery::AckTally {
 
 Recovery::Recovery(const RecoveryConfig& config, Rng rng)
     : rtt_(config.initial_rtt),
-      controller_(make_controller(config)),
+      controller_(make_controller(config, rng)),
       rate_cap_(config.rate),
       ip_overhead_(config.ip_overhead),
       pacer_(config.datagram_size + config.ip_overhead),
@@ -105,6 +111,7 @@ void Recovery::on_unacknowledged_sent() {
 }
 
 void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes) {
+  if (pacer_.far_behind(now)) controller_->on_app_limited(in_flight_);
   pacer_.on_sent(now, bytes + packets * ip_overhead_);
   controller_->on_packets_sent(now, {ledger_.end() - 1}, bytes, in_flight_);
 }
@@ -114,6 +121,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
   on_receiver_drops(now, ack.fields.socket_drops);
   AckTally tally;
+  acked_.clear();
   for (const AckRange& range : ack.ranges) {
     if (range.largest.value < ledger_.first()) break;  // newest first: the rest was resolved long ago
     const Interval numbers{std::max(range.smallest.value, ledger_.first()), range.largest.value + 1};
@@ -121,21 +129,30 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
     if (!take_acked(numbers, tally, news)) return false;
   }
   if (tally.largest) {
+    std::optional<Duration> measured;
     const SentPacket& newest = ledger_[*tally.largest];
     const bool newest_ever = !largest_acked_ || *tally.largest > largest_acked_->value;
     if (newest_ever) {
       largest_acked_ = PacketNumber{*tally.largest};
-      if (*tally.largest == ack.largest.value) rtt_.on_sample(now - newest.sent_at, ack.fields.delay);
+      if (*tally.largest == ack.largest.value) {
+        const Duration whole = now - newest.sent_at;
+        rtt_.on_sample(whole, ack.fields.delay);
+        // The peer's word explains no more than it may wait, and nothing below the shortest.
+        measured = std::max(whole - std::min(ack.fields.delay, ack_interval_max), rtt_.minimum());
+      }
     }
     probe_backoff_ = 0;
     probes_owed_ = 0;
-    const AckedSample sample{.now = now,
-                             .largest = {*tally.largest},
-                             .largest_sent_at = newest.sent_at,
-                             .bytes = tally.bytes,
-                             .packets = tally.packets,
-                             .app_limited = *tally.largest < app_limited_until_};
+    AckedSample sample{.now = now,
+                       .largest = {*tally.largest},
+                       .largest_sent_at = newest.sent_at,
+                       .bytes = tally.bytes,
+                       .packets = tally.packets,
+                       .app_limited = *tally.largest < app_limited_until_,
+                       .rtt = measured,
+                       .numbers = acked_};
     detect_losses(now, news);
+    sample.in_flight = in_flight_;
     controller_->on_packets_acked(sample, rtt_);
   }
   forget_resolved(now);
@@ -177,6 +194,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     packets_in_flight_ -= count;
     tally.packets += count;
     tally.largest = std::max(tally.largest.value_or(0), found->end - 1);
+    acked_.push_back(*found);
     (void)resolved_.insert(*found);
     range.begin = found->end;
   }
@@ -195,6 +213,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
   const Duration delay = detector_.loss_delay(rtt_);
   const auto threshold = detector_.packet_threshold();
   LostSample lost{.now = now, .newest_sent_at = {}, .next = {ledger_.end()}};
+  losses_.clear();
   // Older packets were sent earlier, so the first that is not lost ends the search.
   while (!loss_deadline_) {
     const auto gap = resolved_.first_gap({ledger_.first(), largest_acked_->value + 1});
@@ -212,6 +231,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
       lost.newest_sent_at = packet.sent_at;
       lost.bytes += packet.size;
       ++lost.packets;
+      append(losses_, end, 1);
     }
     (void)resolved_.insert({gap->begin, end});
     (void)lost_.insert({gap->begin, end});
@@ -226,6 +246,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
   // What the receiver's sink refused had crossed the path: its credit slows us, not congestion control.
   const std::uint64_t excused = std::min(refusals_seen_ - refusals_excused_, lost.packets);
   refusals_excused_ += excused;
+  lost.numbers = losses_;
   if (excused < lost.packets) controller_->on_packets_lost(lost);
 }
 
@@ -283,6 +304,7 @@ std::uint64_t Recovery::offload_budget() const {
 void Recovery::on_receiver_drops(TimePoint now, std::uint32_t total) {
   const Duration since = now - offload_limit_changed_at_;
   if (total > receiver_drops_) {
+    controller_->on_receiver_drops(total - receiver_drops_);
     receiver_drops_ = total;
     // Once for the drops of one flight, as the window.
     if (!receiver_drops_at_ || since >= std::max(rtt_.smoothed(), ack_interval(rtt_.smoothed()))) {
@@ -294,6 +316,11 @@ void Recovery::on_receiver_drops(TimePoint now, std::uint32_t total) {
     offload_budget_limit_ = std::min(offload_budget_max, std::max(2 * offload_budget_limit_, offload_budget_step));
     offload_limit_changed_at_ = now;
   }
+}
+
+void Recovery::on_app_limited() {
+  app_limited_until_ = ledger_.end();
+  if (allowance() >= pacer_.packet_bytes()) controller_->on_app_limited(in_flight_);
 }
 
 bool Recovery::receiver_drops_recent(TimePoint now) const {

@@ -82,7 +82,7 @@ class Recovery {
   [[nodiscard]] const Pacer& pacer() const { return pacer_; }
   [[nodiscard]] Pacer& pacer() { return pacer_; }
   /// There was nothing more to send, although the window had room.
-  void on_app_limited() { app_limited_until_ = ledger_.end(); }
+  void on_app_limited();
 
   [[nodiscard]] const RttEstimator& rtt() const { return rtt_; }
   [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
@@ -135,6 +135,8 @@ class Recovery {
   Rng rng_;
   std::uint64_t skip_in_ = 0;  // packets until the next skipped number
 
+  std::vector<bytes::Interval> acked_;   // numbers, of the ACK in hand; keeps its memory
+  std::vector<bytes::Interval> losses_;  // likewise, that were found lost
   std::uint64_t in_flight_ = 0;
   std::uint64_t packets_in_flight_ = 0;
   std::uint64_t app_limited_until_ = 0;

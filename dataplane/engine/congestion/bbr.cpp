@@ -1,0 +1,348 @@
+#include "dataplane/engine/congestion/bbr.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "dataplane/engine/congestion/bbr_tuning.h"
+#include "dataplane/engine/congestion/cubic.h"
+
+namespace penstock::engine {
+namespace {
+
+__extension__ using Wide = unsigned __int128;
+
+std::uint64_t per_second(std::uint64_t bytes, Duration time) {
+  const auto ns = static_cast<std::uint64_t>(std::max<Duration>(time, std::chrono::microseconds{10}).count());
+  return static_cast<std::uint64_t>(Wide{bytes} * 1'000'000'000 / ns);
+}
+
+std::uint64_t during(std::uint64_t rate, Duration time) {
+  const Wide bytes = Wide{rate} * static_cast<std::uint64_t>(time.count()) / 1'000'000'000;
+  return static_cast<std::uint64_t>(std::min<Wide>(bytes, bbr::window_max));
+}
+
+}  // namespace
+
+Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng)
+    : datagram_(datagram_bytes),
+      ip_overhead_(ip_overhead),
+      rng_(rng),
+      cwnd_(initial_window_packets * datagram_bytes),
+      startup_rate_(per_second(cwnd_, initial_rtt)),
+      smoothed_rtt_(initial_rtt) {}
+
+void Bbr::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) {
+  log_.on_sent(now, last, bytes, in_flight, pace(), smoothed_rtt_ / bbr::records_a_round);
+}
+
+void Bbr::on_app_limited(std::uint64_t in_flight) { log_.on_app_limited(in_flight); }
+
+// --- losses ---------------------------------------------------------------------------------------------------------
+
+void Bbr::on_receiver_drops(std::uint64_t packets) { receiver_drops_ += packets; }
+
+void Bbr::on_packets_lost(const LostSample& sample) {
+  // After a silence that no queue explains, nothing that was under way says anything about the rate (no persistent
+  // congestion: PROTOCOL section 4).
+  const Duration silence = sample.now - log_.delivered_at();
+  if (log_.delivered() > 0 && silence > bbr::outage_rtts * smoothed_rtt_ + bbr::outage_min) return;
+
+  const std::uint64_t excused = std::min(receiver_drops_, sample.packets);
+  receiver_drops_ -= excused;
+  if (excused > 0 && (!receiver_window_ || sample.now - receiver_window_at_ > smoothed_rtt_)) {
+    const std::uint64_t held = receiver_window_.value_or(cwnd_);
+    receiver_window_ = std::max(std::min(held, cwnd_) * 7 / 8, window_min());
+    receiver_window_at_ = sample.now;
+  }
+  if (excused == sample.packets) return;
+  const std::uint64_t bytes = sample.bytes / sample.packets * (sample.packets - excused);
+  log_.on_lost(bytes);
+  pending_lost_bytes_ += bytes;
+  if (excused > 0) return;  // which of them were the path's is not known
+  for (const bytes::Interval& run : sample.numbers) {
+    bool first = true;
+    log_.for_each_pace(run, [&](Pace pace, std::uint64_t count) {
+      pending_[static_cast<std::size_t>(pace)] += {.packets = count, .lost = count, .runs = first ? 1U : 0U};
+      first = false;
+    });
+  }
+}
+
+void Bbr::on_spurious_loss(TimePoint sent_at) {
+  log_.on_spurious_loss(datagram_);
+  if (!undo_ || sent_at > undo_->at) return;
+  if (--undo_->losses > 0) return;
+  bounds_ = undo_->bounds;
+  const State was = undo_->state;
+  undo_.reset();
+  if (state_ == State::probe_rtt) return;
+  if (was == State::startup && state_ != State::startup) {
+    state_ = State::startup;
+    full_ = false;
+    growth_stalled_ = 0;
+  } else if (was == State::up && state_ != State::up) {
+    enter_refill();
+  }
+}
+
+// --- an ACK ---------------------------------------------------------------------------------------------------------
+
+void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
+  smoothed_rtt_ = rtt.smoothed();
+  log_.on_delivered(sample.now, sample.bytes);
+  if (sample.rtt) {
+    rtt_floor_.on_sample(sample.now, *sample.rtt);
+    queue_.on_sample(sample.now, *sample.rtt);
+  }
+  // Jitter raises most samples; a queue raises them all.
+  if (sample.rtt && rtt_floor_.is_near(*sample.rtt)) near_seen_at_ = sample.now;
+  const bool quiet = sample.now - near_seen_at_ <= smoothed_rtt_ / 2;
+  if (!quiet) queue_seen_at_ = sample.now;
+  take_tallies(sample, quiet);
+  round_in_flight_max_ = std::max(round_in_flight_max_, sample.in_flight + sample.bytes);
+
+  const auto flight = log_.sample(sample.now, sample.largest, sample.largest_sent_at);
+  round_start_ = false;
+  if (flight) {
+    update_bandwidth(sample, *flight);
+    update_round(sample, *flight);
+    react_to_loss(sample.now, *flight);
+  }
+  aggregation_.on_acked(sample.now, sample.bytes, bandwidth(), cwnd_);
+  if (receiver_window_ && sample.now - receiver_window_at_ > bbr::receiver_recovery) {
+    receiver_window_at_ = sample.now;
+    receiver_window_ = *receiver_window_ + *receiver_window_ / 8;
+    if (*receiver_window_ > 2 * cwnd_) receiver_window_.reset();
+  }
+  advance_state(sample, flight ? &*flight : nullptr);
+  update_window(sample, std::exchange(pending_lost_bytes_, 0));
+}
+
+/// What is known of random loss: from packets that met no queue and were not sent to find one.
+void Bbr::take_tallies(const AckedSample& sample, bool quiet) {
+  for (const bytes::Interval& run : sample.numbers) {
+    log_.for_each_pace(
+        run, [&](Pace pace, std::uint64_t count) { pending_[static_cast<std::size_t>(pace)].packets += count; });
+  }
+  if (quiet) {
+    for (const Pace pace : {Pace::slowed, Pace::level}) loss_.add(pace, pending_[static_cast<std::size_t>(pace)]);
+    if (state_ == State::startup) startup_tally_ += pending_[static_cast<std::size_t>(Pace::probing)];
+  }
+  pending_ = {};
+}
+
+LossTally Bbr::tally_of(const DeliverySample& flight) const {
+  const std::uint64_t lost = flight.lost / datagram_;
+  return {.packets = flight.delivered / datagram_ + lost, .lost = lost};
+}
+
+void Bbr::update_bandwidth(const AckedSample& sample, const DeliverySample& flight) {
+  const std::uint64_t rate = rate_of(sample, flight);
+  if (flight.interval < rtt_floor_.minimum()) return;
+  if (!flight.app_limited || rate >= max_bandwidth_.maximum()) max_bandwidth_.on_sample(rate);
+  bandwidth_latest_ = std::max(bandwidth_latest_, rate);
+  delivered_latest_ = std::max(delivered_latest_, flight.delivered + flight.lost);
+}
+
+/// What the path carried of one flight, the share included that chance took of it: PROTOCOL section 4's 1 / (1 -
+/// p_floor). Where no queue stood, all that is missing crossed the bottleneck, and is counted one by one: so the luck
+/// of a flight, which the filter of maxima would pick out, changes nothing. Where one did, some of it may never have
+/// entered; there the mean share is added, and luck averaged out over so many packets that a hundredth is left of it.
+std::uint64_t Bbr::rate_of(const AckedSample& sample, const DeliverySample& flight) {
+  const std::uint64_t ppm = loss_.ppm();
+  const bool quiet = sample.now - queue_seen_at_ > smoothed_rtt_;
+  const std::uint64_t packets = flight.delivered / datagram_ + flight.missing / datagram_;
+  if (ppm == 0 || quiet) return mean_rate_ = flight.rate(loss_.forgiven(packets) * datagram_);
+  const auto mean = static_cast<std::uint64_t>(Wide{flight.rate(0)} * 1'000'000 / (1'000'000 - ppm));
+  const std::uint64_t needed = std::max<std::uint64_t>(1, ppm / bbr::ppm_a_packet);
+  const std::uint64_t weight = std::min(sample.packets, needed);
+  mean_rate_ = static_cast<std::uint64_t>((Wide{mean_rate_} * (needed - weight) + Wide{mean} * weight) / needed);
+  return mean_rate_;
+}
+
+void Bbr::update_round(const AckedSample& sample, const DeliverySample& flight) {
+  if (flight.delivered_at_departure < round_end_delivered_) return;
+  round_start_ = true;
+  ++rounds_;
+  begin_round();
+  on_round(sample, flight);
+}
+
+void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
+  receiver_drops_ /= 2;  // drops that showed in no loss of ours were another lane's
+  const std::uint64_t floor_before = loss_.ppm();
+  loss_.on_round(sample.now);
+  // Loss that was our own doing had made the rate look higher than it is.
+  if (loss_.ppm() + bbr::floor_step_ppm < floor_before)
+    max_bandwidth_.scale(1'000'000 - floor_before, 1'000'000 - loss_.ppm());
+  if (loss_.was_ours()) test_wait_ = test_after_ = 0;  // there may be more of it
+
+  const bool own_queue =
+      state_ == State::startup || state_ == State::drain || state_ == State::up || state_ == State::probe_rtt;
+  const bool stuck = state_ == State::down && rounds_ >= phase_round_ + bbr::down_rounds_doubtful;
+  const bool starved = bandwidth_latest_ < max_bandwidth_.maximum() / 4 * 3 && !flight.app_limited;
+  rtt_floor_.on_round(sample.now, {.in_flight_max = std::max(round_in_flight_max_, window_min()),
+                                   .content = own_queue || !(stuck || starved)});
+  queue_.on_round();
+  aggregation_.on_round(full_ ? bbr::aggregation_half_rounds : 1);
+  if (filter_due_ && rounds_ > cycle_round_) {
+    filter_due_ = false;
+    if (!flight.app_limited) max_bandwidth_.advance();
+    max_bandwidth_.on_sample(bandwidth_latest_);
+  }
+  round_in_flight_peak_ = round_in_flight_max_;
+  round_in_flight_max_ = 0;
+  bandwidth_latest_ = mean_rate_;
+  delivered_latest_ = flight.delivered + flight.lost;
+}
+
+bool Bbr::is_queueing() const { return queue_.is_queueing(smoothed_rtt_, rtt_floor_.minimum()); }
+
+// --- congestion -----------------------------------------------------------------------------------------------------
+
+void Bbr::remember(TimePoint now, std::uint64_t lost) {
+  undo_ = Undo{.bounds = bounds_, .state = state_, .at = now, .losses = std::max<std::uint64_t>(1, lost)};
+}
+
+/// Source: draft sections "Probing for Bandwidth In ProbeBW" and "When not Probing for Bandwidth"; but only loss above
+/// what chance takes counts, and once a round trip.
+void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
+  const LossTally tally = tally_of(flight);
+  // Draft: LossThresh, 2 %, ends a probe; without one, any loss is congestion.
+  const bool probing = state_ == State::startup || state_ == State::refill || state_ == State::up || awaiting_feedback_;
+  const std::uint64_t tolerated = probing ? tally.packets / bbr::loss_threshold_divisor : 0;
+  if (rounds_ <= reacted_round_ || tally.lost <= loss_.forgiven(tally.packets) + std::max<std::uint64_t>(1, tolerated))
+    return;
+  const std::uint64_t beyond = tally.lost - loss_.forgiven(tally.packets);
+  if (state_ == State::probe_rtt) return;
+  if (state_ == State::startup) {
+    // Loss that comes while more is delivered all the same is no sign of a full path.
+    if (!round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5) return;
+    remember(now, beyond);
+    bounds_.in_flight_long = std::max(flight.in_flight_at_departure, bdp());
+    full_ = true;
+    enter_drain(now);
+  } else if (probing) {
+    remember(now, beyond);
+    if (!flight.app_limited) {
+      const std::uint64_t target = std::min(bdp(), cwnd_);
+      bounds_.in_flight_long = std::max({flight.in_flight_at_departure, target / 10 * 7, bdp()});
+      long_step_ = 0;
+    }
+    const bool suspect = !is_queueing();
+    fruitless_ = bbr::fruitless_max;  // a probe that costs others packets is not repeated soon
+    if (state_ != State::down) enter_down(now);
+    awaiting_feedback_ = false;
+    test_elasticity_ = test_elasticity_ || (suspect && loss_.ppm() >= bbr::elasticity_floor_ppm);
+  } else {
+    bound_short(now, beyond);
+  }
+  reacted_round_ = rounds_ + 1;  // what is under way was sent before
+}
+
+void Bbr::bound_short(TimePoint now, std::uint64_t lost) {
+  remember(now, lost);
+  const std::uint64_t rate = bounds_.bandwidth_short.value_or(max_bandwidth_.maximum());
+  const std::uint64_t volume = bounds_.in_flight_short.value_or(cwnd_);
+  bounds_.bandwidth_short = std::max(bandwidth_latest_, rate / 10 * 7);
+  bounds_.in_flight_short = std::max(delivered_latest_, volume / 10 * 7);
+}
+
+// --- what may leave -------------------------------------------------------------------------------------------------
+
+std::uint64_t Bbr::bandwidth() const {
+  const std::uint64_t most = max_bandwidth_.maximum();
+  return std::min(most, bounds_.bandwidth_short.value_or(most));
+}
+
+std::uint64_t Bbr::window_min() const { return bbr::window_min_packets * datagram_; }
+
+std::uint64_t Bbr::quantum() const {
+  const std::uint64_t millisecond = during(bandwidth(), std::chrono::milliseconds{1});
+  return std::max(2 * datagram_, std::min<std::uint64_t>(64 * KiB, millisecond));
+}
+
+std::uint64_t Bbr::bdp_times(std::uint64_t percent) const {
+  if (rtt_floor_.minimum() == Duration{}) return initial_window_packets * datagram_;
+  // Jitter holds packets as well: of what the calmest round trips differ by, a min_rtt's worth at most.
+  const Duration least = rtt_floor_.minimum();
+  return static_cast<std::uint64_t>(Wide{during(bandwidth(), least + std::min(queue_.noise(), least))} * percent / 100);
+}
+
+/// With the offload budget: what the hosts themselves hold back in batches is no queue.
+std::uint64_t Bbr::bdp() const { return std::max({bdp_times(100), bbr::offload_quanta * quantum(), window_min()}); }
+
+Pace Bbr::pace() const {
+  switch (state_) {
+    case State::startup:
+    case State::up:
+      return Pace::probing;
+    case State::drain:
+    case State::down:
+    case State::probe_rtt:
+      return Pace::slowed;
+    default:
+      return bandwidth() < max_bandwidth_.maximum() / 20 * 19 ? Pace::slowed : Pace::level;
+  }
+}
+
+std::uint64_t Bbr::pacing_percent() const {
+  switch (state_) {
+    case State::startup:
+      return bbr::startup_percent;
+    case State::drain:
+      return bbr::drain_percent;
+    case State::down:
+      if (test_until_round_ == 0) return bbr::down_percent;
+      return (1'000'000 - loss_.ppm()) / 10'000 - bbr::test_margin_percent;  // what arrives, and a little less
+    case State::up:
+      return bbr::up_percents[up_step_];
+    case State::cruise:
+      return bbr::cruise_percent;
+    default:
+      return 100;
+  }
+}
+
+DataRate Bbr::pacing_rate(const RttEstimator&) const {
+  std::uint64_t rate = static_cast<std::uint64_t>(Wide{bandwidth()} * pacing_percent() / 100);
+  if (!full_) rate = std::max(rate, startup_rate_);
+  // Samples are bytes of UDP payload; the pacer counts IP headers as well.
+  const Wide wire = Wide{rate} * (datagram_ + ip_overhead_) / datagram_;
+  return DataRate::bytes_per_second(static_cast<std::uint64_t>(std::clamp<Wide>(wire, bbr::rate_min, bbr::rate_max)));
+}
+
+/// Source: draft section "Congestion Window". Once the path was full the window follows the model at once: the pacer
+/// sees to it that nothing leaves in a burst.
+void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
+  const std::uint64_t percent = state_ == State::up ? bbr::window_percent_up : bbr::window_percent;
+  const std::uint64_t wanted =
+      std::max({bdp_times(percent) + aggregation_.extra(), bbr::offload_quanta * quantum(), window_min()});
+  if (full_) {
+    cwnd_ = wanted;
+  } else {
+    // The samples of the first round trips still hold the time before anything arrived: the window tells more.
+    startup_rate_ = std::max({startup_rate_, static_cast<std::uint64_t>(Wide{bandwidth()} * bbr::startup_percent / 100),
+                              per_second(cwnd_ / 100 * bbr::startup_window_percent, smoothed_rtt_)});
+    // What is lost has left the path as well; a quarter of all at most is believed to be chance.
+    const std::uint64_t left = sample.bytes + std::min(lost_bytes, sample.bytes / 3);
+    if (cwnd_ < std::max(wanted, bdp_times(bbr::window_percent_startup)) ||
+        log_.delivered() < initial_window_packets * datagram_)
+      cwnd_ += left * bbr::startup_growth_percent / 100;
+  }
+  std::uint64_t cap = bbr::window_max;
+  if (bounds_.in_flight_long && state_ != State::startup) {
+    // Draft: Headroom, 15 %; but never less than a BDP, which alone keeps no queue.
+    const bool headroom = state_ == State::cruise || state_ == State::probe_rtt;
+    cap = headroom ? std::max(*bounds_.in_flight_long / 100 * 85, bdp()) : *bounds_.in_flight_long;
+  }
+  if (bounds_.in_flight_short && state_ != State::refill && state_ != State::up)
+    cap = std::min(cap, *bounds_.in_flight_short);
+  if (state_ == State::probe_rtt) cap = std::min(cap, bdp_times(50));
+  if (const auto doubt = rtt_floor_.in_flight_cap()) cap = std::min(cap, *doubt);
+  if (receiver_window_) cap = std::min(cap, *receiver_window_);
+  cwnd_ = std::max(std::min(cwnd_, cap), window_min());
+}
+
+}  // namespace penstock::engine

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+
+#include "common/time.h"
+#include "common/units.h"
+
+/// The numbers of `bbr`, and what gets worse on either side. Ours alone: the peer need not know them.
+namespace penstock::engine::bbr {
+
+// Draft section "Startup": 277, 4 ln 2, the least that doubles the rate in each round trip. PROTOCOL section 4 wants
+// the full rate within 8 round trips; from 64 packets to 15 MB that is more than doubling. Faster: more queue at the
+// end.
+inline constexpr std::uint64_t startup_percent = 350;
+inline constexpr std::uint64_t startup_growth_percent = 150;  // of what left the path, added to the window
+inline constexpr std::uint64_t startup_window_percent = 175;  // paced over a round trip
+inline constexpr std::uint64_t drain_percent = 50;            // draft: DrainPacingGain
+// One round trip drains what one of UP left. Draft: ProbeBW_DOWN, 90, which takes two and a half.
+inline constexpr std::uint64_t down_percent = 75;
+// While it is found out whether less is lost when less is sent: so much below what arrives.
+inline constexpr std::uint64_t test_margin_percent = 2;
+// Draft: 125 alone. While what arrives grows with it, the next step follows, up to doubling (PROTOCOL section 4).
+inline constexpr std::array<std::uint64_t, 4> up_percents{125, 160, 220, 277};
+inline constexpr std::uint64_t cruise_percent =
+    99;  // draft: PacingMarginPercent; none: a queue grows between two probes
+// p (1 - p) 10^4 packets tell a share of p to a hundredth.
+inline constexpr std::uint64_t ppm_a_packet = 100;
+inline constexpr std::uint64_t loss_threshold_divisor = 50;   // draft: LossThresh
+inline constexpr std::uint64_t window_percent = 200;          // draft: DefaultCwndGain
+inline constexpr std::uint64_t window_percent_up = 225;       // draft: ProbeBW_UP
+inline constexpr std::uint64_t window_percent_startup = 400;  // samples tell of a rate a round trip and a half late
+inline constexpr std::uint64_t window_min_packets = 4;        // draft: MinPipeCwnd
+inline constexpr std::uint64_t offload_quanta = 3;            // draft: offload_budget
+inline constexpr std::uint64_t window_max = 4 * GiB;          // beyond any path; keeps every product in range
+inline constexpr std::uint64_t rate_min = 1'000;              // bytes a second
+inline constexpr std::uint64_t rate_max = 125'000'000'000;
+
+// Draft: BBR.ExtraAckedFilterLen, ten round trips, as two halves.
+inline constexpr std::uint32_t aggregation_half_rounds = 5;
+
+// The delivery log keeps so many records a round trip. Fewer: samples blur; more: it remembers fewer round trips.
+inline constexpr std::int64_t records_a_round = 64;
+
+// From one probe to the next (PROTOCOL section 4: <= 8 RTT or 1 s). Sooner: a queue most of the time; later: others'
+// leaving is noticed late.
+inline constexpr std::uint64_t wait_rounds_min = 5;  // and refill and up take two and a half
+inline constexpr std::uint64_t wait_rounds_max = 6;
+inline constexpr std::uint32_t fruitless_max = 3;  // twice as long after each probe that gained nothing, but 1 s
+inline constexpr std::uint64_t wait_rounds_first_min = 2;  // after startup, which may have been cut short
+inline constexpr std::uint64_t wait_rounds_first_max = 3;
+inline constexpr Duration wait_min = std::chrono::milliseconds{25};  // round trips of microseconds are no cycle
+inline constexpr Duration wait_max = std::chrono::seconds{1};
+inline constexpr std::int64_t wait_rtts_at_least = 4;
+
+inline constexpr std::uint64_t startup_stalled_rounds = 3;  // draft: full_bw_count
+inline constexpr std::uint64_t drain_rounds_max = 3;        // draft: Drain
+// DOWN for longer does not drain: the RTT has changed, or others fill the queue.
+inline constexpr std::uint64_t down_rounds_doubtful = 4;
+// After 1, 2, 4, 8 cycles and so on DOWN lasts two round trips longer where packets are lost by chance, to see whether
+// fewer are when less is sent: PROTOCOL section 4. Seldomer: loss of our own making is believed longer.
+inline constexpr std::uint64_t elasticity_cycles_max = 16;
+inline constexpr std::uint64_t elasticity_floor_ppm = 5'000;
+inline constexpr std::uint64_t floor_step_ppm = 10'000;
+
+inline constexpr Duration probe_rtt_interval = std::chrono::seconds{5};  // draft: ProbeRTTInterval
+inline constexpr Duration probe_rtt_min = std::chrono::milliseconds{10};
+inline constexpr Duration probe_rtt_max = std::chrono::milliseconds{200};  // draft: ProbeRTTDuration
+inline constexpr std::int64_t probe_rtt_rtts = 10;
+
+// The long bound grows by so much in the next probe that meets it, twice that in the one after, and so on. Faster: who
+// reacts to each loss (cubic) never recovers; slower: a false alarm lasts.
+inline constexpr std::uint64_t long_step_divisor = 256;
+
+// So long without an acknowledgement is an outage.
+inline constexpr std::int64_t outage_rtts = 4;
+inline constexpr Duration outage_min = std::chrono::milliseconds{50};
+
+// The window that the receiver's own drops left grows by an eighth after so long without another.
+inline constexpr Duration receiver_recovery = std::chrono::milliseconds{100};
+
+}  // namespace penstock::engine::bbr

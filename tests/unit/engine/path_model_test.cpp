@@ -1,0 +1,310 @@
+// The parts of `bbr`'s model of the path: delivery log, loss floor, RTT floor, bandwidth filter, ACK aggregation.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "common/random.h"
+#include "dataplane/engine/congestion/ack_aggregation.h"
+#include "dataplane/engine/congestion/bandwidth_filter.h"
+#include "dataplane/engine/congestion/delivery_log.h"
+#include "dataplane/engine/congestion/loss_floor.h"
+#include "dataplane/engine/congestion/rtt_floor.h"
+
+namespace penstock::engine::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t datagram = 1000;
+TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
+Duration ms(std::uint64_t n) { return std::chrono::milliseconds{static_cast<std::int64_t>(n)}; }
+
+/// So many packets of which each is lost with the same chance, or in runs of `run`.
+LossTally draw(Rng& luck, std::uint64_t packets, std::uint64_t per_mille, std::uint64_t run = 1) {
+  LossTally tally{.packets = packets};
+  for (std::uint64_t i = 0; i < packets; ++i) {
+    if (!luck.chance(per_mille, 1000 * run)) continue;
+    const std::uint64_t lost = std::min(run, packets - i);
+    tally.lost += lost;
+    ++tally.runs;
+    i += lost - 1;
+  }
+  return tally;
+}
+
+/// Rounds of a steady path.
+void learn(LossFloor& floor, Rng& luck, int rounds, std::uint64_t packets, std::uint64_t per_mille,
+           std::uint64_t run = 1) {
+  static TimePoint now = at(1s);
+  for (int i = 0; i < rounds; ++i) {
+    floor.add(Pace::level, draw(luck, packets, per_mille, run));
+    now += 20ms;
+    floor.on_round(now);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("delivery log: a steady flight gives the rate at which it crossed, however ACKs are lumped") {
+  for (const std::uint64_t lump : {1U, 5U, 20U}) {
+    DeliveryLog log;
+    // A packet a millisecond, a round trip of 40 ms, ACKs of `lump` packets.
+    std::uint64_t acked = 0;
+    for (std::uint64_t tick = 0; tick < 400; ++tick) {
+      const TimePoint now = at(1s + ms(tick));
+      if (tick >= 40 && (tick - 40 + 1) % lump == 0) {
+        const std::uint64_t largest = tick - 40;
+        log.on_delivered(now, (largest + 1 - acked) * datagram);
+        acked = largest + 1;
+        const auto sample = log.sample(now, {largest}, now - 40ms);
+        REQUIRE(sample);
+        if (tick >= 120) {
+          CHECK(sample->rate(0) == doctest::Approx(1000.0 * datagram).epsilon(0.03));
+          CHECK(sample->lost == 0);
+          CHECK_FALSE(sample->app_limited);
+        }
+      }
+      log.on_sent(now, {tick}, datagram, (tick + 1 - acked) * datagram, Pace::level, 625us);
+    }
+  }
+}
+
+TEST_CASE("delivery log: ACKs that were held back and arrive at once make no rate that was never sent") {
+  DeliveryLog log;
+  for (std::uint64_t n = 0; n < 100; ++n)
+    log.on_sent(at(1s + ms(n)), {n}, datagram, (n + 1) * datagram, Pace::level, 500us);
+  log.on_delivered(at(1050ms), 10 * datagram);
+  (void)log.sample(at(1050ms), {9}, at(1009ms));
+  // Everything else in one moment: 90 packets within a millisecond, that were sent over 90.
+  log.on_sent(at(1101ms), {100}, datagram, 91 * datagram, Pace::level, 500us);
+  log.on_delivered(at(1102ms), 91 * datagram);
+  const auto sample = log.sample(at(1102ms), {100}, at(1101ms));
+  REQUIRE(sample);
+  CHECK(sample->rate(0) <= 1000 * datagram * 11 / 10);
+}
+
+TEST_CASE("delivery log: what was lost by chance crossed the path and is counted, what is more is not") {
+  DeliveryLog log;
+  for (std::uint64_t n = 0; n < 100; ++n)
+    log.on_sent(at(1s + ms(n)), {n}, datagram, (n + 1) * datagram, Pace::probing, 500us);
+  log.on_lost(20 * datagram);
+  log.on_delivered(at(1100ms), 80 * datagram);
+  const auto sample = log.sample(at(1100ms), {99}, at(1099ms));
+  REQUIRE(sample);
+  CHECK(sample->lost == 20 * datagram);
+  CHECK(sample->pace == Pace::probing);
+  CHECK(sample->rate(0) * 5 / 4 == doctest::Approx(static_cast<double>(sample->rate(20 * datagram))).epsilon(0.01));
+  CHECK(sample->rate(20 * datagram) == sample->rate(1000 * datagram));
+}
+
+TEST_CASE("delivery log: packets sent around a silence are marked, until what was on its way then has come") {
+  DeliveryLog log;
+  log.on_sent(at(1s), {9}, 10 * datagram, 10 * datagram, Pace::level, 1ms);
+  log.on_app_limited(10 * datagram);
+  log.on_sent(at(1020ms), {19}, 10 * datagram, 20 * datagram, Pace::level, 1ms);
+  log.on_delivered(at(1050ms), 10 * datagram);
+  CHECK_FALSE(log.sample(at(1050ms), {9}, at(1s))->app_limited);
+  log.on_delivered(at(1070ms), 10 * datagram);
+  CHECK(log.sample(at(1070ms), {19}, at(1020ms))->app_limited);
+  log.on_sent(at(1080ms), {29}, 10 * datagram, 10 * datagram, Pace::level, 1ms);
+  log.on_delivered(at(1130ms), 10 * datagram);
+  CHECK_FALSE(log.sample(at(1130ms), {29}, at(1080ms))->app_limited);
+}
+
+TEST_CASE("delivery log: remembers a bounded number of records, the newest ones") {
+  DeliveryLog log;
+  for (std::uint64_t n = 0; n < 10'000; ++n)
+    log.on_sent(at(1s + ms(n)), {n}, datagram, 5 * datagram, n % 2 == 0 ? Pace::level : Pace::slowed, 1us);
+  log.on_delivered(at(20s), datagram);
+  CHECK_FALSE(log.sample(at(20s), {9'000}, at(10s)));
+  CHECK(log.sample(at(20s), {9'999}, at(11s)));
+  std::uint64_t level = 0;
+  std::uint64_t slowed = 0;
+  log.for_each_pace({9'900, 10'000},
+                    [&](Pace pace, std::uint64_t count) { (pace == Pace::level ? level : slowed) += count; });
+  CHECK(level == 50);
+  CHECK(slowed == 50);
+}
+
+TEST_CASE("loss floor: learns random loss to a percent, forgives what chance does, and not twice as much") {
+  Rng luck{7};
+  for (const std::uint64_t per_mille : {1U, 10U, 50U, 100U, 200U}) {
+    CAPTURE(per_mille);
+    LossFloor floor;
+    learn(floor, luck, 60, 200, per_mille);
+    CHECK(floor.ppm() >= per_mille * 1000 * 8 / 10);
+    CHECK(floor.ppm() <= per_mille * 1000 * 12 / 10 + 500);
+    int wrong = 0;
+    for (int i = 0; i < 500; ++i) wrong += floor.is_excess(draw(luck, 300, per_mille)) ? 1 : 0;
+    CHECK(wrong <= 5);
+    CHECK(floor.is_excess({.packets = 300, .lost = 300 * per_mille / 1000 * 2 + 12}));
+  }
+}
+
+TEST_CASE("loss floor: on a path that loses nothing 2 % is excess, and less is not") {
+  LossFloor floor;
+  Rng luck{8};
+  learn(floor, luck, 20, 200, 0);
+  CHECK(floor.forgiven(1000) == 0);
+  CHECK_FALSE(floor.is_excess({.packets = 1000, .lost = 20}));
+  CHECK(floor.is_excess({.packets = 1000, .lost = 21}));
+  CHECK_FALSE(floor.is_excess({.packets = 10, .lost = 1}));  // one packet proves nothing
+}
+
+TEST_CASE("loss floor: losses in runs are forgiven in runs") {
+  Rng luck{9};
+  LossFloor floor;
+  learn(floor, luck, 100, 400, 50, 10);
+  CHECK(floor.ppm() > 30'000);
+  int wrong = 0;
+  for (int i = 0; i < 500; ++i) wrong += floor.is_excess(draw(luck, 400, 50, 10)) ? 1 : 0;
+  CHECK(wrong <= 10);
+}
+
+TEST_CASE("loss floor: never above a quarter") {
+  LossFloor floor;
+  Rng luck{10};
+  learn(floor, luck, 30, 200, 600);
+  CHECK(floor.ppm() == LossFloor::cap_ppm);
+}
+
+TEST_CASE("loss floor: a change for good is believed after two round trips, one bad round trip is not") {
+  Rng luck{11};
+  LossFloor floor;
+  learn(floor, luck, 40, 200, 0);
+  learn(floor, luck, 1, 200, 100);
+  CHECK(floor.ppm() < 10'000);
+  learn(floor, luck, 3, 200, 100);
+  CHECK(floor.ppm() > 60'000);
+  learn(floor, luck, 4, 200, 0);
+  CHECK(floor.ppm() < 10'000);
+}
+
+TEST_CASE("loss floor: loss that is less when less is sent was ours, loss that stays is the path's") {
+  Rng luck{12};
+  LossFloor policed;
+  TimePoint now = at(1s);
+  for (int i = 0; i < 10; ++i) {
+    policed.add(Pace::level, draw(luck, 200, 100));
+    policed.add(Pace::slowed, draw(luck, 100, 10));
+    policed.on_round(now += 20ms);
+  }
+  CHECK(policed.ppm() < 25'000);
+
+  LossFloor random;
+  for (int i = 0; i < 10; ++i) {
+    random.add(Pace::level, draw(luck, 200, 100));
+    random.add(Pace::slowed, draw(luck, 100, 100));
+    random.on_round(now += 20ms);
+  }
+  CHECK(random.ppm() > 80'000);
+}
+
+TEST_CASE("rtt floor: confirmed by samples close to it, doubted for no less than three round trips") {
+  RttFloor floor;
+  TimePoint now = at(1s);
+  floor.on_sample(now, 20ms);
+  floor.on_sample(now += 1s, 20'400us);
+  CHECK(floor.minimum() == 20ms);
+  CHECK(floor.confirmed_at() == now);
+  floor.on_sample(now + 1s, 23ms);
+  CHECK(floor.confirmed_at() == now);
+  CHECK(floor.is_near(21ms));
+  CHECK_FALSE(floor.is_near(23ms));
+}
+
+namespace {
+
+/// Round trips that all measured `rtt`, until the floor has nothing more in flight to doubt; how many.
+int rounds_until(RttFloor& floor, TimePoint& now, Duration (*rtt)(bool capped), Duration wanted) {
+  for (int round = 1; round <= 20; ++round) {
+    const Duration measured = rtt(floor.in_flight_cap().has_value());
+    floor.on_sample(now += measured, measured);
+    floor.on_round(now, {.in_flight_max = 100'000, .content = false});
+    if (floor.minimum() == wanted) return round;
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("rtt floor: begins anew where the RTT stays raised with little in flight") {
+  RttFloor floor;
+  TimePoint now = at(1s);
+  floor.on_sample(now, 20ms);
+  floor.on_round(now, {});
+  const int rounds = rounds_until(
+      floor, now, [](bool) { return Duration{120ms}; }, 120ms);
+  CHECK(rounds >= 4);
+  CHECK(rounds <= 7);
+  CHECK_FALSE(floor.in_flight_cap());
+}
+
+TEST_CASE("rtt floor: a queue that shrinks with what is in flight is ours, and moves nothing") {
+  RttFloor floor;
+  TimePoint now = at(1s);
+  floor.on_sample(now, 20ms);
+  floor.on_round(now, {});
+  CHECK(rounds_until(
+            floor, now, [](bool capped) { return Duration{capped ? 40ms : 80ms}; }, 40ms) == 0);
+  CHECK(floor.minimum() == 20ms);
+}
+
+TEST_CASE("rtt floor: a raised RTT that costs no rate is left alone") {
+  RttFloor floor;
+  TimePoint now = at(1s);
+  floor.on_sample(now, 20ms);
+  for (int round = 0; round < 20; ++round) {
+    floor.on_sample(now += 80ms, 80ms);
+    floor.on_round(now, {.in_flight_max = 100'000, .content = true});
+    CHECK_FALSE(floor.in_flight_cap());
+  }
+}
+
+TEST_CASE("rtt floor: two probes that saw nothing lower replace a minimum that is ten seconds old") {
+  RttFloor floor;
+  TimePoint now = at(1s);
+  floor.on_sample(now, 20ms);
+  for (int probe = 0; probe < 2; ++probe) {
+    now += 6s;
+    floor.begin_probe();
+    floor.on_sample(now, 30ms + probe * 2ms);
+    floor.end_probe(now);
+    CHECK(floor.confirmed_at() == now);
+  }
+  CHECK(floor.minimum() == 30ms);
+}
+
+TEST_CASE("bandwidth filter: the best of this cycle and the last") {
+  BandwidthFilter filter;
+  filter.on_sample(100);
+  filter.advance();
+  filter.on_sample(50);
+  CHECK(filter.maximum() == 100);
+  filter.advance();
+  CHECK(filter.maximum() == 50);
+  filter.advance();  // nothing was measured: nothing is forgotten
+  CHECK(filter.maximum() == 50);
+  filter.scale(1, 2);
+  CHECK(filter.maximum() == 25);
+}
+
+TEST_CASE("ack aggregation: lumps show as what comes beyond the bandwidth, and are forgotten") {
+  AckAggregation aggregation;
+  TimePoint now = at(1s);
+  // 1 MB/s, all of each 20 ms at once.
+  for (int lump = 0; lump < 50; ++lump) aggregation.on_acked(now += 20ms, 20'000, 1'000'000, 1'000'000);
+  CHECK(aggregation.extra() >= 18'000);
+  CHECK(aggregation.extra() <= 42'000);
+  for (int round = 0; round < 20; ++round) {
+    for (int ack = 0; ack < 40; ++ack) aggregation.on_acked(now += 1ms, 900, 1'000'000, 1'000'000);
+    aggregation.on_round(5);
+  }
+  CHECK(aggregation.extra() <= 2'000);
+  aggregation.on_acked(now, 1'000'000'000, 1'000'000, 50'000);
+  CHECK(aggregation.extra() == 50'000);  // never more than the window
+}
+
+}  // namespace penstock::engine::test
