@@ -41,6 +41,8 @@ class Pipe {
 
   [[nodiscard]] const netem::LinkSettings& settings() const { return link_.settings(); }
   [[nodiscard]] const netem::LinkCounters& counters() const { return link_.counters(); }
+  /// What waits at the bottleneck now.
+  [[nodiscard]] std::uint64_t queued_bytes() { return link_.queued_bytes(events_.now()); }
   [[nodiscard]] std::uint64_t dropped_by_rule() const { return dropped_by_rule_; }
 
  private:

@@ -167,6 +167,8 @@ RandomCase make_random_case(std::uint64_t seed) {
   RandomCase random{.options = options, .plans = {}};
   const std::uint64_t lanes = luck.chance(1, 4) ? luck.between(2, 3) : 1;
   for (std::uint64_t i = 0; i < lanes; ++i) random.plans.push_back(random_plan(luck, options));
+  // Drawn last, so that the networks of known seeds stay what they are.
+  if (!random.options.paced && luck.chance(1, 2)) random.options.congestion = engine::Congestion::bbr;
   // Together they take what one would; blind senders above the rate would measure nothing but the queue.
   if (auto& paced = random.options.paced) paced = DataRate::bits_per_second(paced->bits_per_second() / lanes);
   return random;
@@ -186,7 +188,9 @@ std::string describe(const RandomCase& random) {
   if (o.duplicate > Probability{}) text += fmt::format(", duplicate {} %", percent(o.duplicate));
   if (o.corrupt > Probability{}) text += fmt::format(", corrupt {} %", percent(o.corrupt));
   if (o.outage) text += fmt::format(", outage of {} us after {} us", o.outage->length / 1us, o.outage->after / 1us);
-  text += o.paced ? fmt::format("; fixed {} kbit/s", o.paced->bits_per_second() / 1000) : std::string{"; cubic"};
+  text += o.paced ? fmt::format("; fixed {} kbit/s", o.paced->bits_per_second() / 1000)
+          : o.congestion == engine::Congestion::bbr ? std::string{"; bbr"}
+                                                    : std::string{"; cubic"};
   if (o.order == engine::ChunkOrder::shuffled) text += ", shuffled";
   text += fmt::format(", credit {} B, key update {}, initial rtt {} us, source {} us x {}, sink {} us x {}{}",
                       o.initial_credit, o.key_update_packets, o.initial_rtt / 1us, o.source.latency / 1us,

@@ -1,0 +1,247 @@
+#include "tests/sim/path_lab.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <variant>
+
+#include "common/check.h"
+#include "common/crypto/aead.h"
+#include "common/crypto/key_schedule.h"
+#include "dataplane/engine/blank_windows.h"
+#include "dataplane/engine/receiver.h"
+#include "dataplane/engine/sender.h"
+
+namespace penstock::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t ip_overhead = 28;
+constexpr std::size_t udp_payload = 1472;
+constexpr std::uint64_t queue_min = 16 * 1500;
+
+netem::LinkSettings link_of(const PathOptions& options) {
+  const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
+  return {.delay = options.rtt / 2,
+          .jitter = options.jitter,
+          .rate = options.rate,
+          .queue = {.bytes = std::max(bdp * options.queue_percent / 100, queue_min), .packets = 10'000'000},
+          .overhead = ip_overhead};
+}
+
+crypto::TrafficSecret make_secret(Rng& luck) {
+  std::array<std::byte, crypto::traffic_secret_size> bytes;
+  luck.fill(bytes);
+  return crypto::TrafficSecret{crypto::SecretArray<crypto::traffic_secret_size>{bytes}};
+}
+
+}  // namespace
+
+/// A sender and a receiver with nothing to read and nowhere to write.
+class PathLab::Flow {
+ public:
+  Flow(PathLab& lab, const FlowPlan& plan, FlowOutcome& outcome)
+      : lab_(lab),
+        plan_(plan),
+        outcome_(outcome),
+        buffer_(engine::udp_payload_limit),
+        sender_id_{lab.luck_.next()},
+        receiver_id_{lab.luck_.next()},
+        to_receiver_(make_secret(lab.luck_)),
+        to_sender_(make_secret(lab.luck_)),
+        sender_(*this, make_sender()),
+        receiver_(*this, make_receiver()) {
+    lab_.senders_.add(sender_id_, sender_);
+    lab_.receivers_.add(receiver_id_, receiver_);
+    lab_.events_.schedule(lab_.start_ + plan_.start_after, [this] {
+      receiver_.engine.expect({plan_.bytes});
+      receiver_.engine.finish({plan_.bytes});
+      sender_.engine.open_path(lab_.events_.now());
+      sender_.engine.offer({plan_.bytes});
+      sender_.engine.finish({plan_.bytes});
+      sender_.wakeup.soon();
+    });
+  }
+
+  [[nodiscard]] bool is_over() const { return outcome_.finished_at.has_value(); }
+
+  void record_tick() {
+    const engine::LaneStats& stats = sender_.engine.stats();
+    outcome_.ticks.push_back({.received = receiver_.engine.stats().payload_bytes_received,
+                              .rtt = stats.rtt_smoothed,
+                              .pacing = stats.pacing_rate,
+                              .cwnd = stats.cwnd,
+                              .in_flight = stats.bytes_in_flight});
+  }
+  void record_end() {
+    outcome_.sender = sender_.engine.stats();
+    outcome_.receiver = receiver_.engine.stats();
+  }
+
+ private:
+  struct SenderEnd final : Endpoint {
+    SenderEnd(Flow& owner, engine::Sender made)
+        : flow(owner), engine(std::move(made)), wakeup(owner.lab_.events_, [this] { turn(); }) {}
+    void receive(std::span<std::byte> batch, std::size_t segment_size) override {
+      (void)engine.handle_datagrams(flow.lab_.events_.now(), batch, segment_size);
+    }
+    void turn() override {
+      const TimePoint now = flow.lab_.events_.now();
+      if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
+      while (const auto batch = engine.poll_transmit(now, source, flow.buffer_))
+        flow.transmit(*batch, *flow.lab_.forward_);
+      while (engine.poll_event()) {
+      }
+      PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
+    }
+    Flow& flow;
+    engine::Sender engine;
+    engine::BlankSource source;
+    Wakeup wakeup;
+  };
+  struct ReceiverEnd final : Endpoint {
+    ReceiverEnd(Flow& owner, engine::Receiver made)
+        : flow(owner), engine(std::move(made)), wakeup(owner.lab_.events_, [this] { turn(); }) {}
+    void receive(std::span<std::byte> batch, std::size_t segment_size) override {
+      const TimePoint now = flow.lab_.events_.now();
+      if (engine.handle_datagrams(now, batch, segment_size, sink).authentic > 0) engine.open_path(now);
+    }
+    void turn() override {
+      const TimePoint now = flow.lab_.events_.now();
+      if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
+      while (const auto batch = engine.poll_transmit(now, sink, flow.buffer_))
+        flow.transmit(*batch, *flow.lab_.backward_);
+      while (const auto event = engine.poll_event()) {
+        if (std::holds_alternative<engine::Drained>(*event) && !flow.outcome_.finished_at)
+          flow.outcome_.finished_at = now;
+      }
+      PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
+    }
+    Flow& flow;
+    engine::Receiver engine;
+    engine::DiscardSink sink;
+    Wakeup wakeup;
+  };
+
+  void transmit(const engine::Transmit& batch, Pipe& pipe) {
+    for (std::size_t at = 0; at < batch.size; at += batch.segment_size)
+      pipe.send(std::span{buffer_}.subspan(at, std::min(batch.segment_size, batch.size - at)));
+  }
+
+  engine::Sender make_sender() {
+    engine::SenderConfig config;
+    config.udp_payload_size = udp_payload;
+    config.congestion = plan_.congestion;
+    config.rate = plan_.rate;
+    config.ip_overhead = ip_overhead;
+    config.initial_rtt = lab_.options_.rtt;
+    return engine::Sender{config,
+                          {&crypto::aead_backend_for(crypto::AeadAlgorithm::aes_256_gcm), to_receiver_.clone(),
+                           to_sender_.clone(), receiver_id_, sender_id_},
+                          lab_.luck_.split()};
+  }
+  engine::Receiver make_receiver() {
+    engine::ReceiverConfig config;
+    config.udp_payload_size = udp_payload;
+    config.ip_overhead = ip_overhead;
+    config.initial_rtt = lab_.options_.rtt;
+    return engine::Receiver{config,
+                            {&crypto::aead_backend_for(crypto::AeadAlgorithm::aes_256_gcm), to_sender_.clone(),
+                             to_receiver_.clone(), sender_id_, receiver_id_},
+                            lab_.luck_.split()};
+  }
+
+  PathLab& lab_;
+  FlowPlan plan_;
+  FlowOutcome& outcome_;
+  std::vector<std::byte> buffer_;
+  ConnectionId sender_id_;
+  ConnectionId receiver_id_;
+  crypto::TrafficSecret to_receiver_;
+  crypto::TrafficSecret to_sender_;
+  SenderEnd sender_;
+  ReceiverEnd receiver_;
+};
+
+PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
+    : options_(options),
+      luck_(options.seed),
+      start_(1s),
+      events_(start_),
+      senders_(events_, Duration{0}),
+      receivers_(events_, Duration{0}),
+      tick_(options.tick > Duration{} ? options.tick : options.rtt / 2) {
+  netem::LinkSettings forward = link_of(options);
+  forward.loss = options.loss;
+  forward.burst = options.burst;
+  netem::LinkSettings backward = link_of(options);
+  backward.loss = options.ack_loss;
+  forward_ = std::make_unique<Pipe>(events_, forward, luck_.next(), 0, trace_,
+                                    [this](Datagram datagram) { receivers_.deliver(std::move(datagram)); });
+  backward_ = std::make_unique<Pipe>(events_, backward, luck_.next(), 1, trace_,
+                                     [this](Datagram datagram) { deliver_ack(std::move(datagram)); });
+  for (const PathChange& change : options.changes) {
+    if (change.rate) forward.rate = *change.rate;
+    if (change.rtt) forward.delay = backward.delay = *change.rtt / 2;
+    if (change.loss) forward.loss = *change.loss;
+    forward.down = backward.down = change.down;
+    forward_->change_at(start_ + change.after, forward);
+    backward_->change_at(start_ + change.after, backward);
+  }
+  if (options.policer) {
+    tokens_ = options.policer->burst;
+    tokens_at_ = start_;
+    forward_->drop([this](const Sighting& sighting) {
+      const std::uint64_t size = sighting.bytes.size() + ip_overhead;
+      const std::uint64_t earned = options_.policer->rate.bytes_in(sighting.at - tokens_at_);
+      if (earned > 0) {
+        tokens_ = std::min(options_.policer->burst, tokens_ + earned);
+        tokens_at_ = sighting.at;
+      }
+      if (tokens_ < size) return true;
+      tokens_ -= size;
+      return false;
+    });
+  }
+  outcomes_.resize(plans.size());
+  for (std::size_t i = 0; i < plans.size(); ++i)
+    flows_.push_back(std::make_unique<Flow>(*this, plans[i], outcomes_[i]));
+  schedule_tick();
+}
+
+PathLab::~PathLab() = default;
+
+void PathLab::deliver_ack(Datagram datagram) {
+  if (options_.ack_slot == Duration{}) return senders_.deliver(std::move(datagram));
+  const Duration since = events_.now() - start_;
+  const TimePoint at = start_ + (since / options_.ack_slot + 1) * options_.ack_slot;
+  events_.schedule(at, [this, datagram = std::move(datagram)]() mutable { senders_.deliver(std::move(datagram)); });
+}
+
+void PathLab::schedule_tick() {
+  events_.schedule(events_.now() + tick_, [this] {
+    queue_.push_back(forward_->queued_bytes());
+    for (const auto& flow : flows_) flow->record_tick();
+    schedule_tick();
+  });
+}
+
+void PathLab::run(Duration length) {
+  const auto over = [](const auto& flow) { return flow->is_over(); };
+  while (!std::all_of(flows_.begin(), flows_.end(), over) && events_.run_one(start_ + length)) {
+  }
+  for (const auto& flow : flows_) flow->record_end();
+}
+
+std::uint64_t PathLab::goodput(std::size_t flow, Duration from, Duration to) const {
+  const auto& ticks = outcomes_[flow].ticks;
+  const auto received_by = [&](Duration moment) -> std::uint64_t {
+    const auto count = std::min(static_cast<std::size_t>(moment / tick_), ticks.size());
+    return count == 0 ? 0 : ticks[count - 1].received;
+  };
+  const std::uint64_t bytes = received_by(to) - received_by(from);
+  return bytes * 8 * 1'000'000 / static_cast<std::uint64_t>((to - from) / std::chrono::microseconds{1});
+}
+
+}  // namespace penstock::sim

@@ -1,0 +1,290 @@
+// What a congestion controller makes of paths, as tables: penstock_sim_paths [--cc bbr|cubic] [--seconds N] [--seed N]
+// [GROUP..]. `trace` follows one path tick by tick. The README of this folder says how to read it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/sim/path_cell.h"
+#include "tests/sim/path_lab.h"
+
+namespace penstock::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using engine::Congestion;
+using netem::Probability;
+
+struct Arguments {
+  Congestion congestion = Congestion::bbr;
+  std::int64_t seconds = 10;
+  std::uint64_t seed = 1;
+  std::vector<std::string> groups;
+  PathOptions path;  // of `trace`
+};
+
+Congestion congestion_named(std::string_view name) {
+  if (name == "cubic") return Congestion::cubic;
+  return name == "scavenger" ? Congestion::scavenger : Congestion::bbr;
+}
+
+constexpr std::int64_t rtts_ms[] = {20, 100, 250};
+constexpr std::uint64_t rates[] = {100, 200, 500};
+constexpr std::uint32_t losses_ppm[] = {0, 1'000, 10'000, 50'000, 100'000, 200'000};
+
+double percent(std::uint64_t per_mille) { return static_cast<double>(per_mille) / 10; }
+
+struct Summary {
+  std::vector<std::uint64_t> efficiencies;
+  void add(const PathCell& cell) { efficiencies.push_back(cell.efficiency_per_mille); }
+  void print() {
+    std::sort(efficiencies.begin(), efficiencies.end());
+    const auto good = std::count_if(efficiencies.begin(), efficiencies.end(), [](auto e) { return e >= 950; });
+    fmt::print("  {} of {} cells >= 95 %, least {:.1f} %\n", good, efficiencies.size(), percent(efficiencies.front()));
+  }
+};
+
+std::string text(const PathCell& cell) {
+  return fmt::format("{:5.1f} {:4.1f} {:3.0f}", percent(cell.efficiency_per_mille), percent(cell.waste_per_mille),
+                     percent(cell.queue_median_per_mille));
+}
+
+void matrix(const Arguments& arguments, std::string_view title, PathOptions base) {
+  fmt::print("\n{}: efficiency %, waste %, median queue in % of the RTT\n  rtt   loss |", title);
+  for (const auto rate : rates) fmt::print("  {:3} Mbit/s     |", rate);
+  fmt::print("\n");
+  Summary summary;
+  for (const auto rtt : rtts_ms) {
+    for (const auto loss : losses_ppm) {
+      if (base.burst && loss > 0) continue;
+      fmt::print(" {:4} {:5.1f}% |", rtt, static_cast<double>(loss) / 10'000);
+      for (const auto rate : rates) {
+        PathOptions path = base;
+        path.rtt = std::chrono::milliseconds{rtt};
+        path.rate = DataRate::megabits_per_second(rate);
+        path.loss = Probability::parts_per_million(loss);
+        if (base.ack_loss > Probability{}) path.ack_loss = path.loss;
+        path.seed = arguments.seed;
+        const PathCell cell = measure_path(path, {.congestion = arguments.congestion}, arguments.seconds * 1s);
+        summary.add(cell);
+        fmt::print(" {} |", text(cell));
+        std::fflush(stdout);
+      }
+      fmt::print("\n");
+    }
+  }
+  summary.print();
+}
+
+void variants(const Arguments& arguments) {
+  struct Variant {
+    std::string name;
+    PathOptions path;
+  };
+  std::vector<Variant> all;
+  for (const auto rtt : rtts_ms) {
+    const PathOptions base{.rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(200)};
+    for (const std::uint64_t queue : {10U, 25U, 50U, 200U, 400U}) {
+      for (const std::uint32_t loss : {0U, 50'000U}) {
+        PathOptions path = base;
+        path.queue_percent = queue;
+        path.loss = Probability::parts_per_million(loss);
+        all.push_back({fmt::format("rtt {} queue {} % loss {} %", rtt, queue, loss / 10'000), path});
+      }
+    }
+    for (const std::uint32_t to_bad : {1'010U, 5'263U}) {
+      PathOptions path = base;
+      path.burst =
+          netem::BurstLoss{.to_bad = Probability::parts_per_million(to_bad), .to_good = Probability::percent(10)};
+      all.push_back({fmt::format("rtt {} bursts of 10, {} %", rtt, to_bad > 2'000 ? 5 : 1), path});
+    }
+    PathOptions path = base;
+    path.policer = Policer{.rate = DataRate::megabits_per_second(100)};
+    all.push_back({fmt::format("rtt {} policer at half", rtt), path});
+    path.loss = Probability::percent(5);
+    all.push_back({fmt::format("rtt {} policer at half, loss 5 %", rtt), path});
+    path = base;
+    path.ack_slot = 20ms;
+    all.push_back({fmt::format("rtt {} ACKs every 20 ms", rtt), path});
+    path.ack_slot = 50ms;
+    all.push_back({fmt::format("rtt {} ACKs every 50 ms", rtt), path});
+    path = base;
+    path.jitter = 5ms;
+    all.push_back({fmt::format("rtt {} jitter 5 ms", rtt), path});
+    path.loss = Probability::percent(5);
+    all.push_back({fmt::format("rtt {} jitter 5 ms, loss 5 %", rtt), path});
+  }
+  fmt::print("\nvariants at 200 Mbit/s: efficiency %, waste %, median queue in % of the RTT\n");
+  Summary summary;
+  for (auto& [name, path] : all) {
+    path.seed = arguments.seed;
+    const PathCell cell = measure_path(path, {.congestion = arguments.congestion}, arguments.seconds * 1s);
+    summary.add(cell);
+    fmt::print("  {:32} {}\n", name, text(cell));
+    std::fflush(stdout);
+  }
+  summary.print();
+}
+
+void steps(const Arguments& arguments) {
+  struct Step {
+    std::string name;
+    PathChange change;
+    std::uint64_t after_mbit;
+  };
+  fmt::print("\nsteps at 10 s of 200 Mbit/s: time until 90 % again, over half a round trip and 100 ms at least\n");
+  for (const auto rtt : rtts_ms) {
+    const Step all[] = {{"rate halves", {.after = 10s, .rate = DataRate::megabits_per_second(100)}, 100},
+                        {"rate doubles", {.after = 10s, .rate = DataRate::megabits_per_second(400)}, 400},
+                        {"delay + 100 ms", {.after = 10s, .rtt = std::chrono::milliseconds{rtt + 100}}, 200},
+                        {"loss to 5 %", {.after = 10s, .loss = Probability::percent(5)}, 190},
+                        {"outage 10 s", {.after = 10s, .down = true}, 200}};
+    for (const Step& step : all) {
+      PathOptions path{.rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(200)};
+      path.changes = {step.change};
+      Duration from = 10s;
+      if (step.change.down) {
+        path.changes.push_back({.after = 20s});
+        from = 20s;
+      }
+      path.tick = std::max<Duration>(path.rtt, 100ms);
+      path.seed = arguments.seed;
+      PathLab lab(path, {{.congestion = arguments.congestion}});
+      lab.run(from + 15s);
+      const std::uint64_t wanted = step.after_mbit * 1'000'000 / 1000 * 958 * 9 / 10;
+      Duration took = -1ns;
+      for (Duration at = from + path.tick; at + path.tick <= from + 15s; at += path.tick / 2) {
+        // Both halves of the next two ticks: one lucky moment is no return.
+        if (lab.goodput(0, at, at + path.tick) >= wanted &&
+            lab.goodput(0, at + path.tick, at + 2 * path.tick) >= wanted) {
+          took = at - from;
+          break;
+        }
+      }
+      fmt::print("  rtt {:3} {:16} {} ms, mean of the 10 s after it {:.1f} %\n", rtt, step.name,
+                 took < Duration{} ? -1 : took / 1ms,
+                 static_cast<double>(lab.goodput(0, from, from + 10s)) / static_cast<double>(wanted) * 90);
+    }
+  }
+}
+
+struct Couple {
+  const char* name;
+  Congestion first;
+  Congestion second;
+};
+constexpr Couple couples[] = {{"bbr/bbr", Congestion::bbr, Congestion::bbr},
+                              {"bbr/cubic", Congestion::bbr, Congestion::cubic},
+                              {"cubic/bbr", Congestion::cubic, Congestion::bbr},
+                              {"cubic/cubic", Congestion::cubic, Congestion::cubic},
+                              {"scav/cubic", Congestion::scavenger, Congestion::cubic},
+                              {"scav/bbr", Congestion::scavenger, Congestion::bbr}};
+
+void fairness(const Arguments& arguments) {
+  fmt::print(
+      "\nfairness, 100 Mbit/s, 60 s from the second flow's start at 2 s on: share of the first flow, queue median\n");
+  for (const auto rtt : {20, 40, 100}) {
+    for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
+      fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
+      for (const auto& [name, first, second] : couples) {
+        PathOptions path{
+            .rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(100), .queue_percent = queue};
+        path.seed = arguments.seed;
+        PathLab lab(path, {{.congestion = first}, {.congestion = second, .start_after = 2s}});
+        lab.run(62s);
+        const auto a = lab.goodput(0, 2s, 62s);
+        const auto b = lab.goodput(1, 2s, 62s);
+        auto waiting = lab.queue();
+        std::nth_element(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(waiting.size() / 2),
+                         waiting.end());
+        fmt::print("  {} {:.0f} % (util {:.0f} %, q {:.0f} %)", name,
+                   100.0 * static_cast<double>(a) / static_cast<double>(a + b), static_cast<double>(a + b) / 958'000.0,
+                   100.0 * static_cast<double>(waiting[waiting.size() / 2]) /
+                       static_cast<double>(path.rate.bytes_in(path.rtt)));
+        std::fflush(stdout);
+      }
+      fmt::print("\n");
+    }
+  }
+}
+
+void trace(const Arguments& arguments) {
+  PathOptions path = arguments.path;
+  path.seed = arguments.seed;
+  PathLab lab(path, {{.congestion = arguments.congestion}});
+  lab.run(arguments.seconds * 1s);
+  fmt::print("ms, goodput Mbit/s, pacing Mbit/s, cwnd kB, in flight kB, rtt ms, queue kB\n");
+  std::uint64_t before = 0;
+  for (std::size_t i = 0; i < lab.flows()[0].ticks.size(); ++i) {
+    const FlowTick& tick = lab.flows()[0].ticks[i];
+    const auto ms = static_cast<double>(lab.tick() / 1us) / 1000;
+    fmt::print("{:8.1f} {:7.1f} {:7.1f} {:7} {:7} {:7.2f} {:7}\n", ms * static_cast<double>(i + 1),
+               static_cast<double>(tick.received - before) * 8 / 1000 / ms,
+               static_cast<double>(tick.pacing.bits_per_second()) / 1e6, tick.cwnd / 1000, tick.in_flight / 1000,
+               static_cast<double>(tick.rtt / 1us) / 1000, lab.queue()[i] / 1000);
+    before = tick.received;
+  }
+  const auto& counters = lab.forward().counters();
+  fmt::print("offered {} delivered {} lost random {} queue {}\n", counters.offered_packets, counters.delivered_packets,
+             counters.lost_random + counters.lost_burst, counters.lost_queue);
+}
+
+int run(int argc, char** argv) {
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const auto number = [&]() -> std::uint64_t { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
+    if (word == "--cc")
+      arguments.congestion = congestion_named(++i < argc ? argv[i] : "bbr");
+    else if (word == "--seconds")
+      arguments.seconds = static_cast<std::int64_t>(number());
+    else if (word == "--seed")
+      arguments.seed = number();
+    else if (word == "--rtt")
+      arguments.path.rtt = std::chrono::milliseconds{number()};
+    else if (word == "--rtt-us")
+      arguments.path.rtt = std::chrono::microseconds{number()};
+    else if (word == "--rate")
+      arguments.path.rate = DataRate::megabits_per_second(number());
+    else if (word == "--loss-ppm")
+      arguments.path.loss = Probability::parts_per_million(static_cast<std::uint32_t>(number()));
+    else if (word == "--queue")
+      arguments.path.queue_percent = number();
+    else if (word == "--slot")
+      arguments.path.ack_slot = std::chrono::milliseconds{number()};
+    else if (word == "--jitter")
+      arguments.path.jitter = std::chrono::milliseconds{number()};
+    else if (word == "--policer")
+      arguments.path.policer = Policer{.rate = DataRate::megabits_per_second(number())};
+    else if (word == "--step-rate")
+      arguments.path.changes = {{.after = 10s, .rate = DataRate::megabits_per_second(number())}};
+    else if (word == "--step-rtt")
+      arguments.path.changes = {{.after = 10s, .rtt = std::chrono::milliseconds{number()}}};
+    else if (word == "--burst-ppm")
+      arguments.path.burst =
+          netem::BurstLoss{.to_bad = Probability::parts_per_million(static_cast<std::uint32_t>(number())),
+                           .to_good = Probability::percent(10)};
+    else
+      arguments.groups.emplace_back(word);
+  }
+  if (arguments.groups.empty()) arguments.groups = {"matrix", "ack-loss", "variants", "steps", "fairness"};
+  for (const std::string& group : arguments.groups) {
+    if (group == "matrix") matrix(arguments, "loss after the bottleneck, queue of 1 BDP", {});
+    if (group == "ack-loss") matrix(arguments, "the same loss on the way back", {.ack_loss = Probability::percent(1)});
+    if (group == "variants") variants(arguments);
+    if (group == "steps") steps(arguments);
+    if (group == "fairness") fairness(arguments);
+    if (group == "trace") trace(arguments);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace penstock::sim
+
+int main(int argc, char** argv) { return penstock::sim::run(argc, argv); }
