@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/result.h"
@@ -34,7 +35,10 @@ struct ClientConfig {
 enum class OverwriteMode : std::uint8_t { never, skip, changed, always };
 enum class DigestKind : std::uint8_t { xxh3, sha256 };
 enum class LinkMode : std::uint8_t { keep, follow, skip };
-enum class CongestionKind : std::uint8_t { cubic, fixed };
+enum class CongestionKind : std::uint8_t { bbr, cubic, fixed };
+[[nodiscard]] constexpr std::string_view to_string(CongestionKind kind) {
+  return kind == CongestionKind::bbr ? "bbr" : kind == CongestionKind::cubic ? "cubic" : "fixed";
+}
 
 struct TransferOptions {
   CongestionKind congestion = CongestionKind::cubic;

@@ -222,7 +222,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
     const auto cap = DataRate::bits_per_second(opened.rate_cap_bps());
     if (!config.sender.rate || *config.sender.rate > cap) config.sender.rate = cap;
   }
-  if (request_.options.congestion == CongestionKind::fixed) config.sender.congestion = engine::Congestion::fixed;
+  config.sender.congestion = congestion_named(to_string(request_.options.congestion), config.sender.rate.has_value());
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
   if (!push()) config.receiver.hello_until_heard = true;
   if (!request_.options.dry_run) config.keys = take_lane_keys(session.opened.session.secrets, agreement, End::client);

@@ -121,7 +121,7 @@ proto::OpenTransfer open_message_of(const TransferRequest& request, const Pin& d
   open.set_overwrite(encode(options.overwrite));
   open.set_digest(options.digest == DigestKind::sha256 ? proto::SHA256 : proto::XXH3);
   open.set_links(encode(options.links));
-  open.set_congestion(options.congestion == CongestionKind::fixed ? "fixed" : "cubic");
+  open.set_congestion(std::string{to_string(options.congestion)});
   if (options.rate) open.set_rate_bps(options.rate->bits_per_second());
   open.set_dry_run(options.dry_run);
   open.set_heeds_discarded(request.push());

@@ -13,6 +13,7 @@
 #include "control/server/transfer_conclusion.h"
 #include "control/server/transfer_preparation.h"
 #include "control/session/async_blocking.h"
+#include "control/session/lane_setup.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/path_mtu.h"
 #include "dataplane/storage/file_operations.h"
@@ -192,7 +193,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   if (open.rate_bps() != 0) config.sender.rate = DataRate::bits_per_second(open.rate_bps());
   if (state_.config.rate_cap && (!config.sender.rate || *config.sender.rate > *state_.config.rate_cap))
     config.sender.rate = state_.config.rate_cap;
-  if (open.congestion() == "fixed" && config.sender.rate) config.sender.congestion = engine::Congestion::fixed;
+  config.sender.congestion = congestion_named(open.congestion(), config.sender.rate.has_value());
   if (state_.config.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
 
   opened.set_transfer_id(std::string{bytes::as_text(transfer_id_)});

@@ -30,6 +30,13 @@ void apply_path(const LanePath& path, RunConfig& config) {
   config.receiver.initial_rtt = path.rtt;
 }
 
+engine::Congestion congestion_named(std::string_view name, bool has_rate) {
+  if (name == "fixed" && has_rate) return engine::Congestion::fixed;
+  if (name == "bbr") return engine::Congestion::bbr;
+  if (name == "cubic") return engine::Congestion::cubic;
+  return engine::SenderConfig{}.congestion;
+}
+
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {
   const auto endpoint = io::Endpoint::from_sockaddr(remote.data(), static_cast<socklen_t>(remote.size()));
   return endpoint.value_or(io::Endpoint{}).with_port(udp_port);

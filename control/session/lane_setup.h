@@ -26,6 +26,10 @@ struct LanePath {
 };
 void apply_path(const LanePath& path, RunConfig& config);
 
+/// The controller of this name, as a request carries it (TransferOpen.congestion). The default where this version does
+/// not know the name, or for `fixed` without a rate.
+engine::Congestion congestion_named(std::string_view name, bool has_rate);
+
 /// The UDP side of a control channel's remote end.
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port);
 

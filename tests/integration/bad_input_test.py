@@ -307,7 +307,7 @@ class Paths(LabTest):
         for words in (
             ("push", "f"),
             ("push", "f", "host:relative"),
-            ("push", "--cc", "bbr", "f", "host:/x"),
+            ("push", "--cc", "scavenger", "f", "host:/x"),
             ("push", "--cc", "fixed", "f", "host:/x"),
             ("push", "--fec", "auto", "f", "host:/x"),
             ("push", "-P", "f", "host:/x"),

@@ -161,7 +161,8 @@ class Reader {
         "cc",
         [](std::string_view text) {
           return parse_choice<CongestionKind>(
-              text, {{"cubic", CongestionKind::cubic}, {"fixed", CongestionKind::fixed}}, {"bbr", "scavenger"});
+              text, {{"bbr", CongestionKind::bbr}, {"cubic", CongestionKind::cubic}, {"fixed", CongestionKind::fixed}},
+              {"scavenger"});
         },
         [&](CongestionKind value) { out.congestion = value; });
     take("rate", parse_rate, [&](DataRate value) { out.rate = value; });

@@ -148,14 +148,14 @@ TEST_CASE("client command: a value that makes no sense is refused with the place
 }
 
 TEST_CASE("client command: what a later version brings is refused by name, wherever it stands") {
-  for (const auto* options : {"--cc bbr", "--cc scavenger", "--fec auto", "--fec 10,2", "--lanes 2", "--data tcp"}) {
+  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2", "--lanes 2", "--data tcp"}) {
     INFO(options);
     const auto error = refusal(std::string{"push a h:/b "} + options);
     CHECK(error.code == ErrorCode::USAGE);
     CHECK(mentions(error.message, "not there yet"));
     CHECK(mentions(error.message, test::words_of(options)[0]));
   }
-  for (const auto* line : {"cc = \"bbr\"", "fec = \"auto\"", "lanes = 4", "data = \"tcp\""}) {
+  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\"", "lanes = 4", "data = \"tcp\""}) {
     INFO(line);
     const auto error = refusal("pull h:/b a", std::string{"[defaults]\n"} + line + "\n");
     CHECK(error.code == ErrorCode::CONFIG_INVALID);
