@@ -15,6 +15,8 @@ namespace {
 
 // The receiver asks for an ACK of its own once a round trip, for the RTT and to confirm its key epochs.
 constexpr Duration rtt_sample_interval_min = std::chrono::milliseconds{4};
+// So little may be all that is still to come of a flight: it is taken in at once.
+constexpr std::uint64_t tail_bytes = 128 * KiB;
 
 LaneCoreConfig core_config(const ReceiverConfig& config) {
   return {.recovery = {.datagram_size = std::clamp(config.udp_payload_size, udp_payload_min, udp_payload_limit),
@@ -253,6 +255,12 @@ std::optional<ReceiverEvent> Receiver::poll_event() {
 }
 
 std::optional<TimePoint> Receiver::poll_timeout() const { return parts_->lane.timers().earliest(); }
+
+Duration Receiver::patience() const {
+  const Parts& p = *parts_;
+  if (!p.lane.is_open() || p.ranges.expected().value < p.ranges.settled() + tail_bytes) return {};
+  return ack_interval(p.lane.recovery().rtt().smoothed()) / ack_interval_share;
+}
 
 void Receiver::expect(TransferOffset end) {
   if (end == parts_->ranges.expected()) return;

@@ -38,6 +38,11 @@ class Receiver {
   std::optional<ReceiverEvent> poll_event();
   [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
 
+  /// How long datagrams that come in may wait to be handed over, in a socket say: so short that neither our
+  /// acknowledgements come later nor the peer's RTT is measured much longer; zero near the end, for which the peer
+  /// waits.
+  [[nodiscard]] Duration patience() const;
+
   /// The manifest describes transfer space below `end`: credit never passes it. Never shrinks.
   void expect(TransferOffset end);
   /// The manifest is complete. Requires: equal to the last expect.

@@ -268,6 +268,22 @@ std::optional<TimePoint> Sender::poll_timeout() const {
   return table.earliest();
 }
 
+Duration Sender::patience() const {
+  const Parts& p = *parts_;
+  switch (p.limit) {
+    case SenderLimit::pacing:
+    case SenderLimit::source:
+    case SenderLimit::sender_cpu:
+      return p.lane.is_open() ? ack_interval(p.lane.recovery().rtt().smoothed()) / ack_interval_share : Duration{};
+    case SenderLimit::nothing_to_send:  // the last acknowledgements end the transfer
+    case SenderLimit::cwnd:
+    case SenderLimit::receiver_credit:
+    case SenderLimit::receiver_cpu:
+      break;
+  }
+  return {};
+}
+
 void Sender::offer(TransferOffset end) {
   if (end == parts_->scheduler.offered()) return;
   parts_->scheduler.offer(end);

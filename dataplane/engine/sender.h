@@ -44,6 +44,10 @@ class Sender {
   std::optional<SenderEvent> poll_event();
   [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
 
+  /// How long acknowledgements that come in may wait to be handed over, in a socket say; zero while they are what holds
+  /// us back.
+  [[nodiscard]] Duration patience() const;
+
   /// Transfer space below `end` exists and may be sent. Never shrinks.
   void offer(TransferOffset end);
   /// No byte will follow `end`; Requires: equal to the last offer.

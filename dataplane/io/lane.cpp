@@ -75,6 +75,9 @@ std::optional<engine::Transmit> SenderLane::poll_transmit(TimePoint now, std::sp
   return sender_.poll_transmit(now, *window_, buffer);
 }
 
+void SenderLane::on_send_blocked(TimePoint now) { sender_.on_send_blocked(now); }
+Duration SenderLane::patience() const { return sender_.patience(); }
+
 void SenderLane::open_engine_path(TimePoint now) { sender_.open_path(now); }
 
 void SenderLane::deliver_events() {
@@ -119,6 +122,8 @@ engine::BatchOutcome ReceiverLane::handle_datagrams(TimePoint now, std::span<std
 std::optional<engine::Transmit> ReceiverLane::poll_transmit(TimePoint now, std::span<std::byte> buffer) {
   return receiver_.poll_transmit(now, *window_, buffer);
 }
+
+Duration ReceiverLane::patience() const { return receiver_.patience(); }
 
 void ReceiverLane::open_engine_path(TimePoint now) { receiver_.open_path(now); }
 

@@ -43,6 +43,8 @@ class Lane {
   virtual engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
                                                 std::uint64_t socket_drops) = 0;
   virtual std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) = 0;
+  /// Its port is full: it is asked for nothing until that has drained.
+  virtual void on_send_blocked(TimePoint /*now*/) {}
   /// Events go to window and observer, statistics to the observer when they are due.
   void deliver(TimePoint now);
   /// Earliest moment at which `handle_due` or `poll_transmit` has something to do. Nullopt: nothing until something
@@ -54,6 +56,8 @@ class Lane {
   [[nodiscard]] std::optional<TimePoint> served_until() const { return served_until_; }
   /// Input may bring a deadline forward into the past (an ACK ends a back-off): that one was not served yet.
   void forget_served() { served_until_.reset(); }
+  /// How long what came in for the lane could have waited in its socket without harm.
+  [[nodiscard]] virtual Duration patience() const = 0;
   /// The last statistics, then on_lane_gone; nothing is delivered afterwards.
   void say_goodbye();
 
@@ -99,6 +103,8 @@ class SenderLane final : public Lane {
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
                                         std::uint64_t socket_drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
+  void on_send_blocked(TimePoint now) override;
+  [[nodiscard]] Duration patience() const override;
   engine::Sender* sender() override { return &sender_; }
 
  protected:
@@ -122,6 +128,7 @@ class ReceiverLane final : public Lane {
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
                                         std::uint64_t socket_drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
+  [[nodiscard]] Duration patience() const override;
   engine::Receiver* receiver() override { return &receiver_; }
 
  protected:

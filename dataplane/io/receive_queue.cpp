@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -18,12 +19,12 @@ struct ReceiveQueue::Slot {
 
 ReceiveQueue::ReceiveQueue(const UdpSocket& socket)
     : socket_(socket),
-      slot_count_(socket.gro() ? messages_gro : messages_plain),
-      memory_(std::make_unique_for_overwrite<std::byte[]>(slot_count_ * message_size_max)),
-      slots_(slot_count_),
-      headers_(slot_count_) {
-  runs_.reserve(slot_count_);
-  for (std::size_t i = 0; i < slot_count_; ++i) {
+      wanted_(socket.gro() ? messages_gro_min : messages_plain),
+      slots_(socket.gro() ? messages_gro_max : messages_plain),
+      headers_(slots_.size()) {
+  memory_ = std::make_unique_for_overwrite<std::byte[]>(slots_.size() * message_size_max);
+  runs_.reserve(slots_.size());
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].piece = {.iov_base = memory_.get() + i * message_size_max, .iov_len = message_size_max};
   }
 }
@@ -32,7 +33,7 @@ ReceiveQueue::~ReceiveQueue() = default;
 
 std::span<ReceivedRun> ReceiveQueue::receive() {
   runs_.clear();
-  for (std::size_t i = 0; i < slot_count_; ++i) {
+  for (std::size_t i = 0; i < wanted_; ++i) {
     // The kernel writes lengths into the headers, so they are set anew for every call.
     msghdr& header = headers_[i].msg_hdr;
     header.msg_name = &slots_[i].address;
@@ -45,13 +46,15 @@ std::span<ReceivedRun> ReceiveQueue::receive() {
   }
   int count = 0;
   do {
-    count = socket_.calls().receive(socket_.fd(), headers_.data(), static_cast<unsigned>(slot_count_));
+    count = socket_.calls().receive(socket_.fd(), headers_.data(), static_cast<unsigned>(wanted_));
   } while (count < 0 && errno == EINTR);
   // EAGAIN, or a passing trouble such as ENOMEM: the socket stays readable and is asked again next turn.
-  saturated_ = count == static_cast<int>(slot_count_);
+  saturated_ = count == static_cast<int>(wanted_);
+  std::size_t bytes = 0;
   for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
     const msghdr& header = headers_[i].msg_hdr;
     const std::size_t size = headers_[i].msg_len;
+    bytes += size;
     const auto from =
         Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&slots_[i].address), header.msg_namelen);
     ReceivedRun run;
@@ -65,7 +68,14 @@ std::span<ReceivedRun> ReceiveQueue::receive() {
     run.from = *from;
     runs_.push_back(run);
   }
+  if (count > 0) note_sizes(static_cast<std::size_t>(count), bytes);
   return runs_;
+}
+
+void ReceiveQueue::note_sizes(std::size_t messages, std::size_t bytes) {
+  if (!socket_.gro()) return;
+  const std::size_t mean = std::max<std::size_t>(1, bytes / messages);
+  wanted_ = std::clamp(bytes_wanted / mean, messages_gro_min, messages_gro_max);
 }
 
 void ReceiveQueue::decode_control(const msghdr& header, ReceivedRun& run) {

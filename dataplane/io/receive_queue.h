@@ -21,12 +21,16 @@ struct ReceivedRun {
 };
 
 /// Takes datagrams out of one socket, many at a time: recvmmsg over messages that may each be a whole run (UDP_GRO).
-/// Bound: `messages_gro` or `messages_plain` messages of up to 64 KiB a call; memory is touched only as far as
-/// datagrams fill it. Threads: one owner.
+/// Bound: `bytes_wanted` a call, as far as messages go on being as long as the last ones were, and in any case
+/// `messages_gro_max` or `messages_plain` messages of up to 64 KiB; memory is touched only as far as datagrams fill it.
+/// Threads: one owner.
 class ReceiveQueue {
  public:
   // Tuning: 256 KiB a call stays in the second-level cache between the kernel's copy and the cipher's pass.
-  static constexpr std::size_t messages_gro = 4;
+  static constexpr std::size_t bytes_wanted = 256 * KiB;
+  // With GRO a message may be a whole run, or, on a path that joins nothing, one datagram.
+  static constexpr std::size_t messages_gro_min = 4;
+  static constexpr std::size_t messages_gro_max = 32;
   // Without GRO a message is one datagram: more of them, so that the system call is shared.
   static constexpr std::size_t messages_plain = 64;
   static constexpr std::size_t message_size_max = 64 * KiB;
@@ -47,9 +51,10 @@ class ReceiveQueue {
   struct Slot;
   void decode_control(const msghdr& header, ReceivedRun& run);
   void on_overflow_total(std::uint32_t total);
+  void note_sizes(std::size_t messages, std::size_t bytes);
 
   const UdpSocket& socket_;
-  std::size_t slot_count_;
+  std::size_t wanted_;  // messages that the next call asks for
   std::unique_ptr<std::byte[]> memory_;
   std::vector<Slot> slots_;
   std::vector<mmsghdr> headers_;

@@ -54,6 +54,7 @@ Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& confi
     loop->ports_.push_back(std::make_unique<Port>(std::move(socket).value()));
   }
   for (std::size_t i = 0; i < loop->ports_.size(); ++i) {
+    loop->ports_[i]->watched = EPOLLIN;
     loop->watch(loop->ports_[i]->socket.fd(), EPOLLIN, i, EPOLL_CTL_ADD);
   }
   loop->watch(loop->inbox_.fd(), EPOLLIN, loop->ports_.size(), EPOLL_CTL_ADD);
@@ -131,10 +132,21 @@ void WorkerLoop::watch(int fd, std::uint32_t events, std::size_t tag, int operat
   PENSTOCK_CHECK(::epoll_ctl(epoll_.get(), operation, fd, &event) == 0);
 }
 
+void WorkerLoop::watch_port(std::size_t index) {
+  Port& port = *ports_[index];
+  std::uint32_t wanted = 0;
+  if (!port.moderation.rest_until()) wanted |= EPOLLIN;
+  if (port.out.blocked()) wanted |= EPOLLOUT;
+  if (wanted == port.watched) return;
+  port.watched = wanted;
+  watch(port.socket.fd(), wanted, index, EPOLL_CTL_MOD);
+}
+
 void WorkerLoop::wait_and_react() {
   const TimePoint asked_at = monotonic_now();
   const int count = wait_for_events(epoll_.get(), events_, time_to_sleep(asked_at));
   bool all_read = count >= 0;
+  bool all_asked = true;
   const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
   for (const epoll_event& event : events) {
     if (event.data.u64 == ports_.size()) {
@@ -145,12 +157,29 @@ void WorkerLoop::wait_and_react() {
     if ((event.events & EPOLLOUT) != 0) on_writable(port);
     if ((event.events & (EPOLLIN | EPOLLERR)) != 0 && !read_port(port)) all_read = false;
   }
-  heard_.on_read(asked_at, all_read);
+  for (const auto& port : ports_) {
+    const auto rest = port->moderation.rest_until();
+    if ((port->watched & EPOLLIN) != 0 || !rest) continue;
+    // Nobody tells us of this one. A lane's deadline ends the rest: what the lane then does, it does in the light of
+    // all that has come.
+    const TimePoint now = monotonic_now();
+    const auto deadline = deadlines_.earliest();
+    if (*rest > now && !(deadline && *deadline <= now)) {
+      all_asked = false;
+    } else if (!read_port(*port)) {
+      all_read = false;
+    }
+  }
+  if (all_asked) heard_.on_read(asked_at, all_read);
 }
 
 std::optional<Duration> WorkerLoop::time_to_sleep(TimePoint now) const {
   if (!run_queue_.empty()) return Duration::zero();
-  const auto earliest = deadlines_.earliest();
+  auto earliest = deadlines_.earliest();
+  for (const auto& port : ports_) {
+    const auto rest = port->moderation.rest_until();
+    if (rest && (!earliest || *rest < *earliest)) earliest = rest;
+  }
   if (!earliest) return std::nullopt;
   return std::max(*earliest - now, Duration::zero());
 }
@@ -167,8 +196,15 @@ bool WorkerLoop::read_port(Port& port) {
   // the peer's datagrams, even where an earlier datagram woke us.
   if (inbox_.has_tasks()) run_tasks();
   const TimePoint now = monotonic_now();
-  for (const ReceivedRun& run : runs) take_run(now, port, run);
-  return !port.in.saturated();
+  ReceiveModeration::Read read{.messages = runs.size(), .emptied = !port.in.saturated()};
+  read_patience_ = ReceiveModeration::rest_max;
+  for (const ReceivedRun& run : runs) {
+    read.bytes += run.bytes.size();
+    take_run(now, port, run);
+  }
+  read.patience = read_patience_;
+  port.moderation.on_read(now, read);
+  return read.emptied;
 }
 
 /// Cuts a run where the connection id changes: one peer may have several lanes in one GRO message.
@@ -210,6 +246,7 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   lane->forget_served();
   const auto outcome = lane->handle_datagrams(now, batch, segment_size, port.in.socket_drops());
   if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
+  read_patience_ = std::min(read_patience_, lane->patience());
   make_runnable(*lane);
 }
 
@@ -260,6 +297,7 @@ std::size_t WorkerLoop::pump(Lane& lane, std::size_t batches_max) {
   } else if (lane.port()->out.blocked()) {
     // Its deadlines wait too: nothing they could bring about would leave.
     deadlines_.erase(lane);
+    lane.on_send_blocked(now);
     if (!lane.waiting) lane.port()->waiting.push_back(&lane);
     lane.waiting = true;
   } else {
@@ -278,18 +316,10 @@ void WorkerLoop::schedule(Lane& lane, TimePoint now) {
 }
 
 void WorkerLoop::flush_all() {
-  for (const auto& port : ports_) {
-    if (!port->out.blocked()) port->out.flush();
-    set_writable_watch(*port, port->out.blocked());
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    if (!ports_[i]->out.blocked()) ports_[i]->out.flush();
+    watch_port(i);
   }
-}
-
-void WorkerLoop::set_writable_watch(Port& port, bool wanted) {
-  if (port.watching_writable == wanted) return;
-  port.watching_writable = wanted;
-  const auto tag = static_cast<std::size_t>(
-      std::find_if(ports_.begin(), ports_.end(), [&](const auto& p) { return p.get() == &port; }) - ports_.begin());
-  watch(port.socket.fd(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, tag, EPOLL_CTL_MOD);
 }
 
 void WorkerLoop::on_writable(Port& port) {

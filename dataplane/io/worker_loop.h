@@ -55,6 +55,8 @@ class WorkerLoop {
   explicit WorkerLoop(std::size_t inbox_max);
 
   void watch(int fd, std::uint32_t events, std::size_t tag, int operation);
+  /// Brings epoll up to date with what the port waits for.
+  void watch_port(std::size_t index);
   void wait_and_react();
   [[nodiscard]] std::optional<Duration> time_to_sleep(TimePoint now) const;
   void run_tasks();
@@ -68,7 +70,6 @@ class WorkerLoop {
   std::size_t pump(Lane& lane, std::size_t batches_max);
   void schedule(Lane& lane, TimePoint now);
   void flush_all();
-  void set_writable_watch(Port& port, bool wanted);
   void on_writable(Port& port);
   void forget_marks(Lane& lane);
   void let_go(Lane& lane);
@@ -83,6 +84,7 @@ class WorkerLoop {
   std::vector<Inbox::Task> tasks_;
   std::vector<epoll_event> events_;
   Heard heard_;
+  Duration read_patience_{};  // of the lanes that the present read brings something
 
   WorkerCounters counted_;  // what the ports do not count
   mutable std::mutex published_mutex_;

@@ -37,6 +37,7 @@ class TimedLane final : public Lane {
     return {};
   }
   std::optional<engine::Transmit> poll_transmit(TimePoint, std::span<std::byte>) override { return std::nullopt; }
+  [[nodiscard]] Duration patience() const override { return {}; }
 
  protected:
   void open_engine_path(TimePoint) override {}
