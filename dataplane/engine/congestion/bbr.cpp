@@ -148,7 +148,8 @@ void Bbr::update_bandwidth(const AckedSample& sample, const DeliverySample& flig
 /// What the path carried of one flight, the share included that chance took of it: PROTOCOL section 4's 1 / (1 -
 /// p_floor). Where no queue stood, all that is missing crossed the bottleneck, and is counted one by one: so the luck
 /// of a flight, which the filter of maxima would pick out, changes nothing. Where one did, some of it may never have
-/// entered; there the mean share is added, and luck averaged out over so many packets that a hundredth is left of it.
+/// entered: there no more than the mean share is added, and what was not sent to probe may be a little luckier than the
+/// average alone.
 std::uint64_t Bbr::rate_of(const AckedSample& sample, const DeliverySample& flight) {
   const std::uint64_t ppm = loss_.ppm();
   const bool quiet = sample.now - queue_seen_at_ > smoothed_rtt_;
@@ -158,7 +159,8 @@ std::uint64_t Bbr::rate_of(const AckedSample& sample, const DeliverySample& flig
   const std::uint64_t needed = std::max<std::uint64_t>(1, ppm / bbr::ppm_a_packet);
   const std::uint64_t weight = std::min(sample.packets, needed);
   mean_rate_ = static_cast<std::uint64_t>((Wide{mean_rate_} * (needed - weight) + Wide{mean} * weight) / needed);
-  return mean_rate_;
+  const std::uint64_t crossed = flight.rate(packets * ppm / 1'000'000 * datagram_);
+  return flight.pace == Pace::probing ? crossed : std::min(crossed, mean_rate_ / 100 * bbr::luck_percent);
 }
 
 void Bbr::update_round(const AckedSample& sample, const DeliverySample& flight) {
@@ -176,6 +178,11 @@ void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
   // Loss that was our own doing had made the rate look higher than it is.
   if (loss_.ppm() + bbr::floor_step_ppm < floor_before)
     max_bandwidth_.scale(1'000'000 - floor_before, 1'000'000 - loss_.ppm());
+  // What was taken for congestion is known to be chance: the bounds that it set go.
+  if (loss_.ppm() > floor_before + bbr::floor_step_ppm && !is_queueing()) {
+    bounds_.bandwidth_short.reset();
+    bounds_.in_flight_short.reset();
+  }
   if (loss_.was_ours()) test_wait_ = test_after_ = 0;  // there may be more of it
 
   const bool own_queue =
@@ -225,16 +232,18 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
     enter_drain(now);
   } else if (probing) {
     remember(now, beyond);
-    if (!flight.app_limited) {
+    const bool suspect = !is_queueing();
+    // Where chance takes much and no queue is to be seen, it may have been a burst of bad luck.
+    const bool lossy = loss_.ppm() >= bbr::elasticity_floor_ppm;
+    if (!flight.app_limited && !(suspect && lossy)) {
       const std::uint64_t target = std::min(bdp(), cwnd_);
       bounds_.in_flight_long = std::max({flight.in_flight_at_departure, target / 10 * 7, bdp()});
       long_step_ = 0;
     }
-    const bool suspect = !is_queueing();
     fruitless_ = bbr::fruitless_max;  // a probe that costs others packets is not repeated soon
     if (state_ != State::down) enter_down(now);
     awaiting_feedback_ = false;
-    test_elasticity_ = test_elasticity_ || (suspect && loss_.ppm() >= bbr::elasticity_floor_ppm);
+    test_elasticity_ = test_elasticity_ || (suspect && lossy);
   } else {
     bound_short(now, beyond);
   }
@@ -331,11 +340,12 @@ void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
         log_.delivered() < initial_window_packets * datagram_)
       cwnd_ += left * bbr::startup_growth_percent / 100;
   }
+  // A BDP, and what ACKs bring in lumps, keeps no queue: below it a false alarm would cost rate for seconds.
+  const std::uint64_t harmless = bdp() + aggregation_.extra();
   std::uint64_t cap = bbr::window_max;
   if (bounds_.in_flight_long && state_ != State::startup) {
-    // Draft: Headroom, 15 %; but never less than a BDP, which alone keeps no queue.
-    const bool headroom = state_ == State::cruise || state_ == State::probe_rtt;
-    cap = headroom ? std::max(*bounds_.in_flight_long / 100 * 85, bdp()) : *bounds_.in_flight_long;
+    const bool headroom = state_ == State::cruise || state_ == State::probe_rtt;  // draft: Headroom, 15 %
+    cap = std::max(*bounds_.in_flight_long / 100 * (headroom ? 85 : 100), harmless);
   }
   if (bounds_.in_flight_short && state_ != State::refill && state_ != State::up)
     cap = std::min(cap, *bounds_.in_flight_short);

@@ -27,6 +27,9 @@ inline constexpr std::uint64_t cruise_percent =
     99;  // draft: PacingMarginPercent; none: a queue grows between two probes
 // p (1 - p) 10^4 packets tell a share of p to a hundredth.
 inline constexpr std::uint64_t ppm_a_packet = 100;
+// Behind a queue, of the average. More: a full queue's own drops raise the rate; less: no more than that of cruise, and
+// the rate sinks from cycle to cycle.
+inline constexpr std::uint64_t luck_percent = 103;
 inline constexpr std::uint64_t loss_threshold_divisor = 50;   // draft: LossThresh
 inline constexpr std::uint64_t window_percent = 200;          // draft: DefaultCwndGain
 inline constexpr std::uint64_t window_percent_up = 225;       // draft: ProbeBW_UP
@@ -57,7 +60,7 @@ inline constexpr std::int64_t wait_rtts_at_least = 4;
 inline constexpr std::uint64_t startup_stalled_rounds = 3;  // draft: full_bw_count
 inline constexpr std::uint64_t drain_rounds_max = 3;        // draft: Drain
 // DOWN for longer does not drain: the RTT has changed, or others fill the queue.
-inline constexpr std::uint64_t down_rounds_doubtful = 4;
+inline constexpr std::uint64_t down_rounds_doubtful = 2;
 // After 1, 2, 4, 8 cycles and so on DOWN lasts two round trips longer where packets are lost by chance, to see whether
 // fewer are when less is sent: PROTOCOL section 4. Seldomer: loss of our own making is believed longer.
 inline constexpr std::uint64_t elasticity_cycles_max = 16;

@@ -10,6 +10,7 @@
 #include "dataplane/engine/congestion/bandwidth_filter.h"
 #include "dataplane/engine/congestion/delivery_log.h"
 #include "dataplane/engine/congestion/loss_floor.h"
+#include "dataplane/engine/congestion/queue_watch.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
 
 namespace penstock::engine::test {
@@ -275,6 +276,56 @@ TEST_CASE("rtt floor: two probes that saw nothing lower replace a minimum that i
     CHECK(floor.confirmed_at() == now);
   }
   CHECK(floor.minimum() == 30ms);
+}
+
+namespace {
+
+/// A round trip of eight samples, each as `rtt` says of its index.
+template <class Rtt>
+void watch_round(QueueWatch& watch, TimePoint& now, Rtt&& rtt) {
+  for (int i = 0; i < 8; ++i) watch.on_sample(now += 5ms, rtt(i));
+  watch.on_round();
+}
+
+}  // namespace
+
+TEST_CASE("queue watch: a queue shows when half a round trip of samples is an eighth above the minimum") {
+  QueueWatch watch;
+  TimePoint now = at(1s);
+  watch_round(watch, now, [](int) { return Duration{40ms}; });
+  CHECK_FALSE(watch.is_queueing(40ms, 40ms));
+  for (int i = 0; i < 4; ++i) watch.on_sample(now += 5ms, 46ms);
+  CHECK_FALSE(watch.is_queueing(40ms, 40ms));  // the fifth of half a round trip is from before
+  watch.on_sample(now += 5ms, 46ms);
+  CHECK(watch.is_queueing(40ms, 40ms));
+  watch.on_sample(now += 5ms, 41ms);  // one low sample is enough to know better
+  CHECK_FALSE(watch.is_queueing(40ms, 40ms));
+}
+
+TEST_CASE("queue watch: the beginning of a queue shows in two samples") {
+  QueueWatch watch;
+  TimePoint now = at(1s);
+  watch_round(watch, now, [](int) { return Duration{40ms}; });
+  watch.on_sample(now += 5ms, 43ms);
+  CHECK_FALSE(watch.is_beginning(40ms));
+  watch.on_sample(now += 5ms, 44ms);
+  CHECK(watch.is_beginning(40ms));
+  CHECK_FALSE(watch.is_queueing(40ms, 40ms));
+}
+
+TEST_CASE("queue watch: jitter is no queue") {
+  QueueWatch watch;
+  Rng luck{13};
+  TimePoint now = at(1s);
+  const auto jittery = [&](int) { return 30ms + ms(luck.below(20)); };
+  for (int round = 0; round < 10; ++round) watch_round(watch, now, jittery);
+  CHECK(watch.noise() >= 8ms);
+  int taken_for_queue = 0;
+  for (int round = 0; round < 100; ++round) {
+    watch_round(watch, now, jittery);
+    taken_for_queue += watch.is_queueing(40ms, 30ms) ? 1 : 0;
+  }
+  CHECK(taken_for_queue <= 5);
 }
 
 TEST_CASE("bandwidth filter: the best of this cycle and the last") {
