@@ -37,6 +37,7 @@ struct Options {
   std::string address = "127.0.0.1:0";
   std::string backend;
   std::uint64_t megabits = 0;  // a fixed rate, to see what pacing costs; 0: as fast as it goes
+  engine::Congestion congestion = engine::SenderConfig{}.congestion;
   bool gso = true;
   bool gro = true;
 };
@@ -173,6 +174,7 @@ int run(const Options& options) {
     sender_config.udp_payload_size = options.udp_payload_size;
     sender_config.ip_overhead = ip_overhead(target);
     sender_config.initial_rtt = std::chrono::milliseconds{1};
+    sender_config.congestion = options.congestion;
     if (options.megabits != 0) {
       sender_config.congestion = engine::Congestion::fixed;
       sender_config.rate = DataRate::megabits_per_second(options.megabits / options.lanes);
@@ -253,6 +255,8 @@ int main(int argc, char** argv) {
       options.backend = value;
     } else if (name == "--megabits") {
       options.megabits = std::stoull(value);
+    } else if (name == "--cc" && (value == "bbr" || value == "cubic")) {
+      options.congestion = value == "bbr" ? penstock::engine::Congestion::bbr : penstock::engine::Congestion::cubic;
     } else if (name == "--no-gso") {
       options.gso = false;
     } else if (name == "--no-gro") {
@@ -260,7 +264,7 @@ int main(int argc, char** argv) {
     } else {
       fmt::print(stderr,
                  "usage: penstock_bench_loopback [--gib=4] [--lanes=1] [--udp-payload=1471] [--address=127.0.0.1:0] "
-                 "[--backend=NAME] [--megabits=RATE] [--no-gso] [--no-gro]\n");
+                 "[--backend=NAME] [--megabits=RATE] [--cc=bbr|cubic] [--no-gso] [--no-gro]\n");
       return 2;
     }
   }
