@@ -1,9 +1,8 @@
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -22,7 +21,7 @@ class GrowingWriter {
   void u8(std::uint8_t value) { big_endian(value, 1); }
   void u32(std::uint32_t value) { big_endian(value, 4); }
   void u64(std::uint64_t value) { big_endian(value, 8); }
-  void bytes(std::span<const std::byte> data) { std::ranges::copy(data, std::back_inserter(out_)); }
+  void bytes(std::span<const std::byte> data) { out_.insert(out_.end(), data.begin(), data.end()); }
   /// A 32-bit length, then the text.
   void text(std::string_view text) {
     u32(static_cast<std::uint32_t>(text.size()));
@@ -31,7 +30,9 @@ class GrowingWriter {
 
  private:
   void big_endian(std::uint64_t value, unsigned count) {
-    for (unsigned i = count; i-- > 0;) out_.push_back(static_cast<std::byte>(value >> (8 * i) & 0xff));
+    std::array<std::byte, 8> field{};
+    for (unsigned i = 0; i < count; ++i) field[i] = static_cast<std::byte>(value >> (8 * (count - 1 - i)) & 0xff);
+    bytes(std::span{field}.first(count));
   }
   std::vector<std::byte>& out_;
 };

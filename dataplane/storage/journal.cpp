@@ -34,8 +34,7 @@ void Journal::append(const JournalRecord& record) {
   } else if (!std::holds_alternative<PartialDropped>(record) && !std::holds_alternative<TransferIdentity>(record)) {
     worth_keeping_ = true;
   }
-  const auto encoded = encode_journal_record(next_sequence_++, record);
-  buffer_.insert(buffer_.end(), encoded.begin(), encoded.end());
+  append_journal_record(buffer_, next_sequence_++, record);
   if (buffer_.size() >= buffer_size_max) (void)write();  // an error is kept, and told by the write that follows
 }
 

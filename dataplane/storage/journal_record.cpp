@@ -9,6 +9,7 @@
 
 #include "common/bytes/view.h"
 #include "common/bytes/wire_reader.h"
+#include "common/bytes/wire_writer.h"
 #include "common/check.h"
 #include "common/path/safe_path.h"
 #include "dataplane/storage/crc32c.h"
@@ -222,21 +223,22 @@ const std::string* path_of(const JournalRecord& record) {
       record);
 }
 
+void append_journal_record(std::vector<std::byte>& out, std::uint64_t sequence, const JournalRecord& record) {
+  const std::size_t begin = out.size();
+  GrowingWriter writer{out};
+  writer.u32(0);  // the length, once it is known
+  writer.u64(sequence);
+  writer.u8(static_cast<std::uint8_t>(record.index()));
+  std::visit([&](const auto& which) { encode_body(writer, which); }, record);
+  const std::size_t size = out.size() - begin;
+  PENSTOCK_CHECK(size + journal_crc_size <= journal_record_size_max);
+  bytes::WireWriter{std::span{out}.subspan(begin)}.u32(static_cast<std::uint32_t>(size - journal_prefix_size));
+  writer.u32(crc32c(std::span{out}.subspan(begin)));
+}
+
 std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const JournalRecord& record) {
-  std::vector<std::byte> body;
-  {
-    GrowingWriter out{body};
-    std::visit([&](const auto& which) { encode_body(out, which); }, record);
-  }
-  PENSTOCK_CHECK(journal_prefix_size + body.size() + journal_crc_size <= journal_record_size_max);
   std::vector<std::byte> bytes;
-  bytes.reserve(journal_prefix_size + body.size() + journal_crc_size);
-  GrowingWriter out{bytes};
-  out.u32(static_cast<std::uint32_t>(body.size()));
-  out.u64(sequence);
-  out.u8(static_cast<std::uint8_t>(record.index()));
-  out.bytes(body);
-  out.u32(crc32c(bytes));
+  append_journal_record(bytes, sequence, record);
   return bytes;
 }
 

@@ -104,8 +104,10 @@ struct JournalFile {
 /// A journal begins with these bytes; the digits are the version.
 inline constexpr std::string_view journal_magic = "PNSTKJ01";
 
-/// Bytes of one record in the file: length (4), sequence (8), type (1), body, CRC-32C of all before (4); big-endian.
-/// Requires: encoded size at most journal_record_size_max.
+/// Appends the bytes of one record as they stand in the file: length (4), sequence (8), type (1), body, CRC-32C of all
+/// before (4); big-endian. Requires: encoded size at most journal_record_size_max.
+void append_journal_record(std::vector<std::byte>& out, std::uint64_t sequence, const JournalRecord& record);
+/// The same alone.
 [[nodiscard]] std::vector<std::byte> encode_journal_record(std::uint64_t sequence, const JournalRecord& record);
 inline constexpr std::size_t journal_record_size_max = 1024 * 1024;
 

@@ -7,16 +7,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <list>
 #include <unordered_map>
 #include <utility>
 
+#include "common/bytes/wire_writer.h"
 #include "common/check.h"
 #include "common/digest/xxh3.h"
 #include "common/escape.h"
 #include "common/path/beneath.h"
-#include "dataplane/storage/growing_writer.h"
 #include "dataplane/storage/source_walk.h"
 
 namespace penstock::storage {
@@ -52,8 +53,8 @@ class PosixSourceFile final : public SourceFile {
 }  // namespace
 
 FileIdentity identity_of(const struct stat& status) {
-  std::vector<std::byte> bytes;
-  GrowingWriter out{bytes};
+  std::array<std::byte, 7 * 8> bytes;
+  bytes::WireWriter out{bytes};
   out.u64(static_cast<std::uint64_t>(status.st_size));
   out.u64(static_cast<std::uint64_t>(status.st_mtim.tv_sec));
   out.u64(static_cast<std::uint64_t>(status.st_mtim.tv_nsec));

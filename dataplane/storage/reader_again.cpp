@@ -251,6 +251,7 @@ void ReaderCore::finish_late(std::uint64_t index, LateFile& late) {
   } else if (const auto digest = late.builder.digest()) {
     report_file(index, **found, digest::Digest{*digest});
   }
+  flush_reports();
   late_.erase(index);
 }
 

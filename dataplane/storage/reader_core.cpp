@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t digests_per_run = 4096;
 // Read and digested in turn: so much is still in the processor's own cache (a whole slab fills it) when it is digested.
 constexpr std::uint64_t read_step = 128 * KiB;
+// A hop to the worker for each small file would cost more than reading it.
+constexpr std::size_t reports_per_news = 256;
 constexpr std::uint64_t entries_passed_max = 8;  // without a block, inside one run; a sink refuses a long row of them
 }  // namespace
 
@@ -181,12 +183,14 @@ void ReaderCore::run_pass(std::optional<std::pair<std::uint64_t, SharedSlab>> be
       read_current(limit, filled);
     }
     flush_digests();
+    flush_reports();
     begun = {pass_number_, filled.slab};
     if (!filled.ranges.empty()) {
       tell_([filled = std::move(filled)](ReaderListener& listener) { listener.on_filled(filled); });
     }
   }
   flush_digests();
+  flush_reports();
   const bool waits = !current_;
   auto unused = std::make_shared<std::vector<Slab>>(std::move(fresh));
   tell_([unused, number = pass_number_, waits](ReaderListener& listener) {
@@ -389,7 +393,14 @@ void ReaderCore::report_file(std::uint64_t index, const ManifestEntry& entry, co
   if (const Status kept = config_.keep_report ? config_.keep_report(report) : Status{}; !kept) {
     return tell_([error = kept.error()](ReaderListener& listener) { listener.observer().on_source_failed(error); });
   }
-  tell_([report = std::move(report)](ReaderListener& listener) { listener.observer().on_file_read(report); });
+  reports_.push_back(std::move(report));
+  if (reports_.size() >= reports_per_news) flush_reports();
+}
+
+void ReaderCore::flush_reports() {
+  if (reports_.empty()) return;
+  auto shared = std::make_shared<std::vector<FileReport>>(std::exchange(reports_, {}));
+  tell_([shared](ReaderListener& listener) { listener.on_files_read(std::move(*shared)); });
 }
 
 void ReaderCore::add_digest(std::uint64_t index, std::uint64_t block, const digest::Xxh3& digest) {

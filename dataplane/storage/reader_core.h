@@ -46,6 +46,7 @@ class ReaderListener {
   /// The pass stopped: for want of slabs, or (`waits_for_release`) because everything released has been read.
   virtual void on_pass_stopped(std::vector<Slab> unused, std::uint64_t next_number, bool waits_for_release) = 0;
   virtual void on_reread(std::uint64_t number) = 0;
+  virtual void on_files_read(std::vector<FileReport> reports) = 0;
   [[nodiscard]] virtual SourceObserver& observer() = 0;
   virtual void on_range_failed(std::uint64_t index, TransferRange range, Error error) = 0;
 };
@@ -124,6 +125,7 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   [[nodiscard]] Result<SourceFile*> open_cached(std::uint64_t index, const ManifestEntry& entry);
   [[nodiscard]] Status check_unchanged(SourceFile& file, const ManifestEntry& entry) const;
   void report_file(std::uint64_t index, const ManifestEntry& entry, const digest::Digest& digest);
+  void flush_reports();
 
   void resend_step();
   void resend_some(const std::vector<EntryBlocks>& blocks);
@@ -157,7 +159,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   DigestRun run_;                // digests not told yet
   std::uint64_t run_index_ = 0;  // file of its last digest
   std::uint64_t run_block_ = 0;
-  bool run_broken_ = false;  // a file without digests came by: the run can not go on
+  bool run_broken_ = false;          // a file without digests came by: the run can not go on
+  std::vector<FileReport> reports_;  // of files that were read, not told yet
 
   std::deque<EntryBlocks> resend_queue_;      // of a repair round, what is still to be read
   std::vector<TransferRange> resend_ranges_;  // what has been

@@ -164,6 +164,12 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     }
     pump();
   }
+  void on_files_read(std::vector<FileReport> reports) override {
+    for (auto& report : reports) {
+      if (observer_ == nullptr) return;  // closed by what it heard
+      observer_->on_file_read(std::move(report));
+    }
+  }
   SourceObserver& observer() override { return *observer_; }
   void on_range_failed(std::uint64_t index, TransferRange range, Error error) override {
     failed_.insert({range.begin.value, range.end.value});

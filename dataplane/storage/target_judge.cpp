@@ -65,6 +65,14 @@ bool beneath(const std::string& directory, const std::string& path) {
   return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
+/// nullopt: nothing there. For a new tree that is each name's case, so it costs no Error with its sentence.
+Result<std::optional<struct stat>> look_in(const TargetDirectory& directory, const path::Component& name) {
+  struct stat status {};
+  if (::fstatat(directory.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return std::optional{status};
+  if (errno == ENOENT) return std::optional<struct stat>{};
+  return error_from_errno(errno, "examine", name.text());
+}
+
 /// Whether a directory that an earlier run meant to make holds nothing yet.
 bool empty_directory(const HeldDirectory& directory) {
   const int fd = ::openat(directory->fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -129,10 +137,7 @@ Result<std::optional<struct stat>> TargetJudge::look(const path::SafePath& targe
   const auto parent = tree_.open(target.parent());
   if (!parent && parent.error().code == ErrorCode::NOT_FOUND) return std::optional<struct stat>{};
   if (!parent) return parent.error();
-  const auto found = path::stat_at((*parent)->fd.get(), target.name());
-  if (found) return std::optional{*found};
-  if (found.error().code == ErrorCode::NOT_FOUND) return std::optional<struct stat>{};
-  return found.error();
+  return look_in(**parent, target.name());
 }
 
 Judgement TargetJudge::judge(const ManifestEntry& entry) {
@@ -269,10 +274,10 @@ Judgement TargetJudge::judge_leaf(const ManifestEntry& entry, const path::SafePa
     if (config_.dry_run && parent.error().code == ErrorCode::NOT_FOUND) return judgement;
     return refuse(std::move(parent).error(), target);
   }
-  const auto there = path::stat_at((*parent)->fd.get(), target.name());
-  if (!there && there.error().code != ErrorCode::NOT_FOUND) return refuse(there.error(), target);
-  if (!there) return judgement;
-  return judge_existing(entry, target, *there, (*parent)->fd.get(), std::move(judgement));
+  const auto there = look_in(**parent, target.name());
+  if (!there) return refuse(there.error(), target);
+  if (!*there) return judgement;
+  return judge_existing(entry, target, **there, (*parent)->fd.get(), std::move(judgement));
 }
 
 Judgement TargetJudge::judge_existing(const ManifestEntry& entry, const path::SafePath& target,
