@@ -186,7 +186,9 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   using Resolved = std::map<std::string, HeldDirectory>;
   [[nodiscard]] Status give_name(const path::SafePath& target, const path::Component& partial, bool replaces,
                                  std::uint64_t parent_device, std::uint64_t parent_inode, Resolved& resolved);
-  void name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Resolved& resolved);
+  [[nodiscard]] Error why_unnamed(Error error, int parent, const path::SafePath& target) const;
+  void fail_named(std::uint64_t index, Error error);
+  void settle_named(SyncJob& job, std::uint64_t index, ActiveFile& file);
   void finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result);
 
   // sink_finish.cpp

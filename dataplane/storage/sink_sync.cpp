@@ -1,6 +1,7 @@
 // Durability and publishing, one job at a time, so that writing never waits for a disk's flush:
 //   strand: collect -> another thread: sync directories and data -> strand: record in the journal ->
-//   another thread: sync the journal -> strand: rename -> another thread: sync the parents -> strand: report.
+//   another thread: sync the journal -> strand: judge what is replaced -> another thread: rename, sync the parents ->
+//   strand: report.
 // A crash between any two leaves what the next run understands: the journal never claims more than is durable, and says
 // which inode is about to get a name before it gets it.
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 
 #include "common/check.h"
 #include "common/escape.h"
+#include "dataplane/storage/naming.h"
 #include "dataplane/storage/partial_sweep.h"
 #include "dataplane/storage/sink_core.h"
 
@@ -27,6 +29,12 @@ constexpr std::size_t sync_files = 1024;
 constexpr std::size_t fsync_files_max = 32;
 constexpr std::size_t digests_per_record = 4096;
 
+Error collision(const path::SafePath& target) {
+  const std::string shown = target.absolute_text();
+  return Error{ErrorCode::NAME_COLLISION,
+               "another file of this transfer has the name " + escape_for_display(shown, 512) + " already", shown};
+}
+
 }  // namespace
 
 struct SinkCore::SyncJob {
@@ -40,6 +48,7 @@ struct SinkCore::SyncJob {
   std::vector<Claim> claims;
   std::vector<std::uint64_t> publishes;
   std::uint64_t bytes = 0;
+  std::vector<Naming> namings;  // of `publishes`, those that replace nothing
   std::vector<FileReport> reports;
   UnsyncedDirectories parents;
   std::vector<std::pair<path::SafePath, JournalFile>>
@@ -204,21 +213,42 @@ void SinkCore::publish(const std::shared_ptr<SyncJob>& job, const Status& synced
   for (const auto index : job->publishes) {
     const auto found = active_.find(index);
     if (found == active_.end()) continue;
-    name_file(*job, index, found->second, resolved);
+    auto& file = found->second;
+    // From here on nobody else may end it: what fails is told when the names have been given.
+    states_[index] = EntryState::finished;
+    if (!file.replaces) {
+      job->namings.push_back({.index = index,
+                              .target = file.target,
+                              .partial = *file.partial,
+                              .parent_device = file.parent_device,
+                              .parent_inode = file.parent_inode});
+      if (const auto parent = tree_.open(file.target.parent())) tree_.note_changed(*parent);
+      continue;
+    }
+    // What may be replaced is judged by what this transfer has published, which only the strand knows.
+    auto named = give_name(file.target, *file.partial, true, file.parent_device, file.parent_inode, resolved);
+    if (named) {
+      settle_named(*job, index, file);
+    } else {
+      fail_named(index, std::move(named).error());
+    }
     if (failed_) return;
   }
   job->parents = tree_.take_unsynced();
   executor_.post_sync([self = shared_from_this(), job] {
+    give_names(self->tree_.base(), job->namings);
     const int result = sync_directories(job->parents, self->calls_);
     self->strand_.post([self, job, result] { self->finish_sync(job, result); });
   });
 }
 
-void SinkCore::name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Resolved& resolved) {
-  auto named = give_name(file.target, *file.partial, file.replaces, file.parent_device, file.parent_inode, resolved);
-  if (!named) return fail_file(index, std::move(named).error());
+void SinkCore::fail_named(std::uint64_t index, Error error) {
+  states_[index] = active_.at(index).replaces ? EntryState::wanted_replace : EntryState::wanted;
+  fail_file(index, std::move(error));
+}
+
+void SinkCore::settle_named(SyncJob& job, std::uint64_t index, ActiveFile& file) {
   note_published(file.device, file.inode);
-  states_[index] = EntryState::finished;
   const std::uint64_t held = file.blocks.held_bytes();
   ++totals_.files;
   totals_.bytes_resumed += held;
@@ -240,9 +270,21 @@ void SinkCore::name_file(SyncJob& job, std::uint64_t index, ActiveFile& file, Re
   active_.erase(index);
 }
 
+/// The rename's error as it is told: by the whole path, and by what stands in the place.
+Error SinkCore::why_unnamed(Error error, int parent, const path::SafePath& target) const {
+  const std::string shown = target.absolute_text();
+  if (error.code == ErrorCode::FILE_EXISTS) {
+    const auto there = path::stat_at(parent, target.name());
+    const auto ours = there ? is_published(there->st_dev, there->st_ino) : Result<bool>{false};
+    if (ours && *ours) return collision(target);
+  }
+  if (error.code == ErrorCode::IS_A_DIRECTORY) error.code = ErrorCode::TYPE_CONFLICT;
+  error.path = shown;
+  return error;
+}
+
 Status SinkCore::give_name(const path::SafePath& target, const path::Component& partial, bool replaces,
                            std::uint64_t parent_device, std::uint64_t parent_inode, Resolved& resolved) {
-  const std::string shown = target.absolute_text();
   auto at = resolved.find(target.parent().text());
   if (at == resolved.end()) {
     // The parent is resolved again: a link or another directory in its place must not get our file.
@@ -252,37 +294,19 @@ Status SinkCore::give_name(const path::SafePath& target, const path::Component& 
     at = resolved.emplace(target.parent().text(), std::move(*parent)).first;
   }
   const HeldDirectory& parent = at->second;
-  if (parent->device != parent_device || parent->inode != parent_inode) {
-    return Error{ErrorCode::PATH_REFUSED,
-                 "the directory of " + escape_for_display(shown, 512) + " was replaced while the file was written",
-                 shown};
-  }
+  if (parent->device != parent_device || parent->inode != parent_inode) return directory_was_replaced(target);
   const path::Component name = target.name();
-  const auto collision = [&] {
-    return Error{ErrorCode::NAME_COLLISION,
-                 "another file of this transfer has the name " + escape_for_display(shown, 512) + " already", shown};
-  };
   if (replaces) {
     const auto there = path::stat_at(parent->fd.get(), name);
     if (there) {
       const auto ours = is_published(there->st_dev, there->st_ino);
       if (!ours) return ours.error();
-      if (*ours) return collision();
+      if (*ours) return collision(target);
     }
   }
   auto renamed = path::rename_at({parent->fd.get(), partial}, {parent->fd.get(), name},
                                  replaces ? path::Replace::yes : path::Replace::no);
-  if (!renamed) {
-    Error error = std::move(renamed).error();
-    if (error.code == ErrorCode::FILE_EXISTS) {
-      const auto there = path::stat_at(parent->fd.get(), name);
-      const auto ours = there ? is_published(there->st_dev, there->st_ino) : Result<bool>{false};
-      if (ours && *ours) return collision();
-    }
-    if (error.code == ErrorCode::IS_A_DIRECTORY) error.code = ErrorCode::TYPE_CONFLICT;
-    error.path = shown;
-    return error;
-  }
+  if (!renamed) return why_unnamed(std::move(renamed).error(), parent->fd.get(), target);
   tree_.note_changed(parent);
   return {};
 }
@@ -294,6 +318,19 @@ void SinkCore::finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result)
   if (sync_result < 0) {
     return fail_transfer(
         error_from_errno(-sync_result, "make durable the names in", config_.destination.path.absolute_text()));
+  }
+  for (auto& naming : job->namings) {
+    const auto found = active_.find(naming.index);
+    if (found == active_.end()) continue;
+    if (naming.result) {
+      settle_named(*job, naming.index, found->second);
+    } else {
+      const auto parent = tree_.open(naming.target.parent());
+      Error error = std::move(naming.result).error();
+      fail_named(naming.index,
+                 parent ? why_unnamed(std::move(error), (*parent)->fd.get(), naming.target) : std::move(error));
+    }
+    if (failed_) return;
   }
   if (!job->reports.empty() || !checkpoints_in_sync_.empty()) {
     tell_([reports = std::move(job->reports), checkpoints = std::exchange(checkpoints_in_sync_, {})](

@@ -159,6 +159,7 @@ Judgement TargetJudge::judge(const ManifestEntry& entry) {
     landings_[entry.root] = std::move(*landing);
   }
   const path::SafePath target = target_of(entry);
+  while (!made_.empty() && !beneath(made_.back(), target.text())) made_.pop_back();
   auto earlier = earlier_of(target);
   Judgement judgement = !earlier                            ? refuse(std::move(earlier).error(), target)
                         : entry.type == FileType::directory ? judge_directory(entry, target, *earlier)
@@ -247,6 +248,7 @@ Judgement TargetJudge::judge_directory(const ManifestEntry& entry, const path::S
   }
   auto made = tree_.make(target);
   if (!made) return refuse(std::move(made).error(), target);
+  made_.push_back(target.text());
   if (journal_ != nullptr) {
     journal_->append(Published{.path = target.text(),
                                .source = {},
@@ -274,6 +276,9 @@ Judgement TargetJudge::judge_leaf(const ManifestEntry& entry, const path::SafePa
     if (config_.dry_run && parent.error().code == ErrorCode::NOT_FOUND) return judgement;
     return refuse(std::move(parent).error(), target);
   }
+  // What somebody puts there in spite of that is met by the rename, with the same error under `never`.
+  if (config_.overwrite == Overwrite::never && !made_.empty() && target.parent().text() == made_.back())
+    return judgement;
   const auto there = look_in(**parent, target.name());
   if (!there) return refuse(there.error(), target);
   if (!*there) return judgement;

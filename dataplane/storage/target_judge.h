@@ -65,6 +65,9 @@ class TargetJudge {
     std::string path;
   };
   std::optional<RefusedDirectory> refused_;  // the last one: nothing beneath it can land
+  // Directories that this run has made, outermost first, down to the one that the last entry lies in: what lands right
+  // in one of them finds nothing there.
+  std::vector<std::string> made_;
 };
 
 /// Nanoseconds since 1970.
