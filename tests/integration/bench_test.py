@@ -173,6 +173,16 @@ class Bench(LabCommandTest):
         self.assertEqual(compared.returncode, 0, err)
         self.assertIn("within the spread", out)
 
+    def test_without_offloads_every_packet_crosses_by_itself(self):
+        written = os.path.join(self.place, "figures.json")
+        words = ["--size", "4", "--runs", "1", "--place", self.place, "--json", written, "--offloads", "none"]
+        running = self.bench("whole", *words, "--tool", "penstock", "--tool", "sealed blast")
+        out, err = running.communicate(timeout=PATIENCE)
+        self.assertEqual(running.returncode, 0, err)
+        self.assertIn("offloads: none", out)
+        with open(written, encoding="utf-8") as file:
+            self.assertGreater(json.load(file)["figures"]["sealed blast"]["gbit_s"][0], 0)
+
     def test_a_signal_in_the_middle_leaves_nothing(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number):

@@ -9,6 +9,7 @@ from pathlib import Path
 import labkit
 
 from . import memory, parts, small, whole
+from .pair import OFFLOADS
 from .results import Results, ResultsError, compare, read
 from .rounds import say
 
@@ -59,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, help, 3)
         sub.add_argument("--size", type=_count, default=2048, metavar="MIB", help="of the file (default: 2048)")
+        sub.add_argument(
+            "--offloads", choices=tuple(OFFLOADS), default="all",
+            help="what crosses the link uncut: `all`, TCP's 64 KiB and UDP's batches (a veth's default); `no-tcp`, the latter alone;"
+            " `none`, every packet by itself, as on a wire without a helpful card",
+        )
         sub.add_argument("--tool", action="append", metavar="NAME", help="only this one; may be repeated (default: all that are installed)")
     sub = add("small", "trees of small files, beside scp -r, rsync, cp -r and one file", 3)
     sub.add_argument("--tree", type=small.tree_of, action="append", metavar="COUNTxBYTES", help="may be repeated (default: 10000x4096 100000x100)")

@@ -86,7 +86,7 @@ class EndingIperf(Iperf):
 
 
 class Rsync(RsyncDaemon):
-    """With the kernel's default congestion control, trees too."""
+    """With cubic, and trees too."""
 
     def __init__(self) -> None:
         super().__init__("cubic")

@@ -8,12 +8,23 @@ from labkit.spaces import Host, Spaces
 
 MTU = 1500
 _DEVICE = "veth"
+# What a veth takes in one piece, and so never cuts: TCP's runs of 64 KiB, and batches of UDP_SEGMENT. Told apart, since each
+# of them is worth a factor of five to whom it serves.
+OFFLOADS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "no-tcp": ("tso",),
+    "none": ("tso", "gso", "tx-udp-segmentation"),
+}
 
 
 class Pair:
     """A and B as in a lab, with a lab's addresses, as long as a `with` block lives; offers what contenders use of a Lab.
+    `offloads`: what the veth takes uncut, a key of OFFLOADS; the kernel's default is all.
     Requires: labkit.contain() was called, so that nothing outlives the program. LabError when the machine has no
     namespaces to give. Threads: one."""
+
+    def __init__(self, offloads: str = "all") -> None:
+        self._switched_off = OFFLOADS[offloads]
 
     def __enter__(self) -> "Pair":
         self.spaces = Spaces(("A", "B"))
@@ -22,6 +33,8 @@ class Pair:
             self.spaces.run("A", ["ip", "link", "add", _DEVICE, "mtu", str(MTU), "type", "veth", *peer])
             for name, host in self.hosts.items():
                 self.spaces.run(name, ["ip", "link", "set", _DEVICE, "mtu", str(MTU), "up"])
+                for feature in self._switched_off:
+                    self.spaces.run(name, ["ethtool", "-K", _DEVICE, feature, "off"])
                 self.spaces.run(name, ["ip", "address", "add", f"{host.address4}/24", "dev", _DEVICE])
                 self.spaces.run(name, ["ip", "address", "add", f"{host.address6}/64", "dev", _DEVICE, "nodad"])
         except BaseException:

@@ -47,7 +47,7 @@ def discard(options: argparse.Namespace) -> Results:
 def _measure(kind: str, options: argparse.Namespace, movers: list[Contender], promises: list[bars.Bar]) -> Results:
     chosen = able(movers, options.tool)
     size = options.size * MIB
-    with workspace(options.place) as files, Pair() as pair:
+    with workspace(options.place) as files, Pair(options.offloads) as pair:
         source, little = files.source(size), files.source(min(_WARM_UP_BYTES, size))
         rounds = Rounds(pair, files, pair.hosts["B"].address4, rate_bps=FIXED_RATE_BPS)
         chosen = rounds.warm_up(chosen, little)
@@ -57,7 +57,7 @@ def _measure(kind: str, options: argparse.Namespace, movers: list[Contender], pr
         **machine(),
         "size": f"{options.size} MiB",
         "runs": str(options.runs),
-        "link": f"veth between two namespaces, MTU {MTU}, IPv4",
+        "link": f"veth between two namespaces, MTU {MTU}, IPv4, offloads: {options.offloads}",
         "files": f"in {options.place}",
     }
     if rounds.notes:
