@@ -59,7 +59,7 @@ def figures_of(told: dict[str, Any]) -> Figures:
         for theirs, ours, unit in (("bytes_per_second", "bytes_s", 1e9), ("items_per_second", "items_s", 1e6)):
             if theirs in item:
                 series.setdefault(ours, []).append(item[theirs] / unit)
-    return figures
+    return dict(sorted(figures.items()))  # they ran in any order
 
 
 def show(results: Results) -> str:
