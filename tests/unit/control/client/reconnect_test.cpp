@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "common/unique_fd.h"
 #include "tests/unit/control/client/gate_daemon.h"
 #include "tests/unit/control/client/scene.h"
 
@@ -34,13 +35,14 @@ class FadingDaemon {
   bool turn_away(asio::ip::tcp::socket& socket) {
     if (!faded_) return false;
     auto taken = std::move(socket);  // closed here, unless it is kept
-    if (afterwards_ == Afterwards::silence) kept_.push_back(std::move(taken));
+    // The descriptor alone: a socket object would outlive the event loop that it belongs to.
+    if (afterwards_ == Afterwards::silence) kept_.emplace_back(taken.release());
     return true;
   }
 
   const Afterwards afterwards_;
   bool faded_ = false;
-  std::vector<asio::ip::tcp::socket> kept_;
+  std::vector<UniqueFd> kept_;
   GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink&) { return meet(); },
                     .turn_away = [this](asio::ip::tcp::socket& socket) { return turn_away(socket); }}};
 };
