@@ -15,6 +15,7 @@
 #include "common/escape.h"
 #include "control/client/connection.h"
 #include "control/client/transfer_command.h"
+#include "control/session/fast_path_words.h"
 #include "control/session/udp_probe.h"
 #include "dataplane/io/path_mtu.h"
 
@@ -37,6 +38,13 @@ std::string signal_name(int signal) {
     default:
       return "signal " + std::to_string(signal);
   }
+}
+
+io::WorkerConfig worker_config(const ClientConfig& config) {
+  io::WorkerConfig worker;
+  worker.socket.gso = config.udp_offload;
+  worker.socket.gro = config.udp_offload;
+  return worker;
 }
 
 EntryKind kind_of(proto::FileType type) {
@@ -309,7 +317,7 @@ Result<TransferSummary> Client::Impl::transfer(ReceiptOperation operation, const
   current->journals = std::move(*journals);
   if (auto ready = current->call.prepare(config); !ready) return ready.error();
   current->threads = std::make_unique<storage::StorageExecutor>();
-  auto worker = io::Worker::create({});
+  auto worker = io::Worker::create(worker_config(config));
   if (!worker) return worker.error();
   current->worker = std::move(*worker);
   current->door = std::make_shared<WorkerDoor>(*current->worker);
@@ -483,6 +491,9 @@ namespace {
 constexpr Duration probe_patience = std::chrono::seconds{4};
 constexpr std::uint64_t probe_bulk_max = 4 * GiB;
 constexpr Duration probe_bulk_time_max = std::chrono::seconds{20};
+// Specification: ProbeOpened.fast_paths.
+constexpr std::size_t fast_paths_read_max = 32;
+constexpr std::size_t fast_path_size_max = 64;
 
 double milliseconds_of(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
@@ -546,9 +557,14 @@ asio::awaitable<Result<PingAnswer>> ping_on_session(Questions& questions, Opened
   if (probed.largest_payload != 0)
     answer.path_mtu =
         static_cast<std::uint16_t>(std::min<std::size_t>(probed.largest_payload + path.ip_overhead, 65535));
-  const auto counters = worker.counters();
-  if (counters.gso && counters.gso_fallbacks == 0) answer.fast_paths.emplace_back("udp_segment");
-  if (counters.gro) answer.fast_paths.emplace_back("udp_gro");
+  auto paths = worker.fast_paths();
+  paths.gso = paths.gso && worker.counters().gso_fallbacks == 0;
+  answer.fast_paths = fast_path_words(paths);
+  answer.hint = io::buffer_hint(paths).value_or("");
+  for (const auto& word : reply->probe_opened().fast_paths()) {
+    if (answer.fast_paths_there.size() == fast_paths_read_max) break;
+    answer.fast_paths_there.push_back(escape_for_display(word, fast_path_size_max));
+  }
   co_return std::move(answer);
 }
 
@@ -558,7 +574,7 @@ Result<PingAnswer> Client::ping() {
   auto& impl = *impl_;
   Call current;
   if (auto ready = current.prepare(impl.config); !ready) return ready.error();
-  auto worker = io::Worker::create({});
+  auto worker = io::Worker::create(worker_config(impl.config));
   if (!worker) return worker.error();
   const auto use = [](Impl& client, Call& call, io::Worker& lanes) -> asio::awaitable<Result<PingAnswer>> {
     auto opened = co_await async_open_session(client.config, *call.home, *call.tls);

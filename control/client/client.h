@@ -30,6 +30,7 @@ struct ClientConfig {
   std::optional<std::string> fingerprint;                     // "SHA256:HEX": the daemon's key must be this one
   std::optional<std::filesystem::path> ca_file;               // vouches for a host without a pin
   std::string client_name;                                    // for the operator's list; empty: the host's name
+  bool udp_offload = true;                                    // false: neither GSO nor GRO, as on a kernel without
 };
 
 enum class OverwriteMode : std::uint8_t { never, skip, changed, always };
@@ -118,7 +119,9 @@ struct PingAnswer {
   std::uint64_t loss_packets = 0;             // on which it rests
   std::string unmeasured;                     // why there is no rate or no loss; empty when there are both
   std::string aead;                           // chosen suite and backend, "aes-256-gcm (ipsec-mb)"
-  std::vector<std::string> fast_paths;        // "udp_segment", "udp_gro", ...: those that are on at our end
+  std::vector<std::string> fast_paths;        // at our end: control/session/fast_path_words.h
+  std::vector<std::string> fast_paths_there;  // the daemon's, as it says; escaped
+  std::string hint;                           // what would make our end faster; or empty
   std::string software;
 };
 

@@ -6,9 +6,9 @@
 #include <list>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/unique_fd.h"
 #include "control/gate/admission.h"
@@ -20,7 +20,8 @@
 #include "control/server/server.h"
 #include "control/session/async_event.h"
 #include "control/session/worker_door.h"
-#include "dataplane/io/worker.h"
+#include "dataplane/io/lane_placement.h"
+#include "dataplane/io/worker_group.h"
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/journal_store.h"
 #include "dataplane/storage/slab_pool.h"
@@ -30,9 +31,9 @@ namespace penstock::control {
 
 class ServerSession;
 
-// Tuning: threads that may block. Two write and read for transfers; requests have their own, so that one client's
-// `digest` of a huge file does not stop another's transfer.
-inline constexpr std::size_t transfer_threads = 2;
+// Tuning: threads that may block. One a worker writes and reads for transfers, two at least; requests have their own,
+// so that one client's `digest` of a huge file does not stop another's transfer.
+inline constexpr std::size_t transfer_threads_min = 2;
 inline constexpr std::size_t request_threads = 2;
 
 /// What all sessions of one daemon share. One owner: the control thread, which runs `io`.
@@ -54,12 +55,12 @@ struct DaemonState {
   asio::io_context io{1};  // below what suspended coroutines may still hold: slabs, journals, claims
   std::unique_ptr<storage::StorageExecutor> requests;
   std::unique_ptr<storage::StorageExecutor> transfers;
-  std::unique_ptr<io::Worker> worker;
-  std::shared_ptr<WorkerDoor> door;  // storage's way to the worker
+  std::unique_ptr<io::WorkerGroup> workers;
+  std::vector<std::shared_ptr<WorkerDoor>> doors;  // storage's way to each worker
   std::unique_ptr<HandshakeExecutor> signer;
   Gatekeeper gatekeeper;
 
-  std::set<std::uint64_t> connection_ids;  // in use
+  std::optional<io::LanePlacement> lanes;  // connection ids in use, and the worker of each
   std::list<std::shared_ptr<ServerSession>> sessions;
   WaitingRoom waiting{config.unproven_max};  // connections before their proof
   std::uint32_t transfers_running = 0;
@@ -68,8 +69,8 @@ struct DaemonState {
 
   /// Ends the threads in the one order in which none can reach for another that has gone.
   ~DaemonState() {
-    if (door) door->close();
-    worker.reset();
+    for (const auto& door : doors) door->close();
+    workers.reset();
     transfers.reset();
     requests.reset();
     signer.reset();
@@ -77,6 +78,12 @@ struct DaemonState {
   }
   DaemonState(const DaemonState&) = delete;
   DaemonState& operator=(const DaemonState&) = delete;
+
+  /// The worker that has, or is to have, the lane of this id of ours, and storage's way there.
+  [[nodiscard]] io::Worker& worker_of(ConnectionId own) const { return workers->at(lanes->worker_of(own)); }
+  [[nodiscard]] const std::shared_ptr<WorkerDoor>& door_of(ConnectionId own) const {
+    return doors.at(lanes->worker_of(own));
+  }
 
   void log(LogLevel level, std::string_view event, std::string_view message,
            std::initializer_list<std::pair<std::string_view, std::string>> fields = {}) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "control/gate/failure.h"
+#include "control/session/fast_path_words.h"
 #include "control/session/udp_probe.h"
 
 namespace penstock::control {
@@ -41,19 +42,23 @@ proto::Envelope ProbeGuest::open(const proto::OpenProbe& open, engine::LaneKeys 
       if (const auto self = weak.lock(); self && !failed) self->end();
     });
   }
-  if (reply.has_probe_opened())
+  if (reply.has_probe_opened()) {
     reply.mutable_probe_opened()->set_udp_payload_max(static_cast<std::uint32_t>(path.udp_payload));
-  start_probe_echo(*state_.worker, std::move(keys), path, bytes);
+    for (auto& word : fast_path_words(state_.workers->fast_paths()))
+      reply.mutable_probe_opened()->add_fast_paths(std::move(word));
+  }
+  start_probe_echo(state_.worker_of(own_), std::move(keys), path, bytes);
   lane_open_ = true;
   return reply;
 }
 
 void ProbeGuest::end() {
   time_is_up_.cancel();
-  if (std::exchange(lane_open_, false) && state_.worker) {
-    state_.worker->with_receiver(
+  if (std::exchange(lane_open_, false) && state_.workers) {
+    io::Worker& worker = state_.worker_of(own_);
+    worker.with_receiver(
         own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::cancelled); });
-    state_.worker->remove(own_);
+    worker.remove(own_);
   }
   if (std::exchange(counted_, false)) {
     --state_.transfers_running;

@@ -23,6 +23,7 @@
 #include "control/server/registry_watch.h"
 #include "control/server/server_session.h"
 #include "control/session/async_blocking.h"
+#include "control/session/fast_path_words.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/monotonic_now.h"
 
@@ -107,6 +108,7 @@ struct Server::Impl {
 
   Status prepare();
   Status bind();
+  void tell_fast_paths();
   Result<tcp::acceptor> bind_tcp(const io::Endpoint& local);
   DaemonOffer make_offer(std::size_t listener);
   asio::awaitable<void> accept_loop(std::size_t listener);
@@ -148,7 +150,11 @@ Status Server::Impl::prepare() {
   slabs.slabs_max = std::max<std::size_t>(slabs.slabs_max, config.transfers_max * slabs.guaranteed + slabs.shared);
   state.slabs = std::make_unique<storage::SlabPool>(slabs);
   state.requests = std::make_unique<storage::StorageExecutor>(request_threads);
-  state.transfers = std::make_unique<storage::StorageExecutor>(transfer_threads);
+  const std::size_t workers = config.workers ? *config.workers : io::WorkerGroup::workers_default();
+  if (workers == 0 || workers > io::WorkerGroup::workers_max)
+    return config_error("workers: there can be 1 to " + std::to_string(io::WorkerGroup::workers_max), {});
+  config.workers = static_cast<std::uint32_t>(workers);
+  state.transfers = std::make_unique<storage::StorageExecutor>(std::max(transfer_threads_min, workers));
   state.signer = std::make_unique<HandshakeExecutor>();
   (void)decoy_spki();  // now, and not while the first stranger waits
 
@@ -192,7 +198,13 @@ Result<tcp::acceptor> Server::Impl::bind_tcp(const io::Endpoint& local) {
 Status Server::Impl::bind() {
   auto wanted = state.config.listen;
   if (wanted.empty()) wanted.push_back({"::", 7440});
-  io::WorkerConfig worker;
+  io::WorkerGroupConfig group;
+  group.workers = *state.config.workers;
+  group.steering = state.config.udp_steering ? io::UdpSteering::automatic : io::UdpSteering::off;
+  io::WorkerConfig& worker = group.worker;
+  worker.busy_poll = state.config.busy_poll;
+  worker.socket.gso = state.config.udp_offload;
+  worker.socket.gro = state.config.udp_offload;
   for (const auto& address : wanted) {
     const auto endpoint = io::Endpoint::parse(bracketed(address));
     if (!endpoint)
@@ -209,11 +221,13 @@ Status Server::Impl::bind() {
     companions.emplace_back(bound, std::move(*acceptor));
     return true;
   };
-  auto created = io::Worker::create(worker);
+  auto created = io::WorkerGroup::create(group);
   if (!created) return created.error();
-  state.worker = std::move(*created);
-  state.door = std::make_shared<WorkerDoor>(*state.worker);
-  for (const auto& endpoint : state.worker->local_endpoints()) {
+  state.workers = std::move(*created);
+  for (std::size_t i = 0; i < state.workers->size(); ++i)
+    state.doors.push_back(std::make_shared<WorkerDoor>(state.workers->at(i)));
+  state.lanes.emplace(state.workers->size(), [] { return crypto::random_u64(); });
+  for (const auto& endpoint : state.workers->local_endpoints()) {
     const auto found = std::ranges::find(companions, endpoint, [](const auto& pair) { return pair.first; });
     if (found != companions.end()) {
       acceptors.push_back(std::move(found->second));
@@ -225,18 +239,27 @@ Status Server::Impl::bind() {
     addresses.push_back({endpoint.address_string(), endpoint.port()});
     state.observer.on_listening(endpoint.to_string(), to_string(state.identity->pin()));
   }
+  tell_fast_paths();
   return {};
+}
+
+void Server::Impl::tell_fast_paths() {
+  const auto paths = state.workers->fast_paths();
+  std::string words;
+  for (const auto& word : fast_path_words(paths)) words.append(words.empty() ? "" : " ").append(word);
+  state.log(LogLevel::info, "fast_paths", words);
+  if (!state.workers->trouble().empty())
+    state.log(LogLevel::warning, "workers_limited",
+              "the kernel does not let workers share a port as they should: " +
+                  escape_for_display(state.workers->trouble(), 256) + "; everything works, on fewer cores");
+  if (const auto hint = io::buffer_hint(paths)) state.log(LogLevel::warning, "udp_buffers_small", *hint);
 }
 
 DaemonOffer Server::Impl::make_offer(std::size_t listener) {
   DaemonOffer offer;
   offer.identity = &*state.identity;
   offer.receipt_key = &*state.receipt_key;
-  std::uint64_t id = 0;
-  do {
-    id = crypto::random_u64();
-  } while (!state.connection_ids.insert(id).second);
-  offer.connection_ids = {ConnectionId{id}};
+  offer.connection_ids = {state.lanes->reserve(io::monotonic_now())};
   offer.udp_port = addresses[listener].port;
   if (state.config.udp_advertise) {
     offer.udp_host = state.config.udp_advertise->host;
@@ -271,18 +294,18 @@ asio::awaitable<void> Server::Impl::accept_loop(std::size_t listener) {
 }
 
 asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest) {
-  std::optional<std::uint64_t> reserved;
+  std::optional<ConnectionId> reserved;
   // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
   std::function<DaemonOffer()> offered = [this, listener, &reserved] {
     auto offer = make_offer(listener);
-    reserved = offer.connection_ids.front().value;
+    reserved = offer.connection_ids.front();
     return offer;
   };
   auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
   state.waiting.leave(guest);
   state.changed.notify();
   if (!admitted) {
-    if (reserved) state.connection_ids.erase(*reserved);
+    if (reserved) state.lanes->release(*reserved);
     co_return;
   }
   const bool full = state.sessions.size() >= state.config.sessions_max;

@@ -41,6 +41,10 @@ struct ServerConfig {
   Duration drain_timeout = std::chrono::seconds{10};  // after the first request_stop transfers may finish for so long
   bool shuffle_chunks = false;                        // a test of the client's assembly
   bool discard = false;                               // benchmark: pushes are thrown away, and their clients told so
+  std::optional<std::uint32_t> workers;  // threads for datagrams, at most 16; nullopt: as many as processors
+  Duration busy_poll{};                  // how long each asks for datagrams again before it sleeps
+  bool udp_offload = true;               // false: neither GSO nor GRO, as on a kernel without
+  bool udp_steering = true;              // false: the kernel does not pick a worker by connection id
 };
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };

@@ -88,7 +88,7 @@ asio::awaitable<void> ServerSession::async_serve() {
   if (journal_) co_await journal_->async_release();
   holding_ = false;
   probe_.reset();
-  for (const auto id : agreement_.daemon_ids) state_.connection_ids.erase(id.value);
+  for (const auto id : agreement_.daemon_ids) state_.lanes->release(id);
   const bool expected = reason || link_->channel().ended_cleanly();
   state_.log(LogLevel::info, "session_closed",
              name_ + (expected ? " has left" : ": " + escape_for_display(reason.error().message, 256)));
@@ -170,7 +170,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     co_await end_older_sessions();
     holding_ = true;
   }
-  auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_);
+  const ConnectionId own = agreement_.daemon_ids.front();
+  auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_, state_.door_of(own));
   if (prepared) journal_ = std::move(prepared->journal);
   if (!prepared || link_->ended()) {
     give_back();
@@ -199,7 +200,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   opened.set_transfer_id(std::string{bytes::as_text(transfer_id_)});
   opened.set_udp_payload_max(static_cast<std::uint32_t>(path.udp_payload));
   if (state_.config.rate_cap) opened.set_rate_cap_bps(state_.config.rate_cap->bits_per_second());
-  config.own = agreement_.daemon_ids.front();
+  config.own = own;
   if (!open.dry_run()) config.keys = take_lane_keys(secrets_, agreement_, End::daemon);
 
   started_ = unix_now();
@@ -217,7 +218,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   proto::Envelope reply;
   *reply.mutable_transfer_opened() = opened;
   link_->send(std::move(reply));
-  run_ = TransferRun::start(std::move(config), *state_.worker, link_);
+  if (config.keys) state_.lanes->on_lane(own);
+  run_ = TransferRun::start(std::move(config), state_.worker_of(own), link_);
   run_->on_warning = [this](const Error& warning) {
     state_.log(LogLevel::warning, "entry_left_out",
                escape_for_display(warning.path, 512) + ": " + escape_for_display(warning.message, 256),
@@ -243,6 +245,7 @@ LanePath ServerSession::path_to_client(std::uint32_t client_payload_max) const {
 void ServerSession::open_probe(const proto::OpenProbe& open) {
   if (transfer_opened_) return link_->send(failure_envelope(usage("the lane of this session is in use")));
   transfer_opened_ = true;
+  state_.lanes->on_lane(agreement_.daemon_ids.front());
   probe_ = std::make_shared<ProbeGuest>(state_, agreement_.daemon_ids.front());
   link_->send(
       probe_->open(open, take_lane_keys(secrets_, agreement_, End::daemon), path_to_client(open.udp_payload_max())));

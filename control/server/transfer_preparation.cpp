@@ -135,7 +135,7 @@ Result<PushLanding> judge_push(const ClientRecord& client, const proto::OpenTran
 
 /// A push whose bytes are thrown away: allowed where a real one would be, and nothing is opened for it.
 Result<PreparedTransfer> prepare_discarded_push(DaemonState& state, const ClientRecord& client,
-                                                const proto::OpenTransfer& open) {
+                                                const proto::OpenTransfer& open, std::shared_ptr<WorkerDoor> door) {
   if (!open.heeds_discarded())
     return Error{ErrorCode::VERSION_MISMATCH,
                  "this daemon runs as a benchmark and stores nothing, which this version of penstock would not tell; "
@@ -147,16 +147,17 @@ Result<PreparedTransfer> prepare_discarded_push(DaemonState& state, const Client
   prepared.id = crypto::random_array<16>();
   prepared.discarded = true;
   prepared.config.role = TransferRole::sink;
-  prepared.config.make_sink = [&state, account = std::move(*account),
+  prepared.config.make_sink = [account = std::move(*account), door = std::move(door),
                                roots = static_cast<std::uint32_t>(open.roots_size())](storage::SinkObserver& observer) {
-    return storage::make_discarding_sink(roots, std::move(*account), WorkerDoor::poster(state.door), observer);
+    return storage::make_discarding_sink(roots, std::move(*account), WorkerDoor::poster(door), observer);
   };
   return prepared;
 }
 
 asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state, const ClientRecord& client,
                                                              const proto::OpenTransfer& open,
-                                                             const storage::ResumeKey& key) {
+                                                             const storage::ResumeKey& key,
+                                                             std::shared_ptr<WorkerDoor> door) {
   auto landing = judge_push(client, open);
   if (!landing) co_return landing.error();
   PreparedTransfer prepared;
@@ -186,8 +187,9 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
   prepared.config.sink_side.dry_run = open.dry_run();
   prepared.config.receipts = receipts_of(state, open);
   prepared.config.make_sink = [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
-                               landing = std::move(*landing), container = open.destination_is_container(),
-                               algorithm = decode_algorithm(open.digest()), anew = !open.resume(),
+                               landing = std::move(*landing), door = std::move(door),
+                               container = open.destination_is_container(), algorithm = decode_algorithm(open.digest()),
+                               anew = !open.resume(),
                                dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
     storage::PosixSinkConfig sink;
     sink.anew = anew;
@@ -201,7 +203,7 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
     sink.spill_directory = state.journals->directory();
     sink.keep_report = keep_in(receipts);
     return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), *state.transfers,
-                                    state.claims, WorkerDoor::poster(state.door), observer);
+                                    state.claims, WorkerDoor::poster(door), observer);
   };
   co_return std::move(prepared);
 }
@@ -214,7 +216,8 @@ path::FollowBounds follow_bounds(const std::vector<Grant>& grants, const path::S
           .covers = [grants](const path::SafePath& path) { return allows(grants, path, Operation::read); }};
 }
 
-Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& client, const proto::OpenTransfer& open) {
+Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& client, const proto::OpenTransfer& open,
+                                      std::shared_ptr<WorkerDoor> door) {
   const auto links = decode_links(open.links());
   if (!links || open.roots_size() == 0) return usage("no source, or no rule for links");
   if (open.destination().size() > pull_destination_max) return usage("a target longer than any path");
@@ -241,7 +244,7 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
   prepared.config.source_side.dry_run = open.dry_run();
   prepared.config.receipts = receipts_of(state, open);
   prepared.config.make_reader = [&state, roots, receipts = prepared.config.receipts, account = std::move(*account),
-                                 links = *links,
+                                 links = *links, door = std::move(door),
                                  algorithm = decode_algorithm(open.digest())](storage::SourceObserver& observer) {
     auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
     storage::SourceReaderConfig reader;
@@ -249,7 +252,7 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
     reader.spill_directory = state.journals->directory();
     reader.keep_report = keep_in(receipts);
     return storage::SourceReader::create(reader, std::move(source), std::move(*account), *state.transfers,
-                                         WorkerDoor::poster(state.door), observer);
+                                         WorkerDoor::poster(door), observer);
   };
   return prepared;
 }
@@ -258,12 +261,13 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
 
 asio::awaitable<Result<PreparedTransfer>> async_prepare_transfer(DaemonState& state, const ClientRecord& client,
                                                                  const proto::OpenTransfer& open,
-                                                                 const storage::ResumeKey& key) {
+                                                                 const storage::ResumeKey& key,
+                                                                 std::shared_ptr<WorkerDoor> door) {
   // A dry run stores nothing either way, and is answered from what there is.
   if (open.direction() == proto::PUSH && state.config.discard && !open.dry_run())
-    co_return prepare_discarded_push(state, client, open);
-  if (open.direction() == proto::PUSH) co_return co_await async_prepare_push(state, client, open, key);
-  if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open);
+    co_return prepare_discarded_push(state, client, open, std::move(door));
+  if (open.direction() == proto::PUSH) co_return co_await async_prepare_push(state, client, open, key, std::move(door));
+  if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open, std::move(door));
   co_return usage("neither push nor pull");
 }
 

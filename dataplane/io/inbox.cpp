@@ -33,12 +33,27 @@ bool Inbox::post(Task task) {
       room_.wait(lock, [&] { return closed_ || tasks_.size() < max_; });
     }
     if (closed_) return false;
-    first = tasks_.empty();
-    tasks_.push_back(std::move(task));
-    has_tasks_.store(true, std::memory_order_release);
+    first = add(std::move(task));
   }
   if (first) wake();
   return true;
+}
+
+bool Inbox::try_post(Task task) {
+  bool first = false;
+  {
+    const std::lock_guard lock{mutex_};
+    if (closed_ || tasks_.size() >= (max_ + 1) / 2) return false;
+    first = add(std::move(task));
+  }
+  if (first) wake();
+  return true;
+}
+
+bool Inbox::add(Task task) {
+  tasks_.push_back(std::move(task));
+  has_tasks_.store(true, std::memory_order_release);
+  return tasks_.size() == 1;
 }
 
 void Inbox::take(std::vector<Task>& out) {

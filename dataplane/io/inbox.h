@@ -29,6 +29,9 @@ class Inbox {
 
   /// False: closed, and `task` is dropped.
   bool post(Task task);
+  /// Never waits, whoever calls. False: closed, or half full, and `task` is dropped: the other half is for those who
+  /// wait.
+  bool try_post(Task task);
   /// Whether closures wait; costs no lock. What was posted before something that the owner has seen since (such as a
   /// datagram sent after the post) counts.
   [[nodiscard]] bool has_tasks() const { return has_tasks_.load(std::memory_order_acquire); }
@@ -40,6 +43,8 @@ class Inbox {
 
  private:
   void wake() const;
+  /// Under the lock. Whether the owner sleeps, as far as it can be told from here.
+  bool add(Task task);
 
   const std::size_t max_;
   UniqueFd wake_;

@@ -106,6 +106,12 @@ Result<UdpSocket> UdpSocket::bind(const Endpoint& local, const UdpSocketOptions&
   return out;
 }
 
+Status UdpSocket::share_port() {
+  // After binding, so that the port was ours alone until now; the kernel makes the group when the second socket joins.
+  if (!set(fd_.get(), SOL_SOCKET, SO_REUSEPORT, 1)) return error_from_errno(errno, "share udp", local_.to_string());
+  return {};
+}
+
 bool UdpSocket::reaches(const Endpoint& peer) const {
   if (family_ == AF_INET) return peer.is_v4();
   return !peer.is_v4() || local_.is_wildcard();

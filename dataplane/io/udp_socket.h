@@ -31,7 +31,7 @@ struct UdpSocketOptions {
   std::size_t send_buffer = 8 * MiB;
   bool gso = true;                                  // false: never try UDP_SEGMENT
   bool gro = true;                                  // false: never ask for UDP_GRO
-  bool reuse_port = false;                          // SO_REUSEPORT: several workers on one port (later)
+  bool reuse_port = false;                          // join sockets that share their port (share_port)
   DatagramCalls* calls = &DatagramCalls::kernel();  // borrowed; outlives the socket
 };
 
@@ -53,6 +53,8 @@ class UdpSocket {
   /// ADDRESS: REASON" (a daemon makes exit 3 of it, CLI.md section 5).
   static Result<UdpSocket> bind(const Endpoint& local, const UdpSocketOptions& options = {});
 
+  /// From now on sockets of the same user with `reuse_port` may bind the same address (SO_REUSEPORT). Error: IO_ERROR.
+  Status share_port();
   [[nodiscard]] int fd() const { return fd_.get(); }
   /// AF_INET or AF_INET6.
   [[nodiscard]] int family() const { return family_; }

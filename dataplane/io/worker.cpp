@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "common/check.h"
+#include "dataplane/io/bound_ports.h"
 #include "dataplane/io/lane.h"
 #include "dataplane/io/monotonic_now.h"
+#include "dataplane/io/stray_exchange.h"
 #include "dataplane/io/worker_loop.h"
 
 namespace penstock::io {
@@ -25,26 +27,66 @@ void prepare_thread(const std::string& name) {
 
 }  // namespace
 
-Result<std::unique_ptr<Worker>> Worker::create(const WorkerConfig& config) {
-  auto loop = WorkerLoop::create(config);
-  if (!loop.ok()) return std::move(loop).error();
-  return std::unique_ptr<Worker>{new Worker{std::move(loop).value(), config}};
+WorkerCounters& WorkerCounters::operator+=(const WorkerCounters& other) {
+  datagrams_received += other.datagrams_received;
+  receive_batches += other.receive_batches;
+  datagrams_unknown += other.datagrams_unknown;
+  strays_passed_on += other.strays_passed_on;
+  strays_dropped += other.strays_dropped;
+  datagrams_short += other.datagrams_short;
+  socket_drops += other.socket_drops;
+  datagrams_sent += other.datagrams_sent;
+  send_batches += other.send_batches;
+  datagrams_refused += other.datagrams_refused;
+  send_blocked += other.send_blocked;
+  gso_fallbacks += other.gso_fallbacks;
+  timers_overdue += other.timers_overdue;
+  gso = gso && other.gso;
+  gro = gro && other.gro;
+  return *this;
 }
 
-Worker::Worker(std::unique_ptr<WorkerLoop> loop, const WorkerConfig& config)
-    : loop_(std::move(loop)),
-      local_endpoints_(loop_->local_endpoints()),
-      stats_interval_(config.stats_interval),
-      quiet_after_(config.quiet_after),
-      thread_([running = loop_.get(), name = config.thread_name] {
-        prepare_thread(name);
-        running->run();
-      }) {}
+Result<std::unique_ptr<Worker>> Worker::create(const WorkerConfig& config) {
+  const std::vector<Endpoint> any{Endpoint{}};
+  auto ports = bind_ports(config.listen.empty() ? any : config.listen, config.bind_companion, config.socket, 1,
+                          UdpSteering::off);
+  if (!ports.ok()) return std::move(ports).error();
+  auto worker = prepare(config, std::move(ports->of_worker.front()), {});
+  if (worker.ok()) worker.value()->start();
+  return worker;
+}
 
-Worker::~Worker() {
+Result<std::unique_ptr<Worker>> Worker::prepare(const WorkerConfig& config, std::vector<UdpSocket> sockets,
+                                                const PlaceInGroup& place) {
+  auto loop = WorkerLoop::create(config, std::move(sockets), place);
+  if (!loop.ok()) return std::move(loop).error();
+  if (place.strays != nullptr) place.strays->join(place.place, **loop);
+  return std::unique_ptr<Worker>{new Worker{std::move(loop).value(), config, place}};
+}
+
+Worker::Worker(std::unique_ptr<WorkerLoop> loop, const WorkerConfig& config, const PlaceInGroup& place)
+    : loop_(std::move(loop)),
+      place_(place),
+      thread_name_(config.thread_name),
+      local_endpoints_(loop_->local_endpoints()),
+      fast_paths_(loop_->fast_paths(config)),
+      stats_interval_(config.stats_interval),
+      quiet_after_(config.quiet_after) {}
+
+Worker::~Worker() { stop(); }
+
+void Worker::start() {
+  PENSTOCK_CHECK(!thread_.joinable());
+  thread_ = std::thread{[running = loop_.get(), name = thread_name_] {
+    prepare_thread(name);
+    running->run();
+  }};
+}
+
+void Worker::stop() {
   PENSTOCK_CHECK(thread_.get_id() != std::this_thread::get_id());
   loop_->inbox().close();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 const std::vector<Endpoint>& Worker::local_endpoints() const { return local_endpoints_; }
@@ -66,6 +108,9 @@ void Worker::add_receiver(ConnectionId own, engine::Receiver receiver, std::shar
 }
 
 void Worker::add(std::shared_ptr<Lane> lane, std::optional<Endpoint> peer) {
+  // Now, and not on the worker's thread: a sibling may meet the lane's first datagram before we come to add it, and
+  // what it hands on queues up behind.
+  if (place_.strays != nullptr) place_.strays->on_lane_added(lane->id(), place_.place);
   post([loop = loop_.get(), lane = std::move(lane), peer = std::move(peer)]() mutable {
     loop->add(std::move(lane), peer);
   });

@@ -17,12 +17,14 @@
 #include "dataplane/engine/sink_window.h"
 #include "dataplane/engine/source_window.h"
 #include "dataplane/io/endpoint.h"
+#include "dataplane/io/fast_paths.h"
 #include "dataplane/io/lane_observer.h"
 #include "dataplane/io/udp_socket.h"
 
 namespace penstock::io {
 
 class Lane;
+class StrayExchange;
 class WorkerLoop;
 
 struct WorkerConfig {
@@ -36,13 +38,16 @@ struct WorkerConfig {
   std::size_t inbox_max = 16384;            // closures waiting; see Worker::post
   Duration stats_interval = std::chrono::milliseconds{250};
   Duration quiet_after = std::chrono::milliseconds{5};  // SinkWindow::on_quiet, this long after the last new byte
+  Duration busy_poll{};                                 // how long to ask the kernel again before sleeping
 };
 
 /// Running totals of one worker; per-lane ones are in engine::LaneStats.
 struct WorkerCounters {
   std::uint64_t datagrams_received = 0;
   std::uint64_t receive_batches = 0;    // messages from the kernel; with GRO one holds many datagrams
-  std::uint64_t datagrams_unknown = 0;  // connection id of no lane here: strangers, and stragglers of removed lanes
+  std::uint64_t datagrams_unknown = 0;  // connection id of no lane: strangers, and stragglers of removed lanes
+  std::uint64_t strays_passed_on = 0;   // datagrams of a sibling's lane: handed on
+  std::uint64_t strays_dropped = 0;     // the sibling had no room for them: counted lost
   std::uint64_t datagrams_short = 0;    // cannot hold a header and a tag
   std::uint64_t socket_drops = 0;       // SO_RXQ_OVFL: arrived, found the receive buffer full
   std::uint64_t datagrams_sent = 0;
@@ -53,6 +58,14 @@ struct WorkerCounters {
   std::uint64_t timers_overdue = 0;  // an engine wanted a time-out again that it had just been given: a fault of ours
   bool gso = false;                  // tried on all sockets that it was not switched off for
   bool gro = false;
+
+  WorkerCounters& operator+=(const WorkerCounters& other);
+};
+
+/// Which of several workers on one port this is (`worker_group.h`).
+struct PlaceInGroup {
+  StrayExchange* strays = nullptr;  // borrowed, outlives the worker; nullptr: it has no siblings
+  std::size_t place = 0;
 };
 
 /// One thread that moves datagrams between sockets and the engines of many lanes; the only owner of both.
@@ -66,7 +79,14 @@ class Worker {
  public:
   /// Binds and starts. Error: IO_ERROR naming the address that can not be bound.
   static Result<std::unique_ptr<Worker>> create(const WorkerConfig& config);
-  /// Carries out what was posted so far, lets go of all lanes (on_lane_gone), joins. Not on the worker's own thread.
+  /// The same in two steps, for a group: over sockets that are bound already (`config.listen` is not looked at), and
+  /// without a thread until start(), which is called once. Error: IO_ERROR.
+  static Result<std::unique_ptr<Worker>> prepare(const WorkerConfig& config, std::vector<UdpSocket> sockets,
+                                                 const PlaceInGroup& place);
+  void start();
+  /// Carries out what was posted so far, lets go of all lanes (on_lane_gone), ends the thread. Not on the worker's own
+  /// thread. What is posted afterwards is dropped. More than once is harmless; destroying does the same.
+  void stop();
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -75,11 +95,13 @@ class Worker {
   [[nodiscard]] const std::vector<Endpoint>& local_endpoints() const;
   /// A recent snapshot, at most one turn old.
   [[nodiscard]] WorkerCounters counters() const;
+  /// As the sockets are: fixed when they were bound. Paths that refuse GSO are in counters().
+  [[nodiscard]] const FastPaths& fast_paths() const { return fast_paths_; }
 
-  /// `own` is the id that the peer puts on what it sends (LaneKeys::own_id). Requires: no other lane of this worker has
-  /// it. `peer`: where to send; nullopt: learnt. The path is opened as soon as the peer is known; never, if no socket
-  /// of this worker reaches it (IPv6 on a host without). A lane added before its peer can hear of it misses none of the
-  /// peer's datagrams.
+  /// `own` is the id that the peer puts on what it sends (LaneKeys::own_id). Requires: no other lane of this worker,
+  /// or of its siblings, has it. `peer`: where to send; nullopt: learnt. The path is opened as soon as the peer is
+  /// known; never, if no socket of this worker reaches it (IPv6 on a host without). A lane added before its peer can
+  /// hear of it misses none of the peer's datagrams.
   void add_sender(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
                   std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer);
   void add_receiver(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
@@ -98,10 +120,13 @@ class Worker {
   void post(std::function<void()> act);
 
  private:
-  Worker(std::unique_ptr<WorkerLoop> loop, const WorkerConfig& config);
+  Worker(std::unique_ptr<WorkerLoop> loop, const WorkerConfig& config, const PlaceInGroup& place);
   void add(std::shared_ptr<Lane> lane, std::optional<Endpoint> peer);
   std::unique_ptr<WorkerLoop> loop_;  // outlives the thread that runs it
+  PlaceInGroup place_;
+  std::string thread_name_;
   std::vector<Endpoint> local_endpoints_;
+  FastPaths fast_paths_;
   Duration stats_interval_;
   Duration quiet_after_;
   std::thread thread_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "common/check.h"
@@ -29,30 +28,14 @@ ConnectionId connection_id_of(std::span<const std::byte> datagram) {
   return {value};
 }
 
-int wait_for_events(int epoll, std::vector<epoll_event>& events, std::optional<Duration> timeout) {
-  const int capacity = static_cast<int>(events.size());
-  if (!timeout) return ::epoll_wait(epoll, events.data(), capacity, -1);
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
-  const timespec span{.tv_sec = seconds.count(), .tv_nsec = (*timeout - seconds).count()};
-  const int count = ::epoll_pwait2(epoll, events.data(), capacity, &span, nullptr);
-  if (count >= 0 || errno != ENOSYS) return count;
-  // Before Linux 5.11. Rounded up: waking early would spin until the deadline.
-  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
-  return ::epoll_wait(epoll, events.data(), capacity, static_cast<int>(std::min<std::int64_t>(milliseconds, 60'000)));
-}
-
 }  // namespace
 
-Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& config) {
-  std::unique_ptr<WorkerLoop> loop{new WorkerLoop{config.inbox_max}};
+Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& config, std::vector<UdpSocket> sockets,
+                                                       const PlaceInGroup& place) {
+  std::unique_ptr<WorkerLoop> loop{new WorkerLoop{config, place}};
   loop->epoll_ = UniqueFd{::epoll_create1(EPOLL_CLOEXEC)};
   if (!loop->epoll_) return error_from_errno(errno, "create an epoll instance", "");
-  const std::vector<Endpoint> any{Endpoint{}};
-  for (const Endpoint& local : config.listen.empty() ? any : config.listen) {
-    auto socket = bind_with_companion(local, config.socket, config.bind_companion);
-    if (!socket.ok()) return std::move(socket).error();
-    loop->ports_.push_back(std::make_unique<Port>(std::move(socket).value()));
-  }
+  for (UdpSocket& socket : sockets) loop->ports_.push_back(std::make_unique<Port>(std::move(socket)));
   for (std::size_t i = 0; i < loop->ports_.size(); ++i) {
     loop->ports_[i]->watched = EPOLLIN;
     loop->watch(loop->ports_[i]->socket.fd(), EPOLLIN, i, EPOLL_CTL_ADD);
@@ -63,7 +46,8 @@ Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& confi
   return loop;
 }
 
-WorkerLoop::WorkerLoop(std::size_t inbox_max) : inbox_(inbox_max) {}
+WorkerLoop::WorkerLoop(const WorkerConfig& config, const PlaceInGroup& place)
+    : inbox_(config.inbox_max), place_(place), wait_(config.busy_poll) {}
 WorkerLoop::~WorkerLoop() = default;
 
 WorkerCounters WorkerLoop::counters() const {
@@ -75,6 +59,24 @@ std::vector<Endpoint> WorkerLoop::local_endpoints() const {
   std::vector<Endpoint> out;
   for (const auto& port : ports_) out.push_back(port->socket.local());
   return out;
+}
+
+FastPaths WorkerLoop::fast_paths(const WorkerConfig& config) const {
+  FastPaths paths{.gso = true,
+                  .gro = true,
+                  .receive_buffer_asked = config.socket.receive_buffer,
+                  .receive_buffer = config.socket.receive_buffer,
+                  .send_buffer_asked = config.socket.send_buffer,
+                  .send_buffer = config.socket.send_buffer,
+                  .busy_poll = config.busy_poll};
+  for (const auto& port : ports_) {
+    paths.gso = paths.gso && port->socket.gso();
+    paths.gro = paths.gro && port->socket.gro();
+    // The kernel reports twice what it was asked for, its bookkeeping included (socket(7)).
+    paths.receive_buffer = std::min(paths.receive_buffer, port->socket.receive_buffer() / 2);
+    paths.send_buffer = std::min(paths.send_buffer, port->socket.send_buffer() / 2);
+  }
+  return paths;
 }
 
 void WorkerLoop::run() {
@@ -144,7 +146,7 @@ void WorkerLoop::watch_port(std::size_t index) {
 
 void WorkerLoop::wait_and_react() {
   const TimePoint asked_at = monotonic_now();
-  const int count = wait_for_events(epoll_.get(), events_, time_to_sleep(asked_at));
+  const int count = wait_.wait(epoll_.get(), events_, time_to_sleep(asked_at));
   bool all_read = count >= 0;
   bool all_asked = true;
   const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
@@ -239,15 +241,49 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
                            std::span<std::byte> batch) {
   const std::size_t segment_size = std::min(run.segment_size, batch.size());
   Lane* const lane = find(id);
-  if (lane == nullptr) {
-    counted_.datagrams_unknown += (batch.size() + segment_size - 1) / segment_size;
-    return;
-  }
+  if (lane == nullptr) return hand_on(port, run, id, batch);
   lane->forget_served();
   const auto outcome = lane->handle_datagrams(now, batch, segment_size, port.in.socket_drops());
   if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
   read_patience_ = std::min(read_patience_, lane->patience());
   make_runnable(*lane);
+}
+
+/// Not ours: a sibling's, or nobody's.
+void WorkerLoop::hand_on(const Port& port, const ReceivedRun& run, ConnectionId id, std::span<const std::byte> batch) {
+  const std::size_t segment_size = std::min(run.segment_size, batch.size());
+  const std::uint64_t datagrams = (batch.size() + segment_size - 1) / segment_size;
+  auto fate = StrayExchange::Fate::unknown;
+  if (place_.strays != nullptr) fate = place_.strays->pass_on(place_.place, id, place_of(port), run, batch);
+  switch (fate) {
+    case StrayExchange::Fate::unknown:
+      counted_.datagrams_unknown += datagrams;
+      break;
+    case StrayExchange::Fate::passed_on:
+      counted_.strays_passed_on += datagrams;
+      break;
+    case StrayExchange::Fate::dropped:
+      counted_.strays_dropped += datagrams;
+      break;
+  }
+}
+
+void WorkerLoop::take_stray(const Stray& stray) {
+  Lane* const lane = find(stray.id);
+  const std::span<std::byte> batch{stray.bytes.get(), stray.size};
+  Port& port = *ports_.at(stray.port);
+  const ReceivedRun run{.bytes = batch, .segment_size = stray.segment_size, .from = stray.from, .to = stray.to};
+  // Gone since: a straggler. It is not handed on a second time.
+  if (lane == nullptr) {
+    counted_.datagrams_unknown += (batch.size() + stray.segment_size - 1) / stray.segment_size;
+    return;
+  }
+  hand_over(monotonic_now(), port, run, stray.id, batch);
+}
+
+std::size_t WorkerLoop::place_of(const Port& port) const {
+  const auto found = std::find_if(ports_.begin(), ports_.end(), [&](const auto& p) { return p.get() == &port; });
+  return static_cast<std::size_t>(found - ports_.begin());
 }
 
 void WorkerLoop::serve_deadlines() {
@@ -342,6 +378,7 @@ void WorkerLoop::forget_marks(Lane& lane) {
 void WorkerLoop::let_go(Lane& lane) {
   forget_marks(lane);
   lane.say_goodbye();
+  if (place_.strays != nullptr) place_.strays->on_lane_gone(lane.id());
   lanes_.erase(lane.id().value);
 }
 

@@ -17,10 +17,12 @@
 #include "common/unique_fd.h"
 #include "common/units.h"
 #include "dataplane/io/deadline_heap.h"
+#include "dataplane/io/event_wait.h"
 #include "dataplane/io/heard.h"
 #include "dataplane/io/inbox.h"
 #include "dataplane/io/lane.h"
 #include "dataplane/io/port.h"
+#include "dataplane/io/stray_exchange.h"
 #include "dataplane/io/worker.h"
 
 namespace penstock::io {
@@ -35,12 +37,16 @@ class WorkerLoop {
   static constexpr std::size_t batches_per_lane = 4;
   static constexpr std::size_t batches_per_turn = 16;
 
-  static Result<std::unique_ptr<WorkerLoop>> create(const WorkerConfig& config);
+  /// Over sockets that are bound already, one a port; `config.listen` is not looked at. Error: IO_ERROR.
+  static Result<std::unique_ptr<WorkerLoop>> create(const WorkerConfig& config, std::vector<UdpSocket> sockets,
+                                                    const PlaceInGroup& place = {});
   ~WorkerLoop();
 
   [[nodiscard]] Inbox& inbox() { return inbox_; }
   [[nodiscard]] WorkerCounters counters() const;
   [[nodiscard]] std::vector<Endpoint> local_endpoints() const;
+  /// Before run().
+  [[nodiscard]] FastPaths fast_paths(const WorkerConfig& config) const;
 
   /// Until the inbox is closed; by then every lane has been let go of.
   void run();
@@ -50,9 +56,11 @@ class WorkerLoop {
   void remove(ConnectionId id);
   [[nodiscard]] Lane* find(ConnectionId id) const;
   void make_runnable(Lane& lane);
+  /// Datagrams that a sibling met. Requires: the group's workers have the same ports.
+  void take_stray(const Stray& stray);
 
  private:
-  explicit WorkerLoop(std::size_t inbox_max);
+  WorkerLoop(const WorkerConfig& config, const PlaceInGroup& place);
 
   void watch(int fd, std::uint32_t events, std::size_t tag, int operation);
   /// Brings epoll up to date with what the port waits for.
@@ -64,6 +72,8 @@ class WorkerLoop {
   bool read_port(Port& port);
   void take_run(TimePoint now, Port& port, const ReceivedRun& run);
   void hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id, std::span<std::byte> batch);
+  void hand_on(const Port& port, const ReceivedRun& run, ConnectionId id, std::span<const std::byte> batch);
+  [[nodiscard]] std::size_t place_of(const Port& port) const;
   void serve_deadlines();
   void serve_lanes();
   /// Returns the batches that it sealed, at most `batches_max`.
@@ -76,6 +86,8 @@ class WorkerLoop {
   void publish_counters();
 
   Inbox inbox_;
+  PlaceInGroup place_;
+  EventWait wait_;
   UniqueFd epoll_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Lane>> lanes_;  // ids are random and our own: no crafted collisions

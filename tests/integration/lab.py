@@ -62,12 +62,12 @@ class Outcome:
 
 
 class Daemon:
-    def __init__(self, lab, root, state, listen="127.0.0.1:0", extra=()):
+    def __init__(self, lab, root, state, listen="127.0.0.1:0", extra=(), prefix=()):
         self.lab, self.root, self.state = lab, root, state
         self.log = []
         self.ready = threading.Event()
         self.process = subprocess.Popen(
-            [program("penstockd"), "serve", "--root", root, "--state", state, "--listen", listen, *extra],
+            [*prefix, program("penstockd"), "serve", "--root", root, "--state", state, "--listen", listen, *extra],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
         )
@@ -136,13 +136,14 @@ class Person:
 
     def __init__(self, lab, name="ann"):
         self.lab = lab
+        self.prefix = []  # words in front of every command, such as nsenter's
         self.home = os.path.join(lab.dir, "home-" + name)
         self.environment = dict(os.environ, PENSTOCK_HOME=self.home, LC_ALL="C.UTF-8")
         self.environment.pop("PENSTOCK_TOKEN", None)
 
     def start(self, *words, **more):
         return subprocess.Popen(
-            [program("penstock"), *words],
+            [*self.prefix, program("penstock"), *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=more.pop("stdin", subprocess.DEVNULL),
@@ -163,9 +164,10 @@ class Person:
         return Outcome(process, stdout, stderr)
 
     def register(self, daemon, token=None, *words):
-        return self.run(
-            "register", daemon.address, "--token", "-", "--json", *words, input=((token or daemon.token()) + "\n").encode()
-        )
+        return self.register_at(daemon.address, token or daemon.token(), *words)
+
+    def register_at(self, address, token, *words):
+        return self.run("register", address, "--token", "-", "--json", *words, input=(token + "\n").encode())
 
     def json(self, *words, **more):
         return self.run(*words, "--json", **more)
@@ -204,10 +206,10 @@ class LabTest(unittest.TestCase):
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
 
-    def serve(self, name="", listen="127.0.0.1:0", extra=()):
+    def serve(self, name="", listen="127.0.0.1:0", extra=(), prefix=()):
         root, state = self.path("root" + name), self.path("state" + name)
         os.makedirs(root, exist_ok=True)
-        daemon = Daemon(self, root, state, listen, extra)
+        daemon = Daemon(self, root, state, listen, extra, prefix)
         self.daemons.append(daemon)
         return daemon
 

@@ -57,7 +57,8 @@ inline constexpr CommandSpec penstock_commands[] = {
               "  loss  share of the packets lost at three fifths of that rate, and of how many. Loss by an overfull\n"
               "        queue is not counted.\n"
               "JSON: control_rtt_ms, udp, rtt_ms (the shortest), rtt_smoothed_ms, path_mtu, rate_bps, loss (a fraction),\n"
-              "loss_packets, fast_paths, aead, software. What is not known is null, and `unmeasured` says why.\n"
+              "loss_packets, fast_paths (ours), fast_paths_there (the daemon's), hint (what would make our end faster),\n"
+              "aead, software. What is not known is null, and `unmeasured` says why.\n"
               "No grant is needed. A daemon that is busy, or too old, measures neither rate nor loss.",
    .examples = "penstock ping -v host"},
   {.words = "receipt list", .operands = "", .summary = "list the receipts of finished transfers"},

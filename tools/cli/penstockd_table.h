@@ -82,6 +82,12 @@ inline constexpr OptionSpec penstockd_options[] = {
   {.name = "--discard", .commands = penstockd_on::serving,
    .help = "A benchmark of the network path: what clients push is thrown away, NOTHING IS STORED. A push then ends with "
            "exit 10 and no receipt, and says why. Pulls and all else are served as ever.", .setting = "discard"},
+  {.name = "--workers", .value_name = "N", .commands = penstockd_on::serving,
+   .help = "Threads that receive and send datagrams, 1 to 16. A transfer has one of them. Default: as many as processors, 16 "
+           "at most.", .setting = "workers"},
+  {.name = "--busy-poll", .value_name = "TIME", .commands = penstockd_on::serving,
+   .help = "How long each of them asks for datagrams again before it sleeps, such as 50us: saves wake-ups, burns that much "
+           "of a core after every burst. 10ms at most.", .default_text = "0", .setting = "busy_poll"},
   {.name = "--log-format", .value_name = "text|json", .commands = penstockd_on::serving,
    .help = "Log lines on standard error.", .default_text = "text", .setting = "log_format"},
 

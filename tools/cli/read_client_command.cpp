@@ -91,6 +91,9 @@ class Reader {
     const auto timeout = lookup.value("timeout", parse_duration);
     if (!timeout) return timeout.error();
     out.timeout = **timeout == Duration{} ? std::nullopt : *timeout;
+    const auto offload = lookup.value("udp_offload", parse_switch);
+    if (!offload) return offload.error();
+    out.udp_offload = offload->value_or(true);
 
     const auto fingerprint = words_.last("--fingerprint");
     if (const auto found =

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/escape.h"
+#include "dataplane/io/worker_group.h"
 #include "tools/cli/penstockd_table.h"
 #include "tools/cli/remote.h"
 #include "tools/cli/setting_lookup.h"
@@ -21,6 +22,7 @@ namespace {
 
 inline constexpr std::uint64_t count_most = 1'000'000;  // of sessions; beyond it the number is a mistake
 inline constexpr std::size_t user_size_max = 64;
+inline constexpr Duration busy_poll_most = std::chrono::milliseconds{10};
 
 Error usage(std::string message) { return Error{ErrorCode::USAGE, std::move(message)}; }
 
@@ -131,6 +133,20 @@ class Reader {
           return parse_choice<bool>(text, {{"true", true}, {"false", false}});
         },
         [&](bool value) { out.server.discard = value; });
+    take(
+        "workers", [](std::string_view text) { return parse_number(text, 1, io::WorkerGroup::workers_max); },
+        [&](std::uint64_t n) { out.server.workers = static_cast<std::uint32_t>(n); });
+    take(
+        "busy_poll",
+        [](std::string_view text) -> Result<Duration> {
+          auto time = parse_duration(text);
+          if (time && *time > busy_poll_most)
+            return usage("longer than 10ms, a thread never sleeps: it only burns its core");
+          return time;
+        },
+        [&](Duration value) { out.server.busy_poll = value; });
+    take("udp_offload", parse_switch, [&](bool value) { out.server.udp_offload = value; });
+    take("udp_steering", parse_switch, [&](bool value) { out.server.udp_steering = value; });
     if (refused) return *refused;
     if (name == "check-config") return done(CheckConfigCommand{std::move(out)});
     PENSTOCK_CHECK(name == "serve");

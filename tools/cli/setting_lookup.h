@@ -71,4 +71,9 @@ Result<T> parse_choice(std::string_view text, std::initializer_list<std::pair<st
   return Error{ErrorCode::USAGE, "that is none of its values; there is: " + known};
 }
 
+/// `auto` (true: where the kernel offers it) or `off`.
+inline Result<bool> parse_switch(std::string_view text) {
+  return parse_choice<bool>(text, {{"auto", true}, {"off", false}});
+}
+
 }  // namespace penstock::tools

@@ -90,6 +90,7 @@ Result<Duration> parse_duration(std::string_view text) {
   const auto number = take_decimal(text);
   if (!number) return refuse();
   std::uint64_t unit_ns = 0;
+  if (number->rest == "us") unit_ns = 1'000;
   if (number->rest == "ms") unit_ns = 1'000'000;
   if (number->rest == "s") unit_ns = 1'000'000'000;
   if (number->rest == "m") unit_ns = 60'000'000'000;

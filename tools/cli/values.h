@@ -16,7 +16,7 @@ namespace penstock::tools {
 /// 1024; a fraction is allowed (`1.5G`). From 8 bit/s to 1 Tbit/s.
 Result<DataRate> parse_rate(std::string_view text);
 
-/// `250ms 15s 5m 24h 7d`, and `0`. At most 100 years.
+/// `50us 250ms 15s 5m 24h 7d`, and `0`. At most 100 years.
 Result<Duration> parse_duration(std::string_view text);
 
 /// A decimal number within [least, most].

@@ -69,6 +69,7 @@ inline constexpr SettingSpec client_settings[] = {
     {"connect_timeout"},
     {"timeout"},
     {"chunk_order"},
+    {"udp_offload"},
 };
 inline constexpr SettingSpec host_settings[] = {
     {"address"},      // HOST[:PORT] that the alias stands for
@@ -92,6 +93,10 @@ inline constexpr SettingSpec daemon_settings[] = {
     {"drain_timeout"},
     {"chunk_order"},
     {"discard", SettingType::boolean},
+    {"workers", SettingType::integer},
+    {"busy_poll"},
+    {"udp_offload"},
+    {"udp_steering"},
 };
 
 }  // namespace penstock::tools

@@ -305,9 +305,15 @@ class ClientRun {
                           escape_for_display(ping->unmeasured));
     if (out_.verbose()) {
       text += fmt::format("AEAD         {}\n", escape_for_display(ping->aead));
-      std::string paths;
-      for (const auto& path : ping->fast_paths) paths.append(paths.empty() ? "" : " ").append(path);
-      text += fmt::format("fast paths   {}\n", paths.empty() ? "none" : paths);
+      const auto joined = [](const std::vector<std::string>& words) {
+        std::string out;
+        for (const auto& word : words) out.append(out.empty() ? "" : " ").append(word);
+        return out;
+      };
+      text += fmt::format("fast paths   {}\n", joined(ping->fast_paths));
+      text += fmt::format("at the far   {}\n",
+                          ping->fast_paths_there.empty() ? "it does not say" : joined(ping->fast_paths_there));
+      if (!ping->hint.empty()) text += fmt::format("hint         {}\n", ping->hint);
     }
     out_.answer(text);
     return done([&](JsonLine& line) {
@@ -328,6 +334,8 @@ class ClientRun {
           .text_or_null("unmeasured", ping->unmeasured)
           .text("aead", ping->aead)
           .texts("fast_paths", ping->fast_paths)
+          .texts("fast_paths_there", ping->fast_paths_there)
+          .text_or_null("hint", ping->hint)
           .text("software", ping->software);
     });
   }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,6 +72,15 @@ class RunningServer {
   unsigned stops_ = 0;
 };
 
+/// Sessions and transfers hold descriptors: the usual 1024 are for programs that select(2), which this one does not.
+/// As many as the system allows; what it does not, the accepting end waits for.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /// Two daemons on one state directory would each finish, expire and sweep the other's unfinished transfers. The lock
 /// goes with the process, however it ends.
 Result<UniqueFd> lock_state(const std::string& state) {
@@ -110,6 +120,7 @@ std::string log_line(LogFormat format, std::string_view time, control::LogLevel 
 int run_serve(const ServeCommand& command, Output& out) {
   const auto lock = lock_state(command.server.state.native());
   if (!lock) return out.error(lock.error());
+  raise_descriptor_limit();
   RunningServer running;
   const SignalWatch signals{{
       .on_stop =

@@ -73,6 +73,26 @@ TEST_CASE("inbox: closing releases those who wait and keeps what is inside") {
   CHECK(tasks.size() == 1);
 }
 
+TEST_CASE("inbox: who may not wait is refused at half, and those who wait still have their room") {
+  Inbox inbox{4};
+  inbox.adopt();
+  std::atomic<int> refused{0};
+  std::thread sibling{[&] {
+    for (int i = 0; i < 5; ++i) {
+      if (!inbox.try_post([] {})) ++refused;
+    }
+    CHECK(inbox.post([] {}));
+  }};
+  sibling.join();
+  CHECK(refused == 3);
+  CHECK(readable(inbox.fd()));
+  std::vector<Inbox::Task> tasks;
+  inbox.take(tasks);
+  CHECK(tasks.size() == 3);
+  inbox.close();
+  CHECK_FALSE(inbox.try_post([] {}));
+}
+
 TEST_CASE("deadline heap: under any changes the earliest is what a plain search finds") {
   Rng rng{42};
   std::vector<Item> items(64);

@@ -75,6 +75,15 @@ inline void push(SendQueue& queue, const Path& path, std::span<const std::byte> 
   queue.push(path, {.size = bytes.size(), .segment_size = segment_size});
 }
 
+/// One datagram by sendto, past all queues.
+inline void push_plain(const UdpSocket& socket, const Endpoint& to, std::span<const std::byte> bytes) {
+  sockaddr_storage address{};
+  const auto length = to.to_sockaddr_for(socket.family(), address);
+  REQUIRE(length);
+  REQUIRE(::sendto(socket.fd(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&address), *length) ==
+          static_cast<ssize_t>(bytes.size()));
+}
+
 /// The kernel, unless `on_send` has other ideas: it returns an errno for the whole call, or 0 to let at most
 /// `messages_max` messages pass.
 class ScriptedCalls final : public DatagramCalls {

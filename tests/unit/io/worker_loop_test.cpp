@@ -62,9 +62,9 @@ class TimedLane final : public Lane {
 class RunningLoop {
  public:
   RunningLoop() {
-    WorkerConfig config;
-    config.listen = {endpoint("127.0.0.1:0")};
-    loop_ = WorkerLoop::create(config).value();
+    std::vector<UdpSocket> sockets;
+    sockets.push_back(bound("127.0.0.1:0"));
+    loop_ = WorkerLoop::create({}, std::move(sockets)).value();
     thread_ = std::thread{[this] { loop_->run(); }};
   }
   ~RunningLoop() {

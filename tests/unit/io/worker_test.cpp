@@ -15,14 +15,6 @@
 namespace penstock::io {
 namespace {
 
-void send_plain(const UdpSocket& socket, const Endpoint& to, std::span<const std::byte> bytes) {
-  sockaddr_storage address{};
-  const auto length = to.to_sockaddr_for(socket.family(), address);
-  REQUIRE(length);
-  REQUIRE(::sendto(socket.fd(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&address), *length) ==
-          static_cast<ssize_t>(bytes.size()));
-}
-
 std::uint64_t id_in(const Bytes& datagram) {
   std::uint64_t id = 0;
   for (std::size_t i = 1; i <= 8; ++i) id = id << 8 | std::to_integer<std::uint64_t>(datagram[i]);
@@ -191,13 +183,13 @@ TEST_CASE("worker: strangers are counted and never answered") {
   lane.add_receiver(*daemon, std::nullopt);
 
   const UdpSocket stranger = bound("127.0.0.1:0");
-  for (std::size_t size = 1; size < 29; ++size) send_plain(stranger, target, random_bytes(size, size));
-  for (std::size_t size = 29; size < 129; ++size) send_plain(stranger, target, random_bytes(size, size));
+  for (std::size_t size = 1; size < 29; ++size) push_plain(stranger, target, random_bytes(size, size));
+  for (std::size_t size = 29; size < 129; ++size) push_plain(stranger, target, random_bytes(size, size));
   // The right id with rubbish behind it: it reaches the lane, which does not believe it.
   for (std::size_t size = 40; size < 80; ++size) {
     Bytes forged = random_bytes(size, size);
     for (std::size_t i = 0; i < 8; ++i) forged[1 + i] = std::byte(lane.receiver_id.value >> (56 - 8 * i));
-    send_plain(stranger, target, forged);
+    push_plain(stranger, target, forged);
   }
 
   // By the time that a later, honest exchange is over, any answer would be here.

@@ -243,6 +243,13 @@ TEST_CASE("client command: a token comes from a word, standard input, a file or 
   CHECK(action<RegisterCommand>("register h --token - --ca c").client.ca_file == "c");
 }
 
+TEST_CASE("client command: the kernel's offloads are used unless the configuration says off") {
+  CHECK(action<PushCommand>("push a h:/b").client.udp_offload);
+  CHECK_FALSE(action<PushCommand>("push a h:/b", "[defaults]\nudp_offload = \"off\"\n").client.udp_offload);
+  CHECK_FALSE(action<PingCommand>("ping h", "[host.h]\nudp_offload = \"off\"\n").client.udp_offload);
+  CHECK(refusal("push a h:/b", "[defaults]\nudp_offload = \"no\"\n").code == ErrorCode::CONFIG_INVALID);
+}
+
 TEST_CASE("client command: chunks are shuffled only when the configuration asks for that test") {
   CHECK(action<PushCommand>("push a h:/b", "[defaults]\nchunk_order = \"shuffled\"\n").transfer.shuffle_chunks);
   CHECK_FALSE(action<PushCommand>("push a h:/b", "[defaults]\nchunk_order = \"sequential\"\n").transfer.shuffle_chunks);

@@ -79,6 +79,28 @@ TEST_CASE("daemon command: nothing is discarded unless somebody says so, in the 
   CHECK(action<ServeCommand>("serve --root /usr --discard", "discard = false\n").server.discard);
 }
 
+TEST_CASE("daemon command: workers and fast paths are the machine's to choose, unless somebody says otherwise") {
+  const auto plain = action<ServeCommand>("serve --root /usr").server;
+  CHECK_FALSE(plain.workers);
+  CHECK(plain.busy_poll == Duration{});
+  CHECK(plain.udp_offload);
+  CHECK(plain.udp_steering);
+  const std::string config = "workers = 4\nbusy_poll = \"50us\"\nudp_offload = \"off\"\nudp_steering = \"off\"\n";
+  const auto told = action<ServeCommand>("serve --root /usr", config).server;
+  CHECK(told.workers == 4);
+  CHECK(told.busy_poll == 50us);
+  CHECK_FALSE(told.udp_offload);
+  CHECK_FALSE(told.udp_steering);
+  const auto option = action<ServeCommand>("serve --root /usr --workers 16 --busy-poll 0", config).server;
+  CHECK(option.workers == 16);
+  CHECK(option.busy_poll == Duration{});
+  for (const auto* words : {"--workers 0", "--workers 17", "--workers many", "--busy-poll 11ms", "--busy-poll 5"}) {
+    INFO(words);
+    CHECK(refusal("serve --root /usr " + std::string{words}).code == ErrorCode::USAGE);
+  }
+  CHECK(refusal("serve --root /usr", "udp_offload = \"on\"\n").code == ErrorCode::CONFIG_INVALID);
+}
+
 TEST_CASE("daemon command: what serve can not use is refused, with its place") {
   CHECK(refusal("serve --root /nonexistent").code == ErrorCode::CONFIG_INVALID);
   CHECK(refusal("serve --root /usr --state /usr/state").code == ErrorCode::CONFIG_INVALID);

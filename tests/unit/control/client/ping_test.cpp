@@ -1,10 +1,12 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <limits>
 #include <optional>
+#include <string>
 
 #include "control/client/connection.h"
 #include "control/gate/client_home.h"
@@ -128,6 +130,21 @@ TEST_CASE("ping: measures rate and loss without a grant, and again and again") {
   CHECK(fs::is_empty(daemon.root()));
 }
 
+TEST_CASE("ping: both ends name their fast paths") {
+  Daemon daemon{{}, [](ServerConfig& config) { config.workers = 3; }};
+  Person ann{daemon};
+  const auto ping = answer_of(ann.client.ping());
+  const auto has = [](const std::vector<std::string>& words, std::string_view start) {
+    return std::ranges::any_of(words, [&](const auto& word) { return word.starts_with(start); });
+  };
+  CHECK(has(ping.fast_paths_there, "workers=3"));
+  CHECK(has(ping.fast_paths, "workers=1"));
+  for (const auto* word : {"receive_buffer=", "send_buffer=", "aead=", "cpu="}) {
+    CHECK(has(ping.fast_paths, word));
+    CHECK(has(ping.fast_paths_there, word));
+  }
+}
+
 TEST_CASE("ping: a daemon that may run no more transfers answers all the same, and says so") {
   Daemon daemon{{"rw:/"}, [](ServerConfig& config) { config.transfers_max = 0; }};
   Person ann{daemon};
@@ -206,10 +223,16 @@ TEST_CASE("ping: a daemon that promises absurdities is measured within our own b
   opened.set_rate_cap_bps(1);
   opened.set_udp_payload_max(1);
   opened.mutable_refused()->set_message("no\x1b[31m\n");
+  for (int i = 0; i < 1000; ++i) opened.add_fast_paths("fast\x1b[31m" + std::string(1000, 'x'));
   // It takes nothing: what was sent beyond the initial credit never arrives, and the timeout ends it.
   const auto ping = ping_scripted(std::move(lies), std::chrono::milliseconds{300});
   CHECK(ping.udp_reachable);
   CHECK_FALSE(ping.rate_bps);
   CHECK_FALSE(ping.loss);
   CHECK(ping.unmeasured.find('\x1b') == std::string::npos);
+  CHECK(ping.fast_paths_there.size() == 32);
+  for (const auto& word : ping.fast_paths_there) {
+    CHECK(word.size() < 100);
+    CHECK(word.find('\x1b') == std::string::npos);
+  }
 }
