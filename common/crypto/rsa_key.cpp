@@ -46,7 +46,7 @@ struct ErrorQueueCleared {
   ~ErrorQueueCleared() { ERR_clear_error(); }
 };
 
-bool is_acceptable(EVP_PKEY* key) {
+bool is_acceptable(EVP_PKEY* key, KeyChecks checks) {
   // RSA-PSS restricted keys are another type on purpose: OAEP does not work with them.
   if (key == nullptr || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA) return false;
   const int bits = EVP_PKEY_get_bits(key);
@@ -55,6 +55,7 @@ bool is_acceptable(EVP_PKEY* key) {
   if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent_raw) != 1) return false;
   const BignumHandle exponent{exponent_raw};
   if (BN_is_word(exponent.get(), RSA_F4) != 1) return false;
+  if (checks == KeyChecks::shape) return true;
   const PkeyContext context{EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr)};
   return context && EVP_PKEY_public_check(context.get()) == 1;
 }
@@ -77,28 +78,43 @@ bool set_pss(EVP_PKEY_CTX* context) {
          EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
+/// Fails only for a key that is damaged.
+std::optional<std::vector<std::byte>> try_sign_pss(EVP_PKEY* key, std::span<const std::byte> message) {
+  const DigestContext context{EVP_MD_CTX_new()};
+  PENSTOCK_CHECK(context != nullptr);
+  EVP_PKEY_CTX* parameters = nullptr;  // owned by `context`
+  std::size_t size = static_cast<std::size_t>(EVP_PKEY_get_size(key));
+  std::vector<std::byte> signature(size);
+  if (EVP_DigestSignInit(context.get(), &parameters, EVP_sha256(), nullptr, key) != 1 || !set_pss(parameters) ||
+      EVP_DigestSign(context.get(), raw(signature.data()), &size, raw(message.data()), message.size()) != 1) {
+    return std::nullopt;
+  }
+  signature.resize(size);
+  return signature;
+}
+
 }  // namespace
 
 void PkeyFree::operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
 
 Pin spki_pin(std::span<const std::byte> der) { return digest::sha256(der).bytes; }
 
-std::optional<RsaPublicKey> RsaPublicKey::from_spki(std::span<const std::byte> der) {
+std::optional<RsaPublicKey> RsaPublicKey::from_spki(std::span<const std::byte> der, KeyChecks checks) {
   const ErrorQueueCleared cleared;
   if (der.empty() || der.size() > spki_size_max) return std::nullopt;
   const unsigned char* at = raw(der.data());
   const PkeyHandle key{d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size()))};
   if (!key || at != raw(der.data()) + der.size()) return std::nullopt;
-  auto accepted = from_native(key.get());
+  auto accepted = from_native(key.get(), checks);
   // One key, one pin: a second encoding of the same key would be a second identity.
   if (!accepted || !std::equal(der.begin(), der.end(), accepted->spki().begin(), accepted->spki().end()))
     return std::nullopt;
   return accepted;
 }
 
-std::optional<RsaPublicKey> RsaPublicKey::from_native(EVP_PKEY* key) {
+std::optional<RsaPublicKey> RsaPublicKey::from_native(EVP_PKEY* key, KeyChecks checks) {
   const ErrorQueueCleared cleared;
-  if (!is_acceptable(key)) return std::nullopt;
+  if (!is_acceptable(key, checks)) return std::nullopt;
   auto der = encode_spki(key);
   if (!der) return std::nullopt;
   // Decoded again from its own public encoding, so that a private half never travels along.
@@ -126,7 +142,7 @@ bool RsaPublicKey::verify_pss(std::span<const std::byte> message, std::span<cons
 RsaPrivateKey RsaPrivateKey::generate() {
   PkeyHandle key{EVP_RSA_gen(rsa_bits_min)};
   PENSTOCK_CHECK(key != nullptr);
-  auto public_key = RsaPublicKey::from_native(key.get());
+  auto public_key = RsaPublicKey::from_native(key.get(), KeyChecks::shape);
   PENSTOCK_CHECK(public_key.has_value());
   return RsaPrivateKey{std::move(key), std::move(*public_key)};
 }
@@ -140,10 +156,14 @@ Result<RsaPrivateKey> RsaPrivateKey::from_pem(std::span<const std::byte> pem) {
   const auto no_passphrase = [](char*, int, int, void*) { return -1; };
   PkeyHandle key{PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr)};
   if (!key) return bad_key("no private key in PEM form, without a passphrase, is found");
-  auto public_key = RsaPublicKey::from_native(key.get());
-  const PkeyContext context{EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr)};
-  if (!public_key || !context || EVP_PKEY_pairwise_check(context.get()) != 1)
-    return bad_key("the private key must be RSA with 3072 to 4096 bits and exponent 65537");
+  auto public_key = RsaPublicKey::from_native(key.get(), KeyChecks::shape);
+  if (!public_key) return bad_key("the private key must be RSA with 3072 to 4096 bits and exponent 65537");
+  // A damaged file would otherwise sign rubbish, from which its secrets can be computed. EVP_PKEY_pairwise_check finds
+  // out too, but tests primes for tens of milliseconds in each command.
+  const std::array<std::byte, 32> message{};
+  const auto signature = try_sign_pss(key.get(), message);
+  if (!signature || !public_key->verify_pss(message, *signature))
+    return bad_key("the private key is damaged: its public half does not verify what it signs");
   return RsaPrivateKey{std::move(key), std::move(*public_key)};
 }
 
@@ -210,16 +230,9 @@ Status RsaPrivateKey::save(const std::string& path) const {
 }
 
 std::vector<std::byte> RsaPrivateKey::sign_pss(std::span<const std::byte> message) const {
-  const DigestContext context{EVP_MD_CTX_new()};
-  PENSTOCK_CHECK(context != nullptr);
-  EVP_PKEY_CTX* parameters = nullptr;  // owned by `context`
-  PENSTOCK_CHECK(EVP_DigestSignInit(context.get(), &parameters, EVP_sha256(), nullptr, key_.get()) == 1);
-  PENSTOCK_CHECK(set_pss(parameters));
-  std::size_t size = static_cast<std::size_t>(EVP_PKEY_get_size(key_.get()));
-  std::vector<std::byte> signature(size);
-  PENSTOCK_CHECK(EVP_DigestSign(context.get(), raw(signature.data()), &size, raw(message.data()), message.size()) == 1);
-  signature.resize(size);
-  return signature;
+  auto signature = try_sign_pss(key_.get(), message);
+  PENSTOCK_CHECK(signature.has_value());  // the key has signed before, when it was loaded or made
+  return std::move(*signature);
 }
 
 }  // namespace penstock::crypto

@@ -31,15 +31,25 @@ struct PkeyFree {
 };
 using PkeyHandle = std::unique_ptr<EVP_PKEY, PkeyFree>;
 
-/// A public key that passed the acceptance rule: RSA, 3072-4096 bits, e = 65537, EVP_PKEY_public_check.
-/// Immutable; copies share it. Threads: any.
+/// How closely a public key is looked at.
+enum class KeyChecks {
+  /// The acceptance rule: RSA, 3072-4096 bits, e = 65537, EVP_PKEY_public_check. About 50 ms of CPU for 3072 bits, most
+  /// of
+  /// it a search for small factors and a test that the modulus is no prime: once, before a stranger's key is
+  /// registered.
+  all,
+  /// All but EVP_PKEY_public_check: for a key that passed it before, and for one that can harm nobody but its owner.
+  shape,
+};
+
+/// An acceptable public key. Immutable; copies share it. Threads: any, but never a worker's (see KeyChecks).
 class RsaPublicKey {
  public:
   /// From a peer's DER SubjectPublicKeyInfo. nullopt for anything but exactly one acceptable key in canonical DER with
-  /// nothing left over. Costs up to a few ms (the check); never on a worker thread.
-  [[nodiscard]] static std::optional<RsaPublicKey> from_spki(std::span<const std::byte> der);
-  /// The public half of any key, when acceptable; for certificates that OpenSSL has parsed. Borrowed only for the call.
-  [[nodiscard]] static std::optional<RsaPublicKey> from_native(EVP_PKEY* key);
+  /// nothing left over.
+  [[nodiscard]] static std::optional<RsaPublicKey> from_spki(std::span<const std::byte> der, KeyChecks checks);
+  /// The public half of any key, when acceptable; for keys that OpenSSL has parsed. Borrowed only for the call.
+  [[nodiscard]] static std::optional<RsaPublicKey> from_native(EVP_PKEY* key, KeyChecks checks);
 
   /// DER SubjectPublicKeyInfo.
   [[nodiscard]] std::span<const std::byte> spki() const { return state_->spki; }
@@ -67,7 +77,8 @@ class RsaPrivateKey {
  public:
   /// A fresh RSA-3072 key (takes 0.1 to 1 s).
   [[nodiscard]] static RsaPrivateKey generate();
-  /// From PEM, without a passphrase; CONFIG_INVALID when it is not an acceptable RSA key.
+  /// From PEM, without a passphrase; CONFIG_INVALID when it is not an RSA key of acceptable shape whose signatures its
+  /// public half verifies.
   [[nodiscard]] static Result<RsaPrivateKey> from_pem(std::span<const std::byte> pem);
   /// PKCS#8 PEM.
   [[nodiscard]] SecretBytes to_pem() const;

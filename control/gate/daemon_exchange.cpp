@@ -224,7 +224,9 @@ Admission<void> DaemonExchange::handle_hello(const Frame& frame, Registry& regis
 
 Admission<std::string> DaemonExchange::make_wrap() {
   PENSTOCK_CHECK(state_ == State::wrapping);
-  const auto key = crypto::RsaPublicKey::from_spki(wrap_to_);
+  // A registered key passed all checks when it was enrolled.
+  const auto checks = enrolment_ ? crypto::KeyChecks::all : crypto::KeyChecks::shape;
+  const auto key = crypto::RsaPublicKey::from_spki(wrap_to_, checks);
   if (!key && enrolment_) return refuse(AuthRefusal::key_refused, "token " + to_string(enrolment_->token));
   if (!key) return refuse(AuthRefusal::store_failed, "the stored key of " + to_string(agreement_.uuid) + " is damaged");
 

@@ -165,7 +165,7 @@ ReceiptKey::ReceiptKey(crypto::Ed25519SigningKey key, const Identity& identity)
 
 bool verify_receipt_key(std::span<const std::byte> daemon_spki, const crypto::Ed25519PublicKey& key,
                         std::span<const std::byte> certification) {
-  const auto daemon = crypto::RsaPublicKey::from_spki(daemon_spki);
+  const auto daemon = crypto::RsaPublicKey::from_spki(daemon_spki, crypto::KeyChecks::shape);
   return daemon && daemon->verify_pss(receipt_key_message(key), certification);
 }
 

@@ -10,7 +10,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace penstock::crypto;
   const auto der = std::as_bytes(std::span{data, size});
-  if (const auto key = RsaPublicKey::from_spki(der)) {
+  if (const auto key = RsaPublicKey::from_spki(der, KeyChecks::all)) {
     PENSTOCK_CHECK(key->bits() >= rsa_bits_min && key->bits() <= rsa_bits_max);
     PENSTOCK_CHECK(std::equal(der.begin(), der.end(), key->spki().begin(), key->spki().end()));
     PENSTOCK_CHECK(key->pin() == spki_pin(der));

@@ -107,7 +107,7 @@ TEST_CASE("rsa wrap: a blob that holds anything but 32 bytes does not unwrap") {
 TEST_CASE("rsa key: a public key survives its SPKI, and its pin is SHA-256 of that") {
   const RsaPublicKey& ours = key().public_key();
   CHECK(ours.bits() == 3072);
-  const auto back = RsaPublicKey::from_spki(ours.spki());
+  const auto back = RsaPublicKey::from_spki(ours.spki(), KeyChecks::all);
   REQUIRE(back.has_value());
   CHECK(*back == ours);
   CHECK(back->pin() == spki_pin(ours.spki()));
@@ -115,35 +115,36 @@ TEST_CASE("rsa key: a public key survives its SPKI, and its pin is SHA-256 of th
 }
 
 TEST_CASE("rsa key: only RSA of 3072 to 4096 bits with exponent 65537 is accepted") {
-  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(2048, 65537).get())).has_value());
-  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3064, 65537).get())).has_value());
-  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3072, 3).get())).has_value());
-  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3072, 65539).get())).has_value());
-  CHECK(RsaPublicKey::from_spki(spki_of(rsa_with(3080, 65537).get())).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(2048, 65537).get()), KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3064, 65537).get()), KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3072, 3).get()), KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3072, 65539).get()), KeyChecks::all).has_value());
+  CHECK(RsaPublicKey::from_spki(spki_of(rsa_with(3080, 65537).get()), KeyChecks::all).has_value());
   const PkeyHandle curve{EVP_EC_gen("P-256")};
-  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(curve.get())).has_value());
-  CHECK_FALSE(RsaPublicKey::from_native(curve.get()).has_value());
-  CHECK_FALSE(RsaPublicKey::from_native(nullptr).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(spki_of(curve.get()), KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_native(curve.get(), KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_native(nullptr, KeyChecks::all).has_value());
 }
 
 TEST_CASE("rsa key: truncated, lengthened and altered encodings are refused") {
   const auto spki = key().public_key().spki();
   for (std::size_t size = 0; size < spki.size(); ++size)
-    REQUIRE_FALSE(RsaPublicKey::from_spki(spki.first(size)).has_value());
+    REQUIRE_FALSE(RsaPublicKey::from_spki(spki.first(size), KeyChecks::all).has_value());
   std::vector<std::byte> longer(spki.begin(), spki.end());
   longer.push_back(std::byte{0});
-  CHECK_FALSE(RsaPublicKey::from_spki(longer).has_value());
-  CHECK_FALSE(RsaPublicKey::from_spki(std::vector<std::byte>(100'000)).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(longer, KeyChecks::all).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(std::vector<std::byte>(100'000), KeyChecks::all).has_value());
   // BER lets a length be longer than needed; the same key in such a form would have a second pin.
   REQUIRE(spki[1] == std::byte{0x82});
   std::vector<std::byte> second_form{spki[0], std::byte{0x83}, std::byte{0}};
   second_form.insert(second_form.end(), spki.begin() + 2, spki.end());
-  CHECK_FALSE(RsaPublicKey::from_spki(second_form).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(second_form, KeyChecks::all).has_value());
   // The modulus made even: a multiple of two is no RSA modulus, which the public check finds. Its last byte stands
   // before the exponent's five (02 03 01 00 01).
   std::vector<std::byte> even(spki.begin(), spki.end());
   even[even.size() - 6] &= std::byte{0xfe};
-  CHECK_FALSE(RsaPublicKey::from_spki(even).has_value());
+  CHECK_FALSE(RsaPublicKey::from_spki(even, KeyChecks::all).has_value());
+  CHECK(RsaPublicKey::from_spki(even, KeyChecks::shape).has_value());
 }
 
 TEST_CASE("rsa key: a PSS signature verifies for its message and key alone") {
@@ -175,6 +176,27 @@ TEST_CASE("rsa key: a saved key is private to its owner, loads again, and is nev
   REQUIRE_FALSE(again.ok());
   CHECK(again.error().code == ErrorCode::FILE_EXISTS);
   CHECK(RsaPrivateKey::load(path)->public_key() == key().public_key());
+}
+
+TEST_CASE("rsa key: a private key that is damaged inside is refused, not used to sign") {
+  const SecretBytes pem = key().to_pem();
+  std::size_t refused = 0;
+  std::size_t tried = 0;
+  // One base64 digit in each part: version, modulus, exponents, primes and the CRT's numbers.
+  for (std::size_t at = 60; at + 60 < pem.size(); at += 97) {
+    std::string damaged{bytes::as_text(pem.view())};
+    if (damaged[at] == '\n') continue;
+    damaged[at] = damaged[at] == 'A' ? 'B' : 'A';
+    const auto loaded = RsaPrivateKey::from_pem(bytes::as_bytes(damaged));
+    ++tried;
+    // What loads nevertheless is still the same key: OpenSSL does not use every byte of it to sign.
+    if (!loaded)
+      ++refused;
+    else
+      CHECK(loaded->public_key().verify_pss(pem.view(), loaded->sign_pss(pem.view())));
+  }
+  CHECK(tried > 20);
+  CHECK(refused > tried / 5);
 }
 
 TEST_CASE("rsa key: what is no acceptable private key is refused with the file's name") {
