@@ -21,10 +21,7 @@ SessionLink::SessionLink(TlsChannel channel)
       room_(channel_.executor()),
       tick_(channel_.executor()),
       done_(channel_.executor()),
-      pong_(channel_.executor()),
-      last_heard_(SteadyClock::now()) {}
-
-void SessionLink::heard() { last_heard_ = SteadyClock::now(); }
+      pong_(channel_.executor()) {}
 
 void SessionLink::send(proto::Envelope envelope) {
   if (outcome_) return;
@@ -53,7 +50,7 @@ void SessionLink::end(Status reason, Duration orderly_max) {
 
 asio::awaitable<Status> SessionLink::async_run(Handler handler) {
   const auto self = shared_from_this();
-  heard();
+  silence_.on_heard();
   const auto start = [&](asio::awaitable<void> loop) {
     ++running_;
     asio::co_spawn(channel_.executor(), std::move(loop), [self](std::exception_ptr failed) {
@@ -72,14 +69,14 @@ asio::awaitable<Status> SessionLink::async_run(Handler handler) {
 asio::awaitable<void> SessionLink::read_loop(Handler handler) {
   while (!outcome_) {
     reading_ = true;
-    heard();
+    silence_.on_heard();
     auto frame = co_await channel_.async_receive();
     reading_ = false;
     if (!frame) {
       end(frame.error());
       break;
     }
-    heard();
+    silence_.on_heard();
     auto& envelope = frame->envelope;
     if (envelope.has_ping()) {
       proto::Envelope reply;
@@ -120,7 +117,8 @@ asio::awaitable<void> SessionLink::watch_loop() {
     co_await tick_.async_wait(std::chrono::milliseconds{250});
     if (outcome_) break;
     const auto now = SteadyClock::now();
-    if (reading_ && now - last_heard_ >= silence_max) {
+    silence_.on_look(now, reading_);
+    if (reading_ && silence_.silent_for() >= silence_max) {
       end(Error{ErrorCode::PEER_LOST, "the other end has been silent for 5 seconds; the same command again resumes"});
       break;
     }

@@ -12,6 +12,7 @@
 #include "common/time.h"
 #include "control/gate/tls_channel.h"
 #include "control/session/async_event.h"
+#include "control/session/silence_meter.h"
 
 namespace penstock::control {
 
@@ -41,7 +42,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
   /// An authentic datagram of the peer arrived: the session lives.
-  void note_heard() { heard(); }
+  void note_heard() { silence_.on_heard(); }
   /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent, for which
   /// a peer that does not read has `orderly_max`.
   void end(Status reason, Duration orderly_max = orderly_end_max);
@@ -54,7 +55,6 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
 
  private:
   explicit SessionLink(TlsChannel channel);
-  void heard();
   asio::awaitable<void> read_loop(Handler handler);
   asio::awaitable<void> write_loop();
   asio::awaitable<void> watch_loop();
@@ -69,7 +69,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   std::size_t queued_bytes_ = 0;
   unsigned running_ = 0;
   bool reading_ = false;  // silence counts only while we listen
-  std::chrono::steady_clock::time_point last_heard_;
+  SilenceMeter silence_;
   std::chrono::steady_clock::time_point ping_sent_;
   std::optional<Duration> ping_rtt_;
   std::uint64_t pings_ = 0;
