@@ -67,7 +67,7 @@ SenderLane::SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<
 }
 
 engine::BatchOutcome SenderLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                  std::uint64_t /*socket_drops*/) {
+                                                  const SocketDrops& /*drops*/) {
   return sender_.handle_datagrams(now, batch, segment_size);
 }
 
@@ -107,11 +107,10 @@ ReceiverLane::ReceiverLane(ConnectionId own, engine::Receiver receiver, std::sha
 }
 
 engine::BatchOutcome ReceiverLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                    std::uint64_t socket_drops) {
-  if (!socket_drops_before_) socket_drops_before_ = socket_drops;
-  if (const std::uint64_t drops = socket_drops - *socket_drops_before_; drops != socket_drops_told_) {
-    socket_drops_told_ = drops;
-    receiver_.on_socket_drops(drops);
+                                                    const SocketDrops& drops) {
+  if (const std::uint64_t dropped = drops_.on_batch(drops); dropped != drops_told_) {
+    drops_told_ = dropped;
+    receiver_.on_socket_drops(dropped);
   }
   const std::uint64_t before = receiver_.stats().payload_bytes_received;
   const auto outcome = receiver_.handle_datagrams(now, batch, segment_size, *window_);

@@ -12,6 +12,7 @@
 #include "dataplane/engine/sender.h"
 #include "dataplane/engine/sink_window.h"
 #include "dataplane/engine/source_window.h"
+#include "dataplane/io/lane_drops.h"
 #include "dataplane/io/lane_observer.h"
 #include "dataplane/io/send_queue.h"
 
@@ -39,9 +40,9 @@ class Lane {
   /// Where to send is known from now on. Requires: `port`'s socket reaches it.
   void open_path(TimePoint now, const Path& path, Port& port);
 
-  /// `socket_drops`: the running total of the socket that the batch came by.
+  /// `drops`: of the socket that the batch came by.
   virtual engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                std::uint64_t socket_drops) = 0;
+                                                const SocketDrops& drops) = 0;
   virtual std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) = 0;
   /// Its port is full: it is asked for nothing until that has drained.
   virtual void on_send_blocked(TimePoint /*now*/) {}
@@ -101,7 +102,7 @@ class SenderLane final : public Lane {
   SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
              std::shared_ptr<LaneObserver> observer, const Timing& timing);
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                        std::uint64_t socket_drops) override;
+                                        const SocketDrops& drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   void on_send_blocked(TimePoint now) override;
   [[nodiscard]] Duration patience() const override;
@@ -126,7 +127,7 @@ class ReceiverLane final : public Lane {
   ReceiverLane(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
                std::shared_ptr<LaneObserver> observer, const Timing& timing);
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                        std::uint64_t socket_drops) override;
+                                        const SocketDrops& drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   [[nodiscard]] Duration patience() const override;
   engine::Receiver* receiver() override { return &receiver_; }
@@ -142,9 +143,8 @@ class ReceiverLane final : public Lane {
  private:
   engine::Receiver receiver_;
   std::shared_ptr<engine::SinkWindow> window_;
-  // The socket's total when the lane first heard of it: earlier drops were others'.
-  std::optional<std::uint64_t> socket_drops_before_;
-  std::uint64_t socket_drops_told_ = 0;
+  LaneDrops drops_;
+  std::uint64_t drops_told_ = 0;
 };
 
 }  // namespace penstock::io

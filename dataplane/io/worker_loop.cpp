@@ -243,7 +243,8 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   Lane* const lane = find(id);
   if (lane == nullptr) return hand_on(port, run, id, batch);
   lane->forget_served();
-  const auto outcome = lane->handle_datagrams(now, batch, segment_size, port.in.socket_drops());
+  const auto outcome =
+      lane->handle_datagrams(now, batch, segment_size, {.socket = &port, .total = port.in.socket_drops()});
   if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
   read_patience_ = std::min(read_patience_, lane->patience());
   make_runnable(*lane);

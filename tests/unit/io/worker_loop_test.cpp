@@ -33,7 +33,7 @@ class TimedLane final : public Lane {
         fired_(fired),
         stuck_(stuck) {}
 
-  engine::BatchOutcome handle_datagrams(TimePoint, std::span<std::byte>, std::size_t, std::uint64_t) override {
+  engine::BatchOutcome handle_datagrams(TimePoint, std::span<std::byte>, std::size_t, const SocketDrops&) override {
     return {};
   }
   std::optional<engine::Transmit> poll_transmit(TimePoint, std::span<std::byte>) override { return std::nullopt; }
