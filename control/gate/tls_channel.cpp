@@ -256,7 +256,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   tcp::socket socket;
   std::shared_ptr<TlsState> tls;
   asio::steady_timer deadline;
-  asio::steady_timer wake_senders;  // never runs out; cancelled to wake who waits for the queue
+  asio::steady_timer wake_senders;  // never runs out; cancelled to wake who waits for the queue, or for the last frame
   std::uint64_t deadline_number = 0;
   tcp::endpoint remote;
   tcp::endpoint local;
@@ -392,6 +392,7 @@ asio::awaitable<Result<Frame>> TlsChannel::async_receive() {
   core->receiving = true;
   auto frame = co_await core->receive();
   core->receiving = false;
+  core->wake_senders.cancel();  // async_close waits for this
   co_return frame;
 }
 

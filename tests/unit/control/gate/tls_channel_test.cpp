@@ -97,6 +97,30 @@ TEST_CASE("tls channel: both ends talk, know each other's key and share exporter
   CHECK(client_bind != client_key);
 }
 
+TEST_CASE("tls channel: closing ends with the peer's end, also when a last frame comes in meanwhile") {
+  Loopback loop;
+  std::string last_words;
+  bool closed = false;
+  loop.spawn([](Loopback& l) -> asio::awaitable<void> {
+    auto channel = must(co_await l.accept_channel());
+    CHECK((co_await channel.async_send(ping("one more thing"))).ok());
+    co_await channel.async_close();
+  }(loop));
+  const auto read_once = [](TlsChannel& from, std::string& text) -> asio::awaitable<void> {
+    text = must(co_await from.async_receive()).envelope.ping().payload();
+  };
+  loop.spawn([](Loopback& l, const auto& reader, std::string& text, bool& done) -> asio::awaitable<void> {
+    auto channel = must(co_await l.dial_channel());
+    l.spawn(reader(channel, text));
+    co_await asio::post(asio::use_awaitable);  // the reader is waiting now
+    co_await channel.async_close(std::chrono::hours{1});
+    done = true;
+  }(loop, read_once, last_words, closed));
+  loop.io.run();
+  CHECK(last_words == "one more thing");
+  CHECK(closed);
+}
+
 TEST_CASE("tls channel: a daemon with another key is refused before anything is sent to it") {
   Loopback loop;
   loop.trust.pinned = {other_identity().pin()};
