@@ -4,26 +4,10 @@
 
 #include "common/check.h"
 #include "common/crypto/aead_backends.h"
-
-#if defined(__aarch64__)
-#include <sys/auxv.h>
-#ifndef HWCAP_AES
-#define HWCAP_AES (1 << 3)  // asm/hwcap.h
-#endif
-#endif
+#include "common/crypto/cpu_features.h"
 
 namespace penstock::crypto {
 namespace {
-
-bool cpu_has_aes() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
-#elif defined(__aarch64__)
-  return (getauxval(AT_HWCAP) & HWCAP_AES) != 0;
-#else
-  return false;
-#endif
-}
 
 std::vector<const AeadBackend*> usable_backends() {
   std::vector<const AeadBackend*> gcm;

@@ -29,6 +29,16 @@ bool has_vaes() {
 
 }  // namespace
 
+bool cpu_has_aes() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+#elif defined(__aarch64__)
+  return (::getauxval(AT_HWCAP) & HWCAP_AES) != 0;
+#else
+  return false;
+#endif
+}
+
 std::string cpu_features() {
   std::string out;
   [[maybe_unused]] const auto add = [&](bool there, std::string_view name) {
@@ -42,7 +52,7 @@ std::string cpu_features() {
   add(avx2 && has_vaes(), "vaes");
   add(__builtin_cpu_supports("avx512f") != 0, "avx512");
 #elif defined(__aarch64__)
-  add((::getauxval(AT_HWCAP) & HWCAP_AES) != 0, "aes");
+  add(cpu_has_aes(), "aes");
 #endif
   return out.empty() ? "none" : out;
 }
