@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/bytes/prefetch.h"
 #include "common/check.h"
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/ranges/received_ranges.h"
@@ -58,7 +59,13 @@ class Lease {
       if (memory_.empty()) lent_ = {};
     }
     if (memory_.empty()) return {};
-    return memory_.subspan(static_cast<std::size_t>(range.begin - lent_.begin), static_cast<std::size_t>(range.size()));
+    const auto from = memory_.subspan(static_cast<std::size_t>(range.begin - lent_.begin));
+    const auto own = from.first(static_cast<std::size_t>(range.size()));
+    // The core that wrote the slab's last contents to the file still holds its lines: the next datagram's are fetched
+    // while this one is opened.
+    const auto behind = from.subspan(own.size());
+    bytes::prefetch_for_writing(behind.first(std::min(behind.size(), own.size())));
+    return own;
   }
   /// The range was opened into the lent memory, and accepted.
   void commit(TransferRange range) {

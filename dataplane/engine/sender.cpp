@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "common/bytes/prefetch.h"
 #include "common/check.h"
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/lane/limit_meter.h"
@@ -39,8 +40,12 @@ class ResidentRun {
       run_ =
           window_.resident(at, static_cast<std::size_t>(std::min<std::uint64_t>(std::max(length, ahead), slab_left)));
     }
-    const auto part = run_.subspan(static_cast<std::size_t>(at - at_));
-    return part.first(std::min(part.size(), length));
+    const auto from = run_.subspan(static_cast<std::size_t>(at - at_));
+    const auto own = from.first(std::min(from.size(), length));
+    // Another core read the slab from the file: the next datagram's lines are fetched while this one is sealed.
+    const auto behind = from.subspan(own.size());
+    bytes::prefetch_for_reading(behind.first(std::min(behind.size(), own.size())));
+    return own;
   }
 
  private:
