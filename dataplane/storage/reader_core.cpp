@@ -182,16 +182,16 @@ void ReaderCore::run_pass(std::optional<std::pair<std::uint64_t, SharedSlab>> be
       if (current_->begin + current_->at >= limit) break;
       read_current(limit, filled);
     }
-    flush_digests();
+    if (digests_due()) flush_digests();
     flush_reports();
     begun = {pass_number_, filled.slab};
     if (!filled.ranges.empty()) {
       tell_([filled = std::move(filled)](ReaderListener& listener) { listener.on_filled(filled); });
     }
   }
-  flush_digests();
-  flush_reports();
   const bool waits = !current_;
+  if (waits || digests_due()) flush_digests();
+  flush_reports();
   auto unused = std::make_shared<std::vector<Slab>>(std::move(fresh));
   tell_([unused, number = pass_number_, waits](ReaderListener& listener) {
     listener.on_pass_stopped(std::move(*unused), number, waits);
@@ -421,7 +421,12 @@ void ReaderCore::add_digest(std::uint64_t index, std::uint64_t block, const dige
 
 void ReaderCore::add_sum(const digest::Sha256& sum) { run_.files.push_back(sum); }
 
+bool ReaderCore::digests_due() const {
+  return std::chrono::steady_clock::now() - digests_told_at_ >= config_.digest_interval;
+}
+
 void ReaderCore::flush_digests() {
+  digests_told_at_ = std::chrono::steady_clock::now();
   if (run_.blocks.empty()) {
     run_.files.clear();
     return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -120,6 +121,7 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   [[nodiscard]] bool is_held(std::uint64_t block) const;
   void add_digest(std::uint64_t index, std::uint64_t block, const digest::Xxh3& digest);
   void add_sum(const digest::Sha256& sum);
+  [[nodiscard]] bool digests_due() const;
   void flush_digests();
   void fail_file(std::uint64_t index, Error error);
   [[nodiscard]] Result<SourceFile*> open_cached(std::uint64_t index, const ManifestEntry& entry);
@@ -156,7 +158,8 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   std::uint64_t pass_number_ = 0;  // slab that the pass was in last
   std::optional<Current> current_;
   digest::Xxh3Hasher block_hasher_;
-  DigestRun run_;                // digests not told yet
+  DigestRun run_;  // digests not told yet
+  std::chrono::steady_clock::time_point digests_told_at_{};
   std::uint64_t run_index_ = 0;  // file of its last digest
   std::uint64_t run_block_ = 0;
   bool run_broken_ = false;          // a file without digests came by: the run can not go on

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -56,7 +57,10 @@ struct SourceReaderConfig {
   HeldDigests held_digests = HeldDigests::compute;
   int spill_directory = -1;          // borrowed: for the manifest's spill file; -1: memory
   std::size_t read_ahead_slabs = 4;  // at least so many beyond the frontier; more as `retention` grows
-  KeepReport keep_report = {};       // of files that were read; some may be told of as failed later; may be empty
+  // What the pass digests is told no more often: each telling is a message that crosses four threads. It holds up no
+  // byte; what is durable at the far end comes so much later.
+  std::chrono::milliseconds digest_interval{5};
+  KeepReport keep_report = {};  // of files that were read; some may be told of as failed later; may be empty
 };
 
 struct SourceReaderStats {

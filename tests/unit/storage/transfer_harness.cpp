@@ -100,7 +100,8 @@ class Harness final : public SourceObserver, public SinkObserver {
     reader_ =
         SourceReader::create({.algorithm = plan_.algorithm,
                               .held_digests = plan_.held_digests,
-                              .spill_directory = journals ? journals->directory() : -1},
+                              .spill_directory = journals ? journals->directory() : -1,
+                              .digest_interval = plan_.digest_interval},
                              std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
                              std::move(*pool_.open_account()), executor, worker_.post(), *this);
     journal_ = journal;
@@ -157,7 +158,10 @@ class Harness final : public SourceObserver, public SinkObserver {
     resending_ = false;
   }
   void on_resident() override {}
-  void on_digests(DigestRun run) override { sink_->on_digests(std::move(run)); }
+  void on_digests(DigestRun run) override {
+    ++outcome_.digest_runs;
+    sink_->on_digests(std::move(run));
+  }
   void on_file_read(FileReport report) override { outcome_.source_files.emplace(report.index, std::move(report)); }
   void on_file_failed(std::uint64_t index, TransferRange range, const Error& error) override {
     outcome_.entry_errors.emplace(index, error);

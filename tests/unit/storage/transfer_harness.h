@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -47,6 +48,7 @@ struct Plan {
   bool anew = false;
   bool await_verdicts = true;
   HeldDigests held_digests = HeldDigests::compute;
+  std::chrono::milliseconds digest_interval{0};
   std::uint64_t seed = 1;
   bool shuffled = false;                    // bytes arrive in random order, some slabs are flushed early
   std::optional<std::uint64_t> stop_after;  // bytes on the way; then a checkpoint, and all is dropped
@@ -77,6 +79,7 @@ struct Outcome {
   std::map<std::uint64_t, FileReport> source_files;
   std::uint64_t bytes_on_wire = 0;
   std::uint64_t entries = 0;
+  int digest_runs = 0;
   int rounds = 0;
   bool journal_finished = false;
 };

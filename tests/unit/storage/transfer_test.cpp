@@ -198,6 +198,18 @@ TEST_CASE("transfer: more tiny files than may be begun at once, in a single slab
   CHECK(difference(at.source, plan.destination) == "");
 }
 
+TEST_CASE("transfer: digests are gathered, and the last are told when all is read") {
+  const Fixture at;
+  write_file(at.source + "/file", pattern(40 * MiB + 5, 3));
+  write_file(at.source + "/next", pattern(1000, 4));
+  Plan plan = at.plan(at.source, at.target + "/copy");
+  plan.digest_interval = std::chrono::hours{1};
+  const auto outcome = run_transfer(plan);
+  check_committed(outcome);
+  CHECK(outcome.digest_runs <= 2);  // the first may go at once
+  CHECK(difference(at.source, plan.destination) == "");
+}
+
 TEST_CASE("transfer: a repair of more blocks than are read in one step brings them all, in one round") {
   const Fixture at;
   write_file(at.source + "/f", pattern(70 * MiB + 1, 5));
