@@ -15,7 +15,7 @@ IntervalSet::IntervalSet(std::size_t intervals_max) : intervals_max_(intervals_m
   PENSTOCK_CHECK(intervals_max > 0);
 }
 
-IntervalSet::Change IntervalSet::insert(Interval added) {
+IntervalSet::Change IntervalSet::insert_anywhere(Interval added) {
   PENSTOCK_CHECK(added.begin <= added.end);
   if (added.empty()) return {true, 0};
   const auto entries = intervals();
@@ -116,7 +116,7 @@ bool IntervalSet::contains(Interval range) const {
 
 bool IntervalSet::intersects(Interval range) const { return first_overlap(range).has_value(); }
 
-std::uint64_t IntervalSet::count_in(Interval range) const {
+std::uint64_t IntervalSet::count_overlaps(Interval range) const {
   PENSTOCK_CHECK(range.begin <= range.end);
   if (range.begin == 0 && count_ > 0 && range.end >= intervals().back().end) return size_;
   std::uint64_t total = 0;
@@ -138,7 +138,7 @@ std::optional<std::uint64_t> IntervalSet::first_missing(std::uint64_t from) cons
   return missing;
 }
 
-std::optional<Interval> IntervalSet::first_gap(Interval within) const {
+std::optional<Interval> IntervalSet::find_gap(Interval within) const {
   PENSTOCK_CHECK(within.begin <= within.end);
   std::size_t at = first_ending_after(within.begin);
   std::uint64_t begin = within.begin;

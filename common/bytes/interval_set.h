@@ -35,7 +35,16 @@ class IntervalSet {
     bool accepted;        // false: the bound; the set is as before
     std::uint64_t count;  // numbers that came in (insert) or went out (erase)
   };
-  Change insert(Interval added);
+  Change insert(Interval added) {
+    // What comes in order grows the last interval: nearly every call of a transfer.
+    if (count_ > 0 && added.begin == last().end && added.begin <= added.end) {
+      const std::uint64_t grown = added.size();
+      last().end = added.end;
+      size_ += grown;
+      return {true, grown};
+    }
+    return insert_anywhere(added);
+  }
   /// Erasing from the middle of an interval makes two of it, so this too can meet the bound.
   Change erase(Interval removed);
   /// Forgets every number below `bound`; never refused. Returns how many went out.
@@ -54,13 +63,17 @@ class IntervalSet {
   /// At least one number of `range`.
   [[nodiscard]] bool intersects(Interval range) const;
   /// How many numbers of `range`.
-  [[nodiscard]] std::uint64_t count_in(Interval range) const;
+  [[nodiscard]] std::uint64_t count_in(Interval range) const { return is_beyond(range) ? 0 : count_overlaps(range); }
   /// The interval that holds `value`.
   [[nodiscard]] std::optional<Interval> find(std::uint64_t value) const;
   /// The smallest number >= `from` that is not in the set; nullopt when all up to 2^64 - 2 are.
   [[nodiscard]] std::optional<std::uint64_t> first_missing(std::uint64_t from = 0) const;
   /// The first interval missing inside `within`, cut to it. Loop: `within.begin = gap->end`.
-  [[nodiscard]] std::optional<Interval> first_gap(Interval within) const;
+  [[nodiscard]] std::optional<Interval> first_gap(Interval within) const {
+    if (!is_beyond(within)) return find_gap(within);
+    if (within.empty()) return std::nullopt;
+    return within;
+  }
   /// The first part of the set inside `within`, cut to it.
   [[nodiscard]] std::optional<Interval> first_overlap(Interval within) const;
   /// All of `within` that is missing here, as a set of its own (unbounded).
@@ -74,6 +87,14 @@ class IntervalSet {
   bool operator==(const IntervalSet& other) const;
 
  private:
+  [[nodiscard]] Interval& last() { return buffer_[head_ + count_ - 1]; }
+  /// All of `range` lies behind the last interval.
+  [[nodiscard]] bool is_beyond(Interval range) const {
+    return range.begin <= range.end && (count_ == 0 || buffer_[head_ + count_ - 1].end <= range.begin);
+  }
+  Change insert_anywhere(Interval added);
+  [[nodiscard]] std::uint64_t count_overlaps(Interval range) const;
+  [[nodiscard]] std::optional<Interval> find_gap(Interval within) const;
   [[nodiscard]] std::size_t first_ending_after(std::uint64_t value) const;
   void open_slot(std::size_t index);
   void make_room();

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace penstock::bytes {
@@ -26,19 +28,35 @@ class WireReader {
     position_ = data_.size();
   }
 
-  std::uint8_t u8() { return static_cast<std::uint8_t>(big_endian(1)); }
-  std::uint16_t u16() { return static_cast<std::uint16_t>(big_endian(2)); }
-  std::uint32_t u24() { return static_cast<std::uint32_t>(big_endian(3)); }
-  std::uint32_t u32() { return static_cast<std::uint32_t>(big_endian(4)); }
-  std::uint64_t u48() { return big_endian(6); }
-  std::uint64_t u64() { return big_endian(8); }
+  std::uint8_t u8() { return big_endian<std::uint8_t>(); }
+  std::uint16_t u16() { return big_endian<std::uint16_t>(); }
+  std::uint32_t u24() {
+    if (remaining() < 3) return fail(), 0;
+    const std::uint32_t high = u8();
+    return high << 16 | u16();
+  }
+  std::uint32_t u32() { return big_endian<std::uint32_t>(); }
+  std::uint64_t u48() {
+    if (remaining() < 6) return fail(), 0;
+    const std::uint64_t high = u16();
+    return high << 32 | u32();
+  }
+  std::uint64_t u64() { return big_endian<std::uint64_t>(); }
 
   /// Variable-length integer, at most 2^62 - 1 (RFC 9000 section 16). Longer forms than needed are accepted.
   std::uint64_t varint() {
     if (remaining() == 0) return fail(), 0;
     const auto prefix = std::to_integer<unsigned>(data_[position_]) >> 6;
-    const std::size_t length = std::size_t{1} << prefix;
-    return big_endian(length) & (~std::uint64_t{0} >> (66 - 8 * length));
+    switch (prefix) {
+      case 0:
+        return u8() & 0x3fU;
+      case 1:
+        return u16() & 0x3fffU;
+      case 2:
+        return u32() & 0x3fff'ffff;
+      default:
+        return u64() & 0x3fff'ffff'ffff'ffff;
+    }
   }
 
   /// The next `count` bytes.
@@ -53,12 +71,16 @@ class WireReader {
   void skip(std::uint64_t count) { (void)bytes(count); }
 
  private:
-  std::uint64_t big_endian(std::size_t count) {
-    if (count > remaining()) return fail(), 0;
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < count; ++i) value = value << 8 | std::to_integer<std::uint64_t>(data_[position_ + i]);
-    position_ += count;
-    return value;
+  template <class Field>
+  Field big_endian() {
+    if (sizeof(Field) > remaining()) return fail(), Field{0};
+    Field value;
+    std::memcpy(&value, data_.data() + position_, sizeof value);
+    position_ += sizeof value;
+    if constexpr (std::endian::native == std::endian::big || sizeof value == 1) return value;
+    if constexpr (sizeof value == 2) return __builtin_bswap16(value);
+    if constexpr (sizeof value == 4) return __builtin_bswap32(value);
+    if constexpr (sizeof value == 8) return __builtin_bswap64(value);
   }
 
   std::span<const std::byte> data_;

@@ -1,30 +1,8 @@
 #include "dataplane/engine/wire/packet_header.h"
 
-#include "common/bytes/wire_reader.h"
 #include "common/bytes/wire_writer.h"
 
 namespace penstock::engine {
-
-Decoded<PacketHeader> decode_packet_header(std::span<const std::byte> datagram) {
-  bytes::WireReader in(datagram);
-  const std::uint8_t first = in.u8();
-  const std::uint8_t type = (first >> 2) & 0xf;
-  PacketHeader header{
-      .epoch_bits = static_cast<std::uint8_t>(first & 3),
-      .connection = ConnectionId{in.u64()},
-      .number_low = in.u32(),
-  };
-  if (!in.ok()) return WireError::truncated;
-  if (first >> 6 != wire_version) return WireError::unexpected_packet_type;
-  if (type == static_cast<std::uint8_t>(PacketType::data)) {
-    header.type = PacketType::data;
-    header.offset = TransferOffset{in.u48()};
-  } else if (type != static_cast<std::uint8_t>(PacketType::frames)) {
-    return WireError::unexpected_packet_type;
-  }
-  if (in.remaining() <= crypto::aead_tag_size) return WireError::truncated;
-  return header;
-}
 
 void encode_packet_header(const PacketHeader& header, std::span<std::byte> out) {
   bytes::WireWriter writer(out);

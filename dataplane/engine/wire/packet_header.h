@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "common/bytes/wire_reader.h"
+#include "common/crypto/aead.h"
 #include "common/units.h"
 #include "common/wire_error.h"
 #include "dataplane/engine/lane_config.h"
@@ -31,7 +33,28 @@ struct PacketHeader {
 
 /// Reads the header at the front of `datagram`; what follows it is not looked at, but must be long enough for a tag and
 /// at least one sealed byte (an empty packet says nothing).
-[[nodiscard]] Decoded<PacketHeader> decode_packet_header(std::span<const std::byte> datagram);
+/// Here, since it is called for every datagram: through memory, the header would be read back wider than it was
+/// written, which waits for all stores of the cipher before it.
+[[nodiscard]] inline Decoded<PacketHeader> decode_packet_header(std::span<const std::byte> datagram) {
+  bytes::WireReader in(datagram);
+  const std::uint8_t first = in.u8();
+  const std::uint8_t type = (first >> 2) & 0xf;
+  PacketHeader header{
+      .epoch_bits = static_cast<std::uint8_t>(first & 3),
+      .connection = ConnectionId{in.u64()},
+      .number_low = in.u32(),
+  };
+  if (!in.ok()) return WireError::truncated;
+  if (first >> 6 != wire_version) return WireError::unexpected_packet_type;
+  if (type == static_cast<std::uint8_t>(PacketType::data)) {
+    header.type = PacketType::data;
+    header.offset = TransferOffset{in.u48()};
+  } else if (type != static_cast<std::uint8_t>(PacketType::frames)) {
+    return WireError::unexpected_packet_type;
+  }
+  if (in.remaining() <= crypto::aead_tag_size) return WireError::truncated;
+  return header;
+}
 /// Writes header_size(header.type) bytes. Requires: that much room, epoch_bits <= 3, offset <= transfer_space_max.
 void encode_packet_header(const PacketHeader& header, std::span<std::byte> out);
 
