@@ -160,6 +160,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
     std::error_code ignored;
     remote = socket.remote_endpoint(ignored);
     local = socket.local_endpoint(ignored);
+    socket.non_blocking(true, ignored);
     tune_socket(socket);
     tls->ssl.reset(SSL_new(context));
     tls->in = BIO_new(BIO_s_mem());
@@ -233,20 +234,42 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   /// Bytes from the socket into OpenSSL's hands.
   asio::awaitable<Status> read_more() {
     if (ended) co_return *ended;
-    std::array<std::byte, read_size> buffer;
-    std::error_code failed;
-    const std::size_t got =
-        co_await socket.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, failed));
-    if (ended) co_return *ended;
+    std::error_code failed = read_now();
+    while (failed == asio::error::would_block) {
+      co_await socket.async_wait(tcp::socket::wait_read, asio::redirect_error(asio::use_awaitable, failed));
+      if (ended) co_return *ended;
+      if (!failed) failed = read_now();
+    }
     if (failed == asio::error::eof) co_return end(connection_ended());
     if (failed) co_return end(connection_lost(failed));
-    received += got;
     // PROTOCOL section 1: 64 KiB in all before the client is proven. Reading happens only when no whole message is at
     // hand, so what a client pipelines behind its proof is not counted.
     if (side == Side::daemon && !proven && received > unproven_bytes_max)
       co_return end(stranger("more than 64 KiB before its proof"));
-    tls->give_input(std::span{buffer}.first(got));
     co_return Status{};
+  }
+
+  /// What the socket has at this moment, would_block if that is nothing. The buffer is in no coroutine's frame, where
+  /// a thousand idle channels would each keep one.
+  std::error_code read_now() {
+    std::array<std::byte, read_size> buffer;
+    std::error_code failed;
+    const std::size_t got = socket.read_some(asio::buffer(buffer), failed);
+    if (failed) return failed;
+    received += got;
+    tls->give_input(std::span{buffer}.first(got));
+    return {};
+  }
+
+  /// OpenSSL's verdict on the next record; its plaintext goes to the decoder. No coroutine, for the same reason.
+  int decrypt_some() {
+    std::array<std::byte, read_size> plain;
+    ERR_clear_error();
+    std::size_t got = 0;
+    const int done = SSL_read_ex(tls->ssl.get(), plain.data(), plain.size(), &got);
+    const int error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl.get(), done);
+    if (error == SSL_ERROR_NONE) decoder.feed(std::span{plain}.first(got));
+    return error;
   }
 
   asio::awaitable<Status> handshake(HandshakeExecutor* signer);
@@ -320,7 +343,6 @@ asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
 }
 
 asio::awaitable<Result<Frame>> TlsChannel::Core::receive() {
-  std::array<std::byte, read_size> plain;
   for (;;) {
     if (ended) co_return *ended;
     auto frame = decoder.poll();
@@ -330,14 +352,10 @@ asio::awaitable<Result<Frame>> TlsChannel::Core::receive() {
     }
     if (*frame) co_return **std::move(frame);
 
-    ERR_clear_error();
-    std::size_t got = 0;
-    const int done = SSL_read_ex(tls->ssl.get(), plain.data(), plain.size(), &got);
-    const int error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl.get(), done);
+    const int error = decrypt_some();
     flush();  // answers to key updates
-    if (error == SSL_ERROR_NONE) {
-      decoder.feed(std::span{plain}.first(got));
-    } else if (error == SSL_ERROR_ZERO_RETURN) {
+    if (error == SSL_ERROR_NONE) continue;
+    if (error == SSL_ERROR_ZERO_RETURN) {
       clean_end = !decoder.mid_message();
       co_return end(connection_ended());
     } else if (error == SSL_ERROR_WANT_READ) {

@@ -50,7 +50,7 @@ void SessionLink::end(Status reason, Duration orderly_max) {
 
 asio::awaitable<Status> SessionLink::async_run(Handler handler) {
   const auto self = shared_from_this();
-  silence_.on_heard();
+  silence_.on_heard(SteadyClock::now());
   const auto start = [&](asio::awaitable<void> loop) {
     ++running_;
     asio::co_spawn(channel_.executor(), std::move(loop), [self](std::exception_ptr failed) {
@@ -69,14 +69,14 @@ asio::awaitable<Status> SessionLink::async_run(Handler handler) {
 asio::awaitable<void> SessionLink::read_loop(Handler handler) {
   while (!outcome_) {
     reading_ = true;
-    silence_.on_heard();
+    silence_.on_heard(SteadyClock::now());
     auto frame = co_await channel_.async_receive();
     reading_ = false;
     if (!frame) {
       end(frame.error());
       break;
     }
-    silence_.on_heard();
+    silence_.on_heard(SteadyClock::now());
     auto& envelope = frame->envelope;
     if (envelope.has_ping()) {
       proto::Envelope reply;
@@ -114,7 +114,7 @@ asio::awaitable<void> SessionLink::write_loop() {
 asio::awaitable<void> SessionLink::watch_loop() {
   auto next_ping = SteadyClock::now() + ping_interval;
   while (!outcome_) {
-    co_await tick_.async_wait(std::chrono::milliseconds{250});
+    co_await tick_.async_wait(silence_.plan_look(next_ping - SteadyClock::now()));
     if (outcome_) break;
     const auto now = SteadyClock::now();
     silence_.on_look(now, reading_);

@@ -42,7 +42,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
   /// An authentic datagram of the peer arrived: the session lives.
-  void note_heard() { silence_.on_heard(); }
+  void note_heard() { silence_.on_heard(std::chrono::steady_clock::now()); }
   /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent, for which
   /// a peer that does not read has `orderly_max`.
   void end(Status reason, Duration orderly_max = orderly_end_max);
