@@ -139,13 +139,7 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
   const auto wrapped = std::make_shared<std::optional<Admission<std::string>>>();
   // Named, not a temporary: g++ 12 destroys a closure with captures twice when it is an argument inside co_await.
   std::function<void()> wrap = [exchange, wrapped] { *wrapped = exchange->make_wrap(); };
-  if (auto ran = co_await gatekeeper.signer->async_run(std::move(wrap)); !ran) {
-    visit.on_channel_failed(ran.error());
-    const auto failure = failure_envelope(ran.error());
-    (void)co_await channel.async_send(failure);
-    co_await channel.async_close(refusal_linger);
-    co_return std::nullopt;
-  }
+  co_await gatekeeper.signer->async_go_on(std::move(wrap));  // who has come so far is not turned away for the queue
   if (!**wrapped) {
     co_await turn_away(channel, visit, (*wrapped)->error(), enrolling);
     co_return std::nullopt;

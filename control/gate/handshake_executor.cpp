@@ -13,7 +13,7 @@
 
 namespace penstock::control {
 namespace {
-constexpr int nice_of_signer = 10;
+constexpr int nice_of_signer = 5;
 }
 
 HandshakeExecutor::HandshakeExecutor(std::size_t queue_max) : queue_max_(queue_max), pool_(1) {
@@ -31,6 +31,16 @@ asio::awaitable<Status> HandshakeExecutor::async_run(std::function<void()> work)
     load_.fetch_sub(1, std::memory_order_relaxed);
     co_return Error{ErrorCode::SERVER_BUSY, "too many handshakes wait; try again in a moment"};
   }
+  co_await async_work(std::move(work));
+  co_return Status{};
+}
+
+asio::awaitable<void> HandshakeExecutor::async_go_on(std::function<void()> work) {
+  load_.fetch_add(1, std::memory_order_relaxed);
+  co_await async_work(std::move(work));
+}
+
+asio::awaitable<void> HandshakeExecutor::async_work(std::function<void()> work) {
   // The coroutine itself never leaves its executor: only the job crosses threads, and the completion is posted back.
   auto initiate = [this, job = std::move(work)](auto handler) mutable {
     auto home = asio::make_work_guard(asio::get_associated_executor(handler));
@@ -45,7 +55,6 @@ asio::awaitable<Status> HandshakeExecutor::async_run(std::function<void()> work)
     });
   };
   co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(initiate), asio::use_awaitable);
-  co_return Status{};
 }
 
 }  // namespace penstock::control

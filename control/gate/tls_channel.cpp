@@ -295,10 +295,12 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
 };
 
 asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
-  for (;;) {
-    if (signer != nullptr) {
-      // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
-      std::function<void()> step = [state = tls] { state->step(); };
+  for (bool first = true;; first = false) {
+    // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
+    std::function<void()> step = [state = tls] { state->step(); };
+    if (signer != nullptr && !first) {
+      co_await signer->async_go_on(std::move(step));  // an alert in the clear would only be damage by now
+    } else if (signer != nullptr) {
       auto ran = co_await signer->async_run(std::move(step));
       if (!ran) {
         std::error_code ignored;
@@ -306,7 +308,7 @@ asio::awaitable<Status> TlsChannel::Core::handshake(HandshakeExecutor* signer) {
         co_return end(ran.error());
       }
     } else {
-      tls->step();
+      step();
     }
     if (ended) co_return *ended;
 

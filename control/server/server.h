@@ -34,7 +34,7 @@ struct ServerConfig {
   std::optional<std::filesystem::path> cert_file;  // both or none
   std::optional<std::filesystem::path> key_file;
   std::optional<DataRate> rate_cap;   // of each sending transfer, either direction
-  std::uint32_t sessions_max = 1000;  // proven ones; more: SERVER_BUSY
+  std::uint32_t sessions_max = 2000;  // proven ones; more: SERVER_BUSY
   std::uint32_t transfers_max = 200;  // at one time; more: SERVER_BUSY
   std::uint32_t unproven_max = 256;   // connections before their proof
   Duration partial_ttl = std::chrono::hours{7 * 24};
