@@ -51,8 +51,6 @@ def _keeps(direction: Direction, value: float, bar: float) -> bool:
 
 IPERF = ("iperf3 cubic", "iperf3 bbr")
 PENSTOCK = "penstock"
-# A bandwidth-delay product here is what arrives within the delay of a veth: 150 KB.
-_DAEMON_RSS_MIB = 64 + 4 + 2 * 0.15
 
 WHOLE: tuple[Bar, ...] = (
     Bar("sealed blast with files", PENSTOCK, ("sealed blast",), "gbit_s", "at least", 0.75, 0.90),
@@ -68,10 +66,19 @@ DISCARD: tuple[Bar, ...] = (
     Bar("sealed blast without files", "penstock, discarded", ("sealed blast, no files",), "gbit_s", "at least", 0.75),
     Bar("iperf3 TCP in the clear, best of cubic and bbr", "penstock, discarded", IPERF, "gbit_s", "at least", 1.0),
 )
-MEMORY: tuple[Bar, ...] = (
-    Bar("MiB of anonymous memory at most, over the whole transfer", "daemon", (), "rss_mib", "at most", _DAEMON_RSS_MIB),
-    Bar("MiB more in the last quarter than in the second", "daemon", (), "growth_mib", "at most", 4),
-)
+
+
+# A bandwidth-delay product here is what arrives within the delay of a veth: 150 KB for all that share it.
+_BANDWIDTH_DELAY_MIB = 0.15
+
+
+def memory(transfers: int) -> tuple[Bar, ...]:
+    """For so many at once."""
+    most = 64 + 4 * transfers + 2 * _BANDWIDTH_DELAY_MIB
+    return (
+        Bar("MiB of anonymous memory at most, over the whole transfer", "daemon", (), "rss_mib", "at most", most),
+        Bar("MiB more in the last quarter than in the second", "daemon", (), "growth_mib", "at most", 4 * transfers),
+    )
 
 
 def small(tree: str, far: bool) -> tuple[Bar, ...]:

@@ -21,6 +21,7 @@ _DESCRIPTION = """Measures Penstock beside the machine's limit and beside other 
   tools/bench discard             the network path alone: the daemon throws away what it has verified
   tools/bench small               trees of 10 000 x 4 KiB and 100 000 x 100 B, clean, and the first at 500 Mbit/s, 50 ms
   tools/bench memory              the daemon's anonymous memory over a push of 20 GiB
+  tools/bench memory --transfers 20 --tree 10000x4096   the same of 20 pushes of a tree at once
   tools/bench parts               what single parts cost (Google Benchmark)
   tools/bench whole --json now.json && tools/bench compare before.json now.json
 
@@ -72,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     sub = add("memory", "the daemon's anonymous memory over a long push", 1)
     sub.add_argument("--size", type=_count, default=20, metavar="GIB", help="of all together (default: 20)")
     sub.add_argument("--part", type=_count, default=1024, metavar="MIB", help="of one file of it (default: 1024)")
+    sub.add_argument("--transfers", type=_count, default=1, metavar="N", help="at once, a command each; the size is each one's (default: 1)")
+    sub.add_argument("--tree", type=small.tree_of, metavar="COUNTxBYTES", help="instead of large files: a tree of small ones, sent by each")
     sub = add("parts", "what single parts cost; builds them first", 3)
     sub.add_argument("--build", type=Path, default=_HOUSE / "build/release", metavar="DIR", help="build directory (default: build/release)")
     sub.add_argument("--filter", metavar="REGEX", help="only parts whose name matches")

@@ -174,6 +174,12 @@ class Reading(unittest.TestCase):
         self.assertEqual(memory.rss_anon_mib(status), 2.0)
         self.assertIsNone(memory.rss_anon_mib("State:\tZ (zombie)\n"))
 
+    def test_a_bar_on_memory_grows_with_the_transfers(self) -> None:
+        for transfers, mib, word in ((1, 68.0, "holds"), (1, 69.0, "MISSED"), (20, 144.0, "holds"), (20, 145.0, "MISSED")):
+            with self.subTest(transfers=transfers, mib=mib):
+                figures = {"daemon": {"rss_mib": [mib], "growth_mib": [0.0]}}
+                self.assertEqual([verdict.word for verdict in judge(bars.memory(transfers), figures)], [word, "holds"])
+
     def test_growth_is_the_last_quarter_s_most_over_the_second_s(self) -> None:
         self.assertEqual(memory.growth([1.0, 2.0, 20.0, 21.0, 20.0, 22.0, 20.0, 24.0]), 3.0)
         self.assertEqual(memory.growth([5.0, 6.0]), 0.0)
