@@ -9,6 +9,11 @@
 
 namespace penstock::bytes {
 
+namespace {
+// Below it a set just grows: a quarter of fewer entries than that leaves no room at the front.
+constexpr std::size_t quarters_from = 16;
+}  // namespace
+
 static_assert(std::is_trivially_copyable_v<Interval>);
 
 IntervalSet::IntervalSet(std::size_t intervals_max) : intervals_max_(intervals_max) {
@@ -205,13 +210,14 @@ void IntervalSet::open_slot(std::size_t index) {
 }
 
 /// Leaves free entries on both sides, a share of the whole each, so that a set that slides along stays cheap. A quarter
-/// of the room goes to the front: sets grow at the back and fill holes near the front.
+/// of the room goes to the front: sets grow at the back and fill holes near the front. Begins with two entries: there
+/// are thousands of sets that never have more than one interval, two in each small file that is on its way.
 void IntervalSet::make_room() {
-  const bool crowded = count_ >= buffer_.size() / 4 * 3;
+  const bool crowded = buffer_.size() < quarters_from || count_ >= buffer_.size() / 4 * 3;
   std::vector<Interval> fresh;
-  if (crowded) fresh.resize(std::max<std::size_t>(16, buffer_.size() * 2));
+  if (crowded) fresh.resize(std::max<std::size_t>(2, buffer_.size() * 2));
   std::vector<Interval>& target = crowded ? fresh : buffer_;
-  const std::size_t head = (target.size() - count_) / 4;
+  const std::size_t head = std::max<std::size_t>(1, (target.size() - count_) / 4);
   if (count_ > 0) std::memmove(target.data() + head, buffer_.data() + head_, count_ * sizeof(Interval));
   if (crowded) buffer_ = std::move(fresh);
   head_ = head;

@@ -64,6 +64,7 @@ struct DaemonState {
   std::list<std::shared_ptr<ServerSession>> sessions;
   WaitingRoom waiting{config.unproven_max};  // connections before their proof
   std::uint32_t transfers_running = 0;
+  std::uint32_t transfers_ended = 0;  // since memory was looked at
   bool draining = false;
   AsyncEvent changed{io.get_executor()};  // a session or transfer has ended
 

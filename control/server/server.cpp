@@ -1,6 +1,7 @@
 #include "control/server/server.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -33,6 +34,8 @@ namespace {
 using asio::ip::tcp;
 
 constexpr auto partial_sweep = std::chrono::hours{1};
+// Tuning: oftener costs a walk over the heaps between two transfers of one client, less often keeps what nobody uses.
+constexpr auto memory_looked_at = std::chrono::seconds{2};
 
 Error config_error(std::string message, const std::filesystem::path& path) {
   return {ErrorCode::CONFIG_INVALID, std::move(message), path.string()};
@@ -114,6 +117,7 @@ struct Server::Impl {
   asio::awaitable<void> accept_loop(std::size_t listener);
   asio::awaitable<void> serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest);
   asio::awaitable<void> watch_registry();
+  asio::awaitable<void> give_memory_back();
   asio::awaitable<void> sweep_partials();
   asio::awaitable<void> shut_down();
   void on_stop();
@@ -332,6 +336,26 @@ asio::awaitable<void> Server::Impl::watch_registry() {
   }
 }
 
+asio::awaitable<void> Server::Impl::give_memory_back() {
+  // What a crowd of transfers freed lies in the allocator in pieces; it goes back to the system when the crowd is gone.
+  bool busy = false;
+  while (!stopping) {
+    asio::steady_timer pause{state.io, memory_looked_at};
+    std::error_code ignored;
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    const bool was_busy = std::exchange(busy, state.transfers_running > 0 || state.transfers_ended > 0);
+    state.transfers_ended = 0;
+#ifdef __GLIBC__
+    if (was_busy && !busy) {
+      const auto trim = [] { return ::malloc_trim(0); };
+      (void)co_await async_blocking(*state.requests, trim);  // a walk over all heaps: not on the thread of the gate
+    }
+#else
+    (void)was_busy;
+#endif
+  }
+}
+
 asio::awaitable<void> Server::Impl::sweep_partials() {
   while (!stopping) {
     const auto ttl = std::chrono::duration_cast<std::chrono::seconds>(state.config.partial_ttl);
@@ -398,6 +422,7 @@ Status Server::run() {
     asio::co_spawn(impl.state.io, impl.accept_loop(i), asio::detached);
   asio::co_spawn(impl.state.io, impl.watch_registry(), asio::detached);
   asio::co_spawn(impl.state.io, impl.sweep_partials(), asio::detached);
+  asio::co_spawn(impl.state.io, impl.give_memory_back(), asio::detached);
   impl.state.io.run();
   impl.state.log(LogLevel::info, "stopped", "all sessions are over");
   return {};

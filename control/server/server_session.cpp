@@ -370,6 +370,7 @@ asio::awaitable<void> ServerSession::watch_transfer() {
     if (concluded_ && receipt_kept_) co_await forget_transfer();
   }
   --state_.transfers_running;
+  ++state_.transfers_ended;
   watching_ = false;
   state_.changed.notify();
 }

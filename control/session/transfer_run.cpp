@@ -277,6 +277,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
 
   /// Tells the sink what the path holds, so that its slabs, and with them the credit, are not what limits. While they
   /// are, what is measured is the window, and twice as much may be had: it doubles until something else limits.
+  /// By the least RTT: what a busy machine lets wait in its own sockets is no path, and slabs for it make more wait.
   void follow_path(const engine::LaneStats& stats) {
     const auto now = std::chrono::steady_clock::now();
     const auto elapsed = std::chrono::duration_cast<Duration>(now - path_measured_at_).count();
@@ -286,7 +287,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (elapsed <= 0) return;
     __extension__ using Wide = unsigned __int128;
     const auto product = static_cast<std::uint64_t>(std::min<Wide>(
-        Wide{bytes} * static_cast<std::uint64_t>(std::max<Duration::rep>(stats.rtt_smoothed.count(), 0)) /
+        Wide{bytes} * static_cast<std::uint64_t>(std::max<Duration::rep>(stats.rtt_min.count(), 0)) /
             static_cast<std::uint64_t>(elapsed),
         std::uint64_t{1} << 48));
     // A pause says nothing about the path, so what was known fades slowly.

@@ -326,8 +326,13 @@ TransferOffset Sender::frontier() const { return parts_->scheduler.frontier(); }
 
 std::uint64_t Sender::retention_target() const {
   const Recovery& recovery = parts_->lane.recovery();
-  const Duration round = recovery.rtt().smoothed() + ack_interval(recovery.rtt().smoothed());
-  return std::max(recovery.bytes_in_flight(), std::min(recovery.cwnd(), recovery.pacer().rate().bytes_in(round)));
+  // By the least RTT: what waits in queues, our own sockets' among them, is in flight too, but is no path.
+  const Duration round = recovery.rtt().minimum() + ack_interval(recovery.rtt().minimum());
+  const std::uint64_t in_flight = recovery.bytes_in_flight();
+  if (recovery.rtt().smoothed() <= round) return in_flight;
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(Wide{in_flight} * static_cast<std::uint64_t>(round.count()) /
+                                    static_cast<std::uint64_t>(recovery.rtt().smoothed().count()));
 }
 
 const LaneStats& Sender::stats() const {

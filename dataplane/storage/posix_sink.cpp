@@ -36,7 +36,8 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
         if (self && self->observer_ != nullptr) news(*self->observer_, self->window_);
       });
     };
-    core_ = std::make_shared<SinkCore>(std::move(config), std::move(journal), executor, claims, calls, tell);
+    core_ =
+        std::make_shared<SinkCore>(std::move(config), std::move(journal), executor, slabs_.pool(), claims, calls, tell);
   }
 
   engine::SinkWindow& window() override { return window_; }

@@ -90,8 +90,8 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   /// Runs on the worker, unless the sink was closed.
   using Tell = std::function<void(std::function<void(SinkObserver&, SlabSinkWindow&)>)>;
 
-  SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
-           FileCalls& calls, Tell tell);
+  SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, const SlabPool& pool,
+           TargetClaims& claims, FileCalls& calls, Tell tell);
   ~SinkCore();
 
   [[nodiscard]] Strand& strand() { return strand_; }
@@ -152,6 +152,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   [[nodiscard]] bool unlink_partial(const ActiveFile& file);
 
   // sink_write.cpp
+  [[nodiscard]] std::size_t unnamed_files_allowed() const;
   void write_held_back();
   /// False: some of its runs are left, for the next step.
   [[nodiscard]] bool write_slab(FilledSlab& slab);
@@ -206,6 +207,7 @@ class SinkCore : public std::enable_shared_from_this<SinkCore> {
   PosixSinkConfig config_;
   std::shared_ptr<Journal> journal_;  // shared with a sync in flight, and with the sink's owner
   StorageExecutor& executor_;
+  const SlabPool& pool_;
   TargetClaims& claims_;
   FileCalls& calls_;
   Tell tell_;

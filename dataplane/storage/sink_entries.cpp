@@ -13,10 +13,11 @@
 namespace penstock::storage {
 
 SinkCore::SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor,
-                   TargetClaims& claims, FileCalls& calls, Tell tell)
+                   const SlabPool& pool, TargetClaims& claims, FileCalls& calls, Tell tell)
     : config_(std::move(config)),
       journal_(std::move(journal)),
       executor_(executor),
+      pool_(pool),
       claims_(claims),
       calls_(calls),
       tell_(std::move(tell)),

@@ -24,7 +24,6 @@ namespace {
 // How often what has arrived becomes durable: more often costs flushes, less often costs more to send again.
 constexpr std::uint64_t sync_bytes = 64 * MiB;
 constexpr std::chrono::milliseconds sync_interval{1000};
-constexpr std::size_t sync_files = 1024;
 // Up to so many files an fsync each; above, one syncfs for all.
 constexpr std::size_t fsync_files_max = 32;
 constexpr std::size_t digests_per_record = 4096;
@@ -76,7 +75,7 @@ void SinkCore::start_sync(SyncReason reason) {
     return;
   }
   if (to_publish_.empty() && unsynced_bytes_ == 0 && checkpoints_.empty()) return;
-  if (reason == SyncReason::due && to_publish_.size() < sync_files && unsynced_bytes_ < sync_bytes &&
+  if (reason == SyncReason::due && to_publish_.size() < unnamed_files_allowed() / 2 && unsynced_bytes_ < sync_bytes &&
       std::chrono::steady_clock::now() - last_sync_ < sync_interval) {
     return;
   }

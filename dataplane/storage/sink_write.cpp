@@ -24,10 +24,12 @@ constexpr std::uint64_t write_back_step = 16 * MiB;
 // digested.
 constexpr std::uint64_t write_step = 128 * KiB;
 constexpr std::size_t random_reserve = 4096;
-// Files begun by one step, and files that may be without their name while a sync runs: about 1 KiB each. Fewer make
-// small files wait for the flush, more cost memory. A megabyte of tiny files is a thousand steps, not one.
-constexpr std::size_t files_per_step = 1024;
-constexpr std::size_t active_files_max = 2048;
+// Files that may be without their name while a sync runs: about 1.3 KiB each with their share of manifest, journal and
+// reports. Fewer make small files wait for the flush, more cost memory: a crowd of sinks shares what a few may have,
+// and each is sure of the least. A step begins half as many, for a megabyte of tiny files is a thousand steps, not one.
+constexpr std::size_t unnamed_files_shared = 4096;
+constexpr std::size_t unnamed_files_max = 2048;
+constexpr std::size_t unnamed_files_min = 256;
 // Begun and incomplete, whatever the reason: more than a gigabyte of files of 4 KiB on the way. Only a peer that never
 // completes anything comes here.
 constexpr std::size_t unfinished_files_max = 256 * 1024;
@@ -51,10 +53,15 @@ void SinkCore::take_slab(FilledSlab slab) {
   if (held_back_.size() == 1) write_held_back();
 }
 
+std::size_t SinkCore::unnamed_files_allowed() const {
+  return std::clamp(unnamed_files_shared / std::max<std::size_t>(1, pool_.sharers()), unnamed_files_min,
+                    unnamed_files_max);
+}
+
 void SinkCore::write_held_back() {
   while (!held_back_.empty() && !failed_ && !closed_) {
     // Files that are complete wait for the disk's flush to get their names, and cost memory meanwhile.
-    if (sync_running_ && active_.size() >= active_files_max) return;
+    if (sync_running_ && active_.size() >= unnamed_files_allowed()) return;
     if (active_.size() >= unfinished_files_max) {
       return fail_transfer(Error{ErrorCode::PATH_REFUSED, "too many files were begun, and none of them is completed"});
     }
@@ -85,11 +92,12 @@ void SinkCore::write_parked() {
 bool SinkCore::write_slab(FilledSlab& slab) {
   const std::span<const std::byte> memory = slab.slab->bytes();
   std::vector<Piece> pieces;
+  const std::size_t begun_max = unnamed_files_allowed() / 2;
   std::size_t begun = 0;
   std::size_t runs_done = 0;
   for (auto& run : slab.runs) {
     std::uint64_t at = run.begin;
-    while (at < run.end && begun < files_per_step) {
+    while (at < run.end && begun < begun_max) {
       auto place = store_.locate(at);
       if (!place) return fail_transfer(std::move(place).error()), false;
       const std::uint64_t length = std::min(run.end - at, place->bytes_left);

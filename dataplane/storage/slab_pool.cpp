@@ -65,7 +65,7 @@ Slab SlabAccount::take() { return pool_->take(id_); }
 std::size_t SlabAccount::available() const { return pool_->available(id_); }
 void SlabAccount::set_bandwidth_delay_product(std::uint64_t bytes) {
   const std::uint64_t capped = std::min<std::uint64_t>(bytes, pool_->config_.slabs_max * slab_bytes);
-  pool_->set_demand(id_, static_cast<std::size_t>((2 * capped + slab_bytes - 1) / slab_bytes));
+  pool_->set_demand(id_, static_cast<std::size_t>(2 * capped / slab_bytes));
 }
 
 SlabPool::SlabPool(const SlabPoolConfig& config) : config_(config) {
@@ -112,6 +112,16 @@ std::optional<SlabAccount> SlabPool::open_account() {
 std::size_t SlabPool::in_use() const {
   const std::lock_guard lock(mutex_);
   return in_use_;
+}
+
+std::size_t SlabPool::resident() const {
+  const std::lock_guard lock(mutex_);
+  return in_use_ + resident_free_.size();
+}
+
+std::size_t SlabPool::sharers() const {
+  const std::lock_guard lock(mutex_);
+  return open_accounts_;
 }
 
 std::size_t SlabPool::limit() const {
@@ -161,18 +171,33 @@ void SlabPool::give_back(std::uint32_t id, std::uint32_t index) {
     return;
   }
   lock.unlock();
-  (void)::madvise(base_ + std::size_t{index} * slab_bytes, slab_bytes, MADV_DONTNEED);
+  forget_memory(index);
   lock.lock();
   push(cold_free_, index);
 }
 
 void SlabPool::close_account(std::uint32_t id) {
+  std::vector<std::uint32_t> surplus;
+  {
+    const std::lock_guard lock(mutex_);
+    auto& account = accounts_[id];
+    demand_ -= account.demand;
+    account.demand = 0;
+    account.open = false;
+    drop_if_unused_locked(id);
+    // What a crowd had stays resident while it is at work; the last of it is given up as the crowd goes.
+    while (resident_free_.size() > in_use_ + config_.idle_kept) {
+      surplus.push_back(resident_free_.back());  // of a heap in an array the last is no parent
+      resident_free_.pop_back();
+    }
+  }
+  for (const auto index : surplus) forget_memory(index);
   const std::lock_guard lock(mutex_);
-  auto& account = accounts_[id];
-  demand_ -= account.demand;
-  account.demand = 0;
-  account.open = false;
-  drop_if_unused_locked(id);
+  for (const auto index : surplus) push(cold_free_, index);
+}
+
+void SlabPool::forget_memory(std::uint32_t index) const {
+  (void)::madvise(base_ + std::size_t{index} * slab_bytes, slab_bytes, MADV_DONTNEED);
 }
 
 void SlabPool::drop_if_unused_locked(std::uint32_t id) {

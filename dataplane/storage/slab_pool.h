@@ -57,6 +57,8 @@ class SlabAccount {
   [[nodiscard]] Slab take();
   /// How many take() calls would succeed now, if nobody else took any. Threads: any.
   [[nodiscard]] std::size_t available() const;
+  /// Outlives this. Threads: any.
+  [[nodiscard]] const SlabPool& pool() const { return *pool_; }
   /// The measured bandwidth-delay product of the transfer: the pool's limit grows by twice as much, never past its
   /// slabs_max. Threads: any.
   void set_bandwidth_delay_product(std::uint64_t bytes);
@@ -92,6 +94,10 @@ class SlabPool {
   [[nodiscard]] std::optional<SlabAccount> open_account();
   /// Slabs taken and not yet returned.
   [[nodiscard]] std::size_t in_use() const;
+  /// Slabs with memory behind them, those that are kept for reuse included.
+  [[nodiscard]] std::size_t resident() const;
+  /// Transfer sides that have an account: how many share whatever is to be shared.
+  [[nodiscard]] std::size_t sharers() const;
   /// The most slabs that may be resident at the moment.
   [[nodiscard]] std::size_t limit() const;
 
@@ -104,6 +110,7 @@ class SlabPool {
   [[nodiscard]] std::size_t available(std::uint32_t account) const;
   void give_back(std::uint32_t account, std::uint32_t index);
   void close_account(std::uint32_t account);
+  void forget_memory(std::uint32_t index) const;
   void set_demand(std::uint32_t account, std::size_t slabs);
   [[nodiscard]] std::size_t available_locked(const Account& account) const;
   [[nodiscard]] std::size_t shared_limit_locked() const;

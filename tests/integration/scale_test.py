@@ -273,6 +273,30 @@ class Crowd(ScaleTest):
     def test_transfers_beside_idle_clients_all_finish_and_none_is_mixed(self):
         self.crowd_at_work(idle=30, transfers=10, size=2_000_003)
 
+    def test_many_trees_of_small_files_at_once_hold_the_memory_bar_and_leave_nothing_behind(self):
+        transfers, count = 12, 3000
+        self.serve_with(extra=("--workers", "2"))
+        self.register(self.ann)
+        for number in range(count):
+            self.write("src/%d/%d" % (number % 50, number), b"%16d" % number * 128)
+        for words_of in (
+            lambda n: ("push", self.path("src"), self.remote("/%d" % n)),
+            lambda n: ("pull", self.remote("/%d" % n), self.path("back/%d" % n)),
+        ):
+            with PeakMemory(self.daemon.process) as memory:
+                self.run_all(words_of, transfers)
+            # DESIGN section 5; the bandwidth-delay product of loopback is not worth counting.
+            self.assertLess(memory.peak, 64 * MIB + transfers * 4 * MIB)
+            print("%d x %d small files at once: RssAnon at most %.1f MiB" % (transfers, count, memory.peak / MIB))
+        # A quarter of what the crowd may have: the slabs kept for the next one, and the pieces of a heap.
+        wait_until(lambda: anonymous_memory(self.daemon.process) < 28 * MIB, "the daemon to give memory back")
+
+    def test_a_hundred_clients_at_one_moment_are_all_let_in(self):
+        self.serve_with()
+        self.register(self.ann)
+        self.files(1, 1000)
+        self.run_all(lambda n: ("push", self.path("src/0"), self.remote("/%d" % n)), 100)
+
     @long_run
     def test_a_hundred_transfers_share_the_daemon_fairly_beside_a_thousand_idle_clients(self):
         done = self.crowd_at_work(idle=1000, transfers=100, size=40 * MIB)

@@ -34,6 +34,8 @@ TEST_CASE("slab pool: a long path may take twice its bandwidth-delay product mor
   REQUIRE(account);
   account->set_bandwidth_delay_product(5 * MiB);
   CHECK(account->available() == 14);
+  account->set_bandwidth_delay_product(MiB / 2 - 1);
+  CHECK(account->available() == 4);
   account->set_bandwidth_delay_product(~std::uint64_t{0} / 4);
   CHECK(account->available() == 32);
   account->set_bandwidth_delay_product(0);
@@ -51,6 +53,24 @@ TEST_CASE("slab pool: accounts that could not be honoured are not opened, slabs 
   CHECK(!pool.open_account());
   slab.reset();
   CHECK(pool.open_account().has_value());
+}
+
+TEST_CASE("slab pool: what a crowd had goes back to the system with its accounts") {
+  SlabPool pool{{.shared = 4, .guaranteed = 2, .slabs_max = 64, .idle_kept = 3}};
+  {
+    std::vector<SlabAccount> crowd;
+    std::vector<Slab> held;
+    for (int i = 0; i < 20; ++i) crowd.push_back(std::move(*pool.open_account()));
+    for (auto& account : crowd) {
+      while (auto slab = account.take()) held.push_back(std::move(slab));
+    }
+    CHECK(pool.resident() == 44);
+    CHECK(pool.sharers() == 20);
+  }
+  CHECK(pool.sharers() == 0);
+  CHECK(pool.resident() == 3);
+  auto again = pool.open_account();
+  CHECK(static_cast<bool>(again->take()));
 }
 
 namespace {
