@@ -6,6 +6,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -41,9 +42,10 @@ class Run:
     note: str = ""
 
 
-def measure(hosts: Hosts, contender: Contender, task: Task, patience: float) -> Run:
-    """Starts the server in B, times the client's whole command in A, compares the copy, ends both. The file goes from A to B,
-    or, where the contender says that it `pulls`, from B to A. LabError only for a server that does not start."""
+def measure(hosts: Hosts, contender: Contender, task: Task, patience: float, get_ready: Callable[[], None]) -> Run:
+    """Starts the server in B, calls `get_ready`, times the client's whole command in A, compares the copy, ends both. The
+    file goes from A to B, or, where the contender says that it `pulls`, from B to A. LabError only for a server that does not
+    start, and from `get_ready`."""
     assert contender.serves_in == "B"
     if contender.congestion:
         for host in ("A", "B"):
@@ -56,6 +58,7 @@ def measure(hosts: Hosts, contender: Contender, task: Task, patience: float) -> 
     try:
         with open(said, "wb") as out:
             environment = {**os.environ, **plan_client.environment}
+            get_ready()
             cpu_before = cpu_so_far(server)
             busy = machine_cpu()
             start = time.monotonic()

@@ -25,7 +25,7 @@ def parts(options: argparse.Namespace) -> Results:
     say(f"building {_PROGRAM}")
     if subprocess.run(["cmake", "--build", str(build), "--target", _PROGRAM], stdout=subprocess.DEVNULL, check=False).returncode != 0:
         raise LabError(
-            f"{_PROGRAM} can not be built in {build}: it wants libbenchmark-dev (tools/bootstrap --all), and then"
+            f"{_PROGRAM} can not be built in {build}: it wants libbenchmark-dev and liburing-dev (tools/bootstrap --all), and then"
             " cmake --preset release once more"
         )
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as place:

@@ -125,12 +125,13 @@ class Rounds:
                     self._note(f"{job.name}, round {turn + 1}: {run.note}")
 
     def _move(self, contender: Contender, source: Path) -> Run:
-        # Before each run, since a virtual machine may hand pages that are free for a while back to its host, and getting
-        # them again costs more than anything that is measured here.
-        touch_pages(self.workspace.root, size_of(source) + _SLACK)
+        # A virtual machine hands pages that are free for two seconds back to its host, and getting them again costs more
+        # than anything that is measured here: so right before the client starts, when the server is there already.
+        size = size_of(source) + _SLACK
         target = self.workspace.fresh_target()
+        task = Task(self.workspace, source, target, self.address, self.rate_bps)
         try:
-            return measure(self.hosts, contender, Task(self.workspace, source, target, self.address, self.rate_bps), self.patience)
+            return measure(self.hosts, contender, task, self.patience, lambda: touch_pages(self.workspace.root, size))
         finally:
             self.workspace.drop(target)
 
