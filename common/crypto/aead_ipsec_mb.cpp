@@ -53,8 +53,8 @@ class IpsecMbKey final : public AeadKey {
 
 class IpsecMbBackend final : public AeadBackend {
  public:
-  explicit IpsecMbBackend(const IMB_MGR* manager) : manager_(manager) {}
-  [[nodiscard]] std::string_view name() const override { return "ipsec-mb"; }
+  IpsecMbBackend(const IMB_MGR* manager, std::string_view name) : manager_(manager), name_(name) {}
+  [[nodiscard]] std::string_view name() const override { return name_; }
   [[nodiscard]] AeadAlgorithm algorithm() const override { return AeadAlgorithm::aes_256_gcm; }
   [[nodiscard]] std::unique_ptr<AeadKey> make_key(std::span<const std::byte, aead_key_size> key) const override {
     return std::make_unique<IpsecMbKey>(manager_, key);
@@ -62,13 +62,27 @@ class IpsecMbBackend final : public AeadBackend {
 
  private:
   const IMB_MGR* manager_;
+  std::string_view name_;
 };
 
-const AeadBackend* make_backend() {
+const AeadBackend* make_backend(IpsecMbCode code) {
   IMB_MGR* manager = alloc_mb_mgr(0);
   if (manager == nullptr) return nullptr;
-  IMB_ARCH arch = IMB_ARCH_NONE;
-  init_mb_mgr_auto(manager, &arch);
+  IMB_ARCH arch = IMB_ARCH_AVX;
+  std::string_view name = "ipsec-mb";
+  switch (code) {
+    case IpsecMbCode::best:
+      init_mb_mgr_auto(manager, &arch);
+      break;
+    case IpsecMbCode::avx2:
+      init_mb_mgr_avx2(manager);
+      name = "ipsec-mb-avx2";
+      break;
+    case IpsecMbCode::avx:
+      init_mb_mgr_avx(manager);
+      name = "ipsec-mb-avx";
+      break;
+  }
   // Without these it would emulate AES in software: slower than OpenSSL, and not in constant time.
   constexpr std::uint64_t needed =
       IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ | IMB_FEATURE_AVX | IMB_FEATURE_SELF_TEST | IMB_FEATURE_SELF_TEST_PASS;
@@ -77,14 +91,27 @@ const AeadBackend* make_backend() {
     free_mb_mgr(manager);
     return nullptr;
   }
-  return new IpsecMbBackend(manager);
+  return new IpsecMbBackend(manager, name);
 }
 
 }  // namespace
 
-const AeadBackend* ipsec_mb_backend() {
-  static const AeadBackend* const backend = make_backend();
-  return backend;
+const AeadBackend* ipsec_mb_backend(IpsecMbCode code) {
+  switch (code) {
+    case IpsecMbCode::best: {
+      static const AeadBackend* const best = make_backend(code);
+      return best;
+    }
+    case IpsecMbCode::avx2: {
+      static const AeadBackend* const avx2 = make_backend(code);
+      return avx2;
+    }
+    case IpsecMbCode::avx: {
+      static const AeadBackend* const avx = make_backend(code);
+      return avx;
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace penstock::crypto

@@ -3,6 +3,6 @@
 namespace penstock::crypto {
 
 // Compiled where intel-ipsec-mb does not exist: any processor but x86-64.
-const AeadBackend* ipsec_mb_backend() { return nullptr; }
+const AeadBackend* ipsec_mb_backend(IpsecMbCode) { return nullptr; }
 
 }  // namespace penstock::crypto
