@@ -53,13 +53,21 @@ struct Drained {
 };
 /// The first authentic datagram of the peer arrived: UDP gets through in its direction.
 struct PeerHeard {};
+/// For the other lanes of the transfer, which take their share in what happens to this one: its on_sibling_congestion.
+struct CongestionNews {
+  std::uint64_t packets_lost = 0;
+  TimePoint newest_lost{};  // when the newest of them was sent
+  std::uint64_t packets_spurious = 0;
+  TimePoint newest_spurious{};
+  bool slow_start_over = false;
+};
 /// The lane is over; nothing more is sent but CLOSE. `by_peer`: it told us so.
 struct Closed {
   TransportError error = TransportError::none;
   bool by_peer = false;
 };
 
-using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, Closed>;
+using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, CongestionNews, Closed>;
 using ReceiverEvent = std::variant<ControlReceived, Drained, PeerHeard, Closed>;
 
 /// What holds a sender back (DESIGN section 4). `receiver_cpu`: the window, but while the receiver's own socket
@@ -90,6 +98,7 @@ struct LaneStats {
   std::uint64_t payload_bytes_duplicate = 0;
   std::uint64_t bytes_settled = 0;  // of transfer space: withheld, or acknowledged (sender), or here (receiver)
   std::uint64_t packets_refused_by_sink = 0;  // store() had no room
+  std::uint64_t packets_outside_lease = 0;    // DATA of extents that are not this lane's: refused
   std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
   std::uint64_t key_updates = 0;
   std::uint64_t spurious_losses = 0;

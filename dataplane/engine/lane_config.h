@@ -31,6 +31,13 @@ struct LaneKeys {
   ConnectionId own_id;                           // expected on what we receive
 };
 
+/// Which lane of how many this is, of one transfer. The lanes share out its bytes by extents (ranges/extent_map.h), and
+/// together take one flow's share of the path.
+struct LanePlace {
+  std::size_t lane = 0;
+  std::size_t lanes = 1;
+};
+
 /// `measure` finds out what the path carries and then stops (LaneStats::path).
 enum class Congestion : std::uint8_t { cubic, fixed, measure, bbr, scavenger };
 enum class ChunkOrder : std::uint8_t { sequential, shuffled };
@@ -38,12 +45,14 @@ enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 struct SenderConfig {
   std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram, until PMTU search moves it
   Congestion congestion = Congestion::cubic;
-  std::optional<DataRate> rate = std::nullopt;  // IP bytes, repeats included; the target of `fixed`, a cap elsewhere
-  std::size_t ip_overhead = 28;                 // IPv4 and UDP headers, counted by rates; 48 with IPv6
+  /// IP bytes, repeats included; the target of `fixed`, a cap elsewhere. Of all lanes together.
+  std::optional<DataRate> rate = std::nullopt;
+  std::size_t ip_overhead = 28;                               // IPv4 and UDP headers, counted by rates; 48 with IPv6
   Duration initial_rtt = std::chrono::milliseconds{100};      // the control channel's own, where it is known
   std::uint64_t initial_credit = 1 * MiB;                     // both ends use the same; before the first CREDIT arrives
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // an epoch ends before, once it is confirmed
+  LanePlace place = {};
 };
 
 struct ReceiverConfig {
@@ -53,6 +62,7 @@ struct ReceiverConfig {
   std::uint64_t initial_credit = 1 * MiB;
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;
   bool hello_until_heard = false;  // pull: repeat a UDP hello until the sender's first datagram arrives
+  LanePlace place = {};
 };
 
 }  // namespace penstock::engine

@@ -102,7 +102,9 @@ class Lease {
 
 struct Receiver::Parts {
   Parts(const ReceiverConfig& settings, LaneKeys keys, Rng& rng)
-      : config(settings), lane(core_config(settings), std::move(keys), rng.split()), ranges(settings.initial_credit) {}
+      : config(settings),
+        lane(core_config(settings), std::move(keys), rng.split()),
+        ranges(settings.initial_credit, settings.place) {}
 
   ReceiverConfig config;
   LaneCore lane;
@@ -158,7 +160,8 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
   const std::size_t length = packet.sealed.size() - crypto::aead_tag_size;
   const TransferRange range{packet.header.offset, packet.header.offset + length};
   // Nothing here is authentic yet: an open slab of which nothing was accepted is all that a forged header can touch.
-  const bool wholly_new = !lane.is_over() && within_one_slab(range) && ranges.is_wholly_new(range);
+  const bool wholly_new =
+      !lane.is_over() && within_one_slab(range) && ranges.owns(range) && ranges.is_wholly_new(range);
   std::span<std::byte> target;
   if (wholly_new) {
     const std::uint64_t slab_end = (range.begin.value / slab_size + 1) * slab_size;
@@ -177,6 +180,11 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
   if (!within_one_slab(range)) return lane.close(TransportError::protocol_violation);
   if (!ranges.is_permitted(range)) return lane.close(TransportError::credit_exceeded);
   LaneStats& stats = lane.stats();
+  if (!ranges.owns(range)) {
+    // No byte is ever two lanes' business: as if it had never come, whatever the sender thinks.
+    ++stats.packets_outside_lease;
+    return;
+  }
   const std::uint64_t first_time_before = stats.payload_bytes_received;
   if (direct) {
     if (!ranges.accept(range)) {
@@ -265,7 +273,7 @@ std::optional<TimePoint> Receiver::poll_timeout() const { return parts_->lane.ti
 
 Duration Receiver::patience() const {
   const Parts& p = *parts_;
-  if (!p.lane.is_open() || p.ranges.expected().value < p.ranges.settled() + tail_bytes) return {};
+  if (!p.lane.is_open() || p.ranges.is_nearly_complete(tail_bytes)) return {};
   return ack_interval(p.lane.recovery().rtt().smoothed()) / ack_interval_share;
 }
 
@@ -287,6 +295,21 @@ void Receiver::forget(TransferRange range) {
   parts_->ranges.forget(range);
   parts_->announced = false;
 }
+
+std::optional<ExtentState> Receiver::give_up(const ExtentMove& move) {
+  auto state = parts_->ranges.give_up(move);
+  if (state) parts_->announced = false;
+  return state;
+}
+
+bool Receiver::adopt(const ExtentMove& move, const ExtentState& state) {
+  if (!parts_->ranges.adopt(move, state)) return false;
+  parts_->announced = false;
+  parts_->room_grew = true;
+  return true;
+}
+
+void Receiver::note(const ExtentMove& move) { parts_->ranges.note(move); }
 
 void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
 void Receiver::on_socket_drops(std::uint64_t total) { parts_->socket_drops = total; }

@@ -10,6 +10,7 @@
 #include "common/units.h"
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/sink_window.h"
 
 namespace penstock::engine {
@@ -51,6 +52,15 @@ class Receiver {
   void withhold(TransferRange range);
   /// Repair: these bytes are to arrive again.
   void forget(TransferRange range);
+  // With siblings: leases of extents. What is said above is said to every lane alike, of all transfer space.
+  /// The extents are another lane's from now on: DATA in them is refused, and not acknowledged. What is here of them;
+  /// nullopt: they were not this lane's.
+  [[nodiscard]] std::optional<ExtentState> give_up(const ExtentMove& move);
+  /// The extents are this lane's from now on. False: that makes no sense, or was done too often.
+  [[nodiscard]] bool adopt(const ExtentMove& move, const ExtentState& state);
+  /// They went from one sibling to another.
+  void note(const ExtentMove& move);
+
   /// The sink's room grew: credit may follow.
   void on_sink_room(TimePoint now);
   /// SO_RXQ_OVFL of our socket, as a running total; reported in ACKs.

@@ -17,12 +17,19 @@ namespace {
 constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
 constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
 
+/// Of a rate that all lanes have together.
+std::optional<DataRate> share_of(const SenderConfig& config) {
+  if (!config.rate) return std::nullopt;
+  return DataRate::bits_per_second(std::max<std::uint64_t>(config.rate->bits_per_second() / config.place.lanes, 1));
+}
+
 LaneCoreConfig core_config(const SenderConfig& config) {
   return {.recovery = {.datagram_size = std::clamp(config.udp_payload_size, udp_payload_min, udp_payload_limit),
                        .ip_overhead = config.ip_overhead,
                        .initial_rtt = config.initial_rtt,
                        .congestion = config.congestion,
-                       .rate = config.rate},
+                       .rate = share_of(config),
+                       .lanes = config.place.lanes},
           .key_update_packets = config.key_update_packets,
           .sends_bulk = true};
 }
@@ -60,7 +67,7 @@ struct Sender::Parts {
   Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
       : ip_overhead(settings.ip_overhead),
         lane(core_config(settings), std::move(keys), rng.split()),
-        scheduler(settings.order, settings.initial_credit, rng.split()) {}
+        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place) {}
 
   std::size_t ip_overhead;
   LaneCore lane;
@@ -256,6 +263,7 @@ std::optional<SenderEvent> Sender::poll_event() {
     p.prefetches.pop_front();
     return prefetch;
   }
+  if (auto news = p.lane.recovery().take_congestion_news()) return *news;
   if (!p.announced && !p.lane.is_over() && p.scheduler.is_drained()) {
     p.announced = true;
     return Drained{p.scheduler.offered()};
@@ -308,6 +316,25 @@ void Sender::resend(TransferRange range) {
   parts_->take_news();
   parts_->scheduler.resend(range);
   parts_->announced = false;
+}
+
+std::optional<RangeScheduler::Yielded> Sender::yield(std::size_t to, TransferOffset below) {
+  auto yielded = parts_->scheduler.yield(to, below);
+  if (yielded) parts_->announced = false;
+  return yielded;
+}
+
+ExtentState Sender::surrender() const { return parts_->scheduler.surrender(); }
+
+void Sender::adopt(const ExtentMove& move, const ExtentState& state) {
+  parts_->scheduler.adopt(move, state);
+  parts_->announced = false;
+}
+
+void Sender::note(const ExtentMove& move) { parts_->scheduler.note(move); }
+
+void Sender::on_sibling_congestion(TimePoint now, const CongestionNews& news) {
+  parts_->lane.recovery().on_sibling_congestion(now, news);
 }
 
 void Sender::on_source_ready() { parts_->scheduler.on_source_ready(); }

@@ -10,6 +10,8 @@
 #include "common/units.h"
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/ranges/extent_map.h"
+#include "dataplane/engine/ranges/range_scheduler.h"
 #include "dataplane/engine/source_window.h"
 
 namespace penstock::engine {
@@ -56,6 +58,19 @@ class Sender {
   void withhold(TransferRange range);
   /// Repair: send these bytes again, whatever was acknowledged.
   void resend(TransferRange range);
+  // With siblings: leases of extents, and one flow's share of the path. What is said above is said to every lane alike,
+  // of all transfer space.
+  /// Gives lane `to` an extent below `below` of which no byte was sent; nullopt: there is none.
+  [[nodiscard]] std::optional<RangeScheduler::Yielded> yield(std::size_t to, TransferOffset below);
+  /// What is known of all its extents, for the lane that takes them over. This one is over.
+  [[nodiscard]] ExtentState surrender() const;
+  /// The extents are this lane's from now on. Requires: the far end knows.
+  void adopt(const ExtentMove& move, const ExtentState& state);
+  /// They went from one sibling to another.
+  void note(const ExtentMove& move);
+  /// A sibling's event.
+  void on_sibling_congestion(TimePoint now, const CongestionNews& news);
+
   /// More bytes came into the window: poll_transmit is worth calling again.
   void on_source_ready();
 

@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t ip_overhead = 28;
 constexpr std::size_t udp_payload = 1472;
 constexpr std::uint64_t queue_min = 16 * 1500;
+constexpr Duration sibling_delay = 20us;  // from one worker to another
 
 netem::LinkSettings link_of(const PathOptions& options) {
   const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
@@ -41,8 +42,9 @@ crypto::TrafficSecret make_secret(Rng& luck) {
 /// A sender and a receiver with nothing to read and nowhere to write.
 class PathLab::Flow {
  public:
-  Flow(PathLab& lab, const FlowPlan& plan, FlowOutcome& outcome)
+  Flow(PathLab& lab, std::size_t index, const FlowPlan& plan, FlowOutcome& outcome)
       : lab_(lab),
+        index_(index),
         plan_(plan),
         outcome_(outcome),
         buffer_(engine::udp_payload_limit),
@@ -91,8 +93,8 @@ class PathLab::Flow {
       if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
       while (const auto batch = engine.poll_transmit(now, source, flow.buffer_))
         flow.transmit(*batch, *flow.lab_.forward_);
-      while (engine.poll_event()) {
-      }
+      while (const auto event = engine.poll_event())
+        if (const auto* news = std::get_if<engine::CongestionNews>(&*event)) flow.tell_siblings(*news);
       PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
     }
     Flow& flow;
@@ -129,8 +131,20 @@ class PathLab::Flow {
       pipe.send(std::span{buffer_}.subspan(at, std::min(batch.segment_size, batch.size - at)));
   }
 
+  void tell_siblings(const engine::CongestionNews& news) {
+    const std::size_t first = index_ - plan_.place.lane;
+    for (std::size_t i = first; i < first + plan_.place.lanes; ++i) {
+      if (i == index_) continue;
+      lab_.events_.schedule(lab_.events_.now() + sibling_delay, [&sibling = lab_.flows_[i]->sender_, this, news] {
+        sibling.engine.on_sibling_congestion(lab_.events_.now(), news);
+        sibling.wakeup.soon();
+      });
+    }
+  }
+
   engine::Sender make_sender() {
     engine::SenderConfig config;
+    config.place = plan_.place;
     config.udp_payload_size = udp_payload;
     config.congestion = plan_.congestion;
     config.rate = plan_.rate;
@@ -143,6 +157,7 @@ class PathLab::Flow {
   }
   engine::Receiver make_receiver() {
     engine::ReceiverConfig config;
+    config.place = plan_.place;
     config.udp_payload_size = udp_payload;
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;
@@ -153,6 +168,7 @@ class PathLab::Flow {
   }
 
   PathLab& lab_;
+  std::size_t index_;
   FlowPlan plan_;
   FlowOutcome& outcome_;
   std::vector<std::byte> buffer_;
@@ -163,6 +179,15 @@ class PathLab::Flow {
   SenderEnd sender_;
   ReceiverEnd receiver_;
 };
+
+std::vector<FlowPlan> lanes_of(FlowPlan plan, std::size_t lanes) {
+  std::vector<FlowPlan> plans;
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    plan.place = {.lane = lane, .lanes = lanes};
+    plans.push_back(plan);
+  }
+  return plans;
+}
 
 PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
     : options_(options),
@@ -206,7 +231,7 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
   }
   outcomes_.resize(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i)
-    flows_.push_back(std::make_unique<Flow>(*this, plans[i], outcomes_[i]));
+    flows_.push_back(std::make_unique<Flow>(*this, i, plans[i], outcomes_[i]));
   schedule_tick();
 }
 

@@ -53,7 +53,11 @@ struct FlowPlan {
   std::uint64_t bytes = std::uint64_t{1} << 40;  // default: without end
   Duration start_after{0};
   std::optional<DataRate> rate = {};  // a cap, or what `fixed` sends
+  engine::LanePlace place = {};       // the lanes of one transfer are neighbours, in order
 };
+
+/// The plans of a transfer of so many coupled lanes.
+[[nodiscard]] std::vector<FlowPlan> lanes_of(FlowPlan plan, std::size_t lanes);
 
 /// What stood at the end of each tick.
 struct FlowTick {

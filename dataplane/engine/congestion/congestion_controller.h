@@ -8,6 +8,7 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "dataplane/engine/ack/rtt_estimator.h"
+#include "dataplane/engine/events.h"
 #include "dataplane/engine/path_report.h"
 
 namespace penstock::engine {
@@ -54,6 +55,11 @@ class CongestionController {
   /// The receiver's own socket dropped so many more packets: losses that are no word of the path. Told before the
   /// losses are.
   virtual void on_receiver_drops(std::uint64_t /*packets*/) {}
+
+  /// What the other lanes of the transfer should hear; nullopt: nothing (any more).
+  [[nodiscard]] virtual std::optional<CongestionNews> take_news() { return std::nullopt; }
+  /// What another lane has to say.
+  virtual void on_sibling_news(TimePoint /*now*/, const CongestionNews& /*news*/) {}
 
   /// Bytes that may be in flight.
   [[nodiscard]] virtual std::uint64_t cwnd() const = 0;

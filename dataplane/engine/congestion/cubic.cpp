@@ -25,8 +25,11 @@ std::uint64_t cube_root(std::uint64_t n) {
 
 }  // namespace
 
-Cubic::Cubic(std::uint64_t datagram_bytes, Duration initial_rtt)
-    : datagram_(datagram_bytes), initial_rtt_(initial_rtt), cwnd_(initial_window_packets * datagram_bytes) {}
+Cubic::Cubic(std::uint64_t datagram_bytes, Duration initial_rtt, std::size_t lanes)
+    : lanes_(lanes),
+      datagram_(datagram_bytes),
+      initial_rtt_(initial_rtt),
+      cwnd_(std::max<std::uint64_t>(initial_window_packets / lanes, 2) * datagram_bytes) {}
 
 void Cubic::on_packets_sent(TimePoint, PacketNumber last, std::uint64_t, std::uint64_t in_flight) {
   next_ = {last.value + 1};
@@ -57,14 +60,19 @@ void Cubic::grow_slow_start(const AckedSample& sample, const RttEstimator& rtt) 
   const bool careful = hystart_.phase() != HyStart::Phase::slow_start;
   cwnd_ = std::min(window_max, cwnd_ + (careful ? sample.bytes / 4 : sample.bytes));  // RFC 9406: CSS_GROWTH_DIVISOR
   if (ssthresh_) cwnd_ = std::min(cwnd_, std::max(*ssthresh_, window_min()));
-  if (hystart_.phase() == HyStart::Phase::done) ssthresh_ = cwnd_;
+  if (hystart_.phase() != HyStart::Phase::done) return;
+  ssthresh_ = cwnd_;
+  if (lanes_ == 1) return;
+  if (!news_) news_.emplace();
+  news_->slow_start_over = true;
+  ++slow_starts_over_;
 }
 
 void Cubic::grow_avoidance(const AckedSample& sample, const RttEstimator& rtt) {
   if (!curve_.start) begin_epoch(sample.now);
   // W_est grows by alpha = 3 (1 - beta) / (1 + beta) = 9 / 17 of a datagram a window; by a whole one beyond the last
   // maximum (RFC 9438 section 4.3).
-  const Wide gain = Wide{datagram_} * sample.bytes / std::max<std::uint64_t>(1, cwnd_);
+  const Wide gain = Wide{datagram_} * sample.bytes / (lanes_ * std::max<std::uint64_t>(1, cwnd_));
   curve_.w_est += static_cast<std::uint64_t>(curve_.w_est < curve_.w_max ? gain * 9 / 17 : gain);
   curve_.w_est = std::min(curve_.w_est, window_max);
 
@@ -83,8 +91,9 @@ void Cubic::begin_epoch(TimePoint now) {
     curve_.k = {};
     return;
   }
-  // K = cbrt((W_max - cwnd) / C), C = 0.4 datagrams a cubic second; in ms: (difference / datagram) * 10^9 * 10 / 4.
-  const Wide cubed = Wide{curve_.w_max - cwnd_} * 2'500'000'000 / datagram_;
+  // K = cbrt((W_max - cwnd) / C), C = 0.4 datagrams a cubic second, and an Nth of that for one lane of N; in ms:
+  // (difference / datagram) * 10^9 * 10 / 4 * N.
+  const Wide cubed = Wide{curve_.w_max - cwnd_} * 2'500'000'000 * lanes_ / datagram_;
   curve_.k = Milliseconds{static_cast<std::int64_t>(cube_root(static_cast<std::uint64_t>(cubed)))};
 }
 
@@ -92,20 +101,28 @@ std::uint64_t Cubic::window_at(Duration since_start) const {
   const std::int64_t since = std::chrono::duration_cast<Milliseconds>(since_start - curve_.k).count();
   const std::uint64_t t = static_cast<std::uint64_t>(std::min(since < 0 ? -since : since, curve_ms_max));
   // C t^3 in bytes: 0.4 * datagram * t^3 / 10^9.
-  const Wide offset = std::min<Wide>(Wide{t} * t * t / 1'000 * datagram_ * 4 / 10'000'000, window_max);
+  const Wide offset = std::min<Wide>(Wide{t} * t * t / 1'000 * datagram_ * 4 / 10'000'000 / lanes_, window_max);
   const auto bytes = static_cast<std::uint64_t>(offset);
   if (since < 0) return curve_.w_max > bytes ? curve_.w_max - bytes : 0;
   return std::min(window_max, curve_.w_max + bytes);
 }
 
 void Cubic::on_packets_lost(const LostSample& sample) {
-  if (recovery_start_ && sample.newest_sent_at <= *recovery_start_) {
-    if (undo_) undo_->losses += sample.packets;
+  next_ = sample.next;
+  reduce(sample.now, sample.newest_sent_at, sample.packets);
+  if (lanes_ == 1) return;
+  if (!news_) news_.emplace();
+  news_->packets_lost += sample.packets;
+  news_->newest_lost = std::max(news_->newest_lost, sample.newest_sent_at);
+}
+
+void Cubic::reduce(TimePoint now, TimePoint newest_sent_at, std::uint64_t packets) {
+  if (recovery_start_ && newest_sent_at <= *recovery_start_) {
+    if (undo_) undo_->losses += packets;
     return;
   }
-  undo_ = Undo{.cwnd = cwnd_, .ssthresh = ssthresh_, .curve = curve_, .losses = sample.packets};
-  recovery_start_ = sample.now;
-  next_ = sample.next;
+  undo_ = Undo{.cwnd = cwnd_, .ssthresh = ssthresh_, .curve = curve_, .losses = packets};
+  recovery_start_ = now;
   // Fast convergence (RFC 9438 section 4.7): a flow that lost before it was back at its maximum makes room for others.
   curve_.w_max = curve_.start && cwnd_ < curve_.w_max ? cwnd_ * 17 / 20 : cwnd_;
   curve_.start.reset();
@@ -114,8 +131,16 @@ void Cubic::on_packets_lost(const LostSample& sample) {
 }
 
 void Cubic::on_spurious_loss(TimePoint sent_at) {
+  take_back(sent_at, 1);
+  if (lanes_ == 1) return;
+  if (!news_) news_.emplace();
+  ++news_->packets_spurious;
+  news_->newest_spurious = std::max(news_->newest_spurious, sent_at);
+}
+
+void Cubic::take_back(TimePoint sent_at, std::uint64_t packets) {
   if (!undo_ || !recovery_start_ || sent_at > *recovery_start_) return;
-  if (undo_->losses > 0) --undo_->losses;
+  undo_->losses -= std::min(undo_->losses, packets);
   if (undo_->losses > 0) return;
   if (cwnd_ < undo_->cwnd) {
     cwnd_ = undo_->cwnd;
@@ -124,6 +149,15 @@ void Cubic::on_spurious_loss(TimePoint sent_at) {
   }
   recovery_start_.reset();
   undo_.reset();
+}
+
+std::optional<CongestionNews> Cubic::take_news() { return std::exchange(news_, std::nullopt); }
+
+void Cubic::on_sibling_news(TimePoint now, const CongestionNews& news) {
+  if (news.packets_spurious > 0) take_back(news.newest_spurious, news.packets_spurious);
+  if (news.packets_lost > 0) reduce(now, news.newest_lost, news.packets_lost);
+  // Each lane sees the same queue, and one of many is sooner deceived than a single flow: half of them are believed.
+  if (news.slow_start_over && 2 * ++slow_starts_over_ >= lanes_ && in_slow_start()) ssthresh_ = cwnd_;
 }
 
 DataRate Cubic::pacing_rate(const RttEstimator& rtt) const {

@@ -15,16 +15,22 @@ inline constexpr std::uint64_t window_min_packets = 8;
 
 /// CUBIC with HyStart++, in integers. Source: RFC 9438, RFC 9406. One reduction for each round trip with losses; no
 /// collapse after an outage (PROTOCOL section 4: no persistent congestion); a reduction whose losses all turn out to
-/// have been spurious is taken back. Threads: one owner.
+/// have been spurious is taken back.
+/// Coupled: N lanes of one transfer take one flow's share. Each grows an Nth as steeply (C / N, alpha / N, initial
+/// window / N) and reduces at the losses of every lane; why that is exactly one flow: dataplane/README.md, "More
+/// cores". All lanes count the losses of an event, so each finds out by itself that all of them were spurious.
+/// Threads: one owner.
 class Cubic final : public CongestionController {
  public:
-  Cubic(std::uint64_t datagram_bytes, Duration initial_rtt);
+  Cubic(std::uint64_t datagram_bytes, Duration initial_rtt, std::size_t lanes = 1);
 
   void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) override;
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint sent_at) override;
   void on_datagram_size(std::uint64_t bytes) override { datagram_ = bytes; }
+  [[nodiscard]] std::optional<CongestionNews> take_news() override;
+  void on_sibling_news(TimePoint now, const CongestionNews& news) override;
 
   [[nodiscard]] std::uint64_t cwnd() const override { return cwnd_; }
   [[nodiscard]] DataRate pacing_rate(const RttEstimator& rtt) const override;
@@ -48,8 +54,14 @@ class Cubic final : public CongestionController {
   void grow_avoidance(const AckedSample& sample, const RttEstimator& rtt);
   void begin_epoch(TimePoint now);
   [[nodiscard]] std::uint64_t window_at(Duration since_start) const;
-  [[nodiscard]] std::uint64_t window_min() const { return window_min_packets * datagram_; }
+  void reduce(TimePoint now, TimePoint newest_sent_at, std::uint64_t packets);
+  void take_back(TimePoint sent_at, std::uint64_t packets);
+  /// Of all lanes; but a lane of less than two packets stands still.
+  [[nodiscard]] std::uint64_t window_min() const {
+    return std::max<std::uint64_t>(window_min_packets / lanes_, 2) * datagram_;
+  }
 
+  std::uint64_t lanes_;
   std::uint64_t datagram_;
   Duration initial_rtt_;
   std::uint64_t cwnd_;
@@ -58,10 +70,12 @@ class Cubic final : public CongestionController {
   Curve curve_;
   std::optional<Undo> undo_;
   HyStart hystart_;
-  std::uint64_t peak_in_flight_ = 0;  // of this round trip
-  std::uint64_t peak_before_ = 0;     // of the one before
-  PacketNumber round_end_;            // first number of the next round trip
-  PacketNumber next_;                 // one past the last sent
+  std::uint64_t peak_in_flight_ = 0;    // of this round trip
+  std::uint64_t peak_before_ = 0;       // of the one before
+  PacketNumber round_end_;              // first number of the next round trip
+  PacketNumber next_;                   // one past the last sent
+  std::optional<CongestionNews> news_;  // with siblings: not told yet
+  std::uint64_t slow_starts_over_ = 0;  // likewise: of all lanes, by their own word
 };
 
 }  // namespace penstock::engine

@@ -27,7 +27,8 @@ constexpr std::uint64_t skip_distance_min = 256;
 constexpr std::uint64_t skip_distance_max = 4096;
 // A round trip longer than this is paced and acknowledged finely enough that no budget is needed.
 constexpr Duration offload_rtt_max = std::chrono::milliseconds{4};
-constexpr std::uint64_t offload_budget_max = 512 * KiB;  // eight GSO batches; more overruns receive buffers
+// Eight GSO batches, of all lanes of a transfer together; more overruns receive buffers.
+constexpr std::uint64_t offload_budget_max = 512 * KiB;
 // Where the budget begins again once it was halved to nothing, and how long without drops it takes to double. Sooner: a
 // slow receiver drops again and again.
 constexpr std::uint64_t offload_budget_step = 16 * KiB;
@@ -43,7 +44,7 @@ std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& conf
     return std::make_unique<Bbr>(config.datagram_size, config.ip_overhead, config.initial_rtt, rng.split());
   if (config.congestion == Congestion::scavenger)
     return std::make_unique<Scavenger>(config.datagram_size, config.initial_rtt);
-  return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt);
+  return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt, config.lanes);
 }
 
 void append(std::vector<TransferRange>& ranges, std::uint64_t begin, std::uint64_t length) {
@@ -82,7 +83,8 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       ip_overhead_(config.ip_overhead),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
-      offload_budget_limit_(offload_budget_max) {
+      offload_budget_max_(std::max(offload_budget_max / config.lanes, offload_budget_step)),
+      offload_budget_limit_(offload_budget_max_) {
   draw_skip();
   update_pacing(TimePoint{});
 }
@@ -312,10 +314,15 @@ void Recovery::on_receiver_drops(TimePoint now, std::uint32_t total) {
       offload_limit_changed_at_ = now;
     }
     receiver_drops_at_ = now;
-  } else if (offload_budget_limit_ < offload_budget_max && since >= offload_recovery_interval) {
-    offload_budget_limit_ = std::min(offload_budget_max, std::max(2 * offload_budget_limit_, offload_budget_step));
+  } else if (offload_budget_limit_ < offload_budget_max_ && since >= offload_recovery_interval) {
+    offload_budget_limit_ = std::min(offload_budget_max_, std::max(2 * offload_budget_limit_, offload_budget_step));
     offload_limit_changed_at_ = now;
   }
+}
+
+void Recovery::on_sibling_congestion(TimePoint now, const CongestionNews& news) {
+  controller_->on_sibling_news(now, news);
+  update_pacing(now);
 }
 
 void Recovery::on_app_limited() {

@@ -34,7 +34,8 @@ struct RecoveryConfig {
   std::size_t ip_overhead = 28;
   Duration initial_rtt{};
   Congestion congestion = Congestion::cubic;
-  std::optional<DataRate> rate = std::nullopt;
+  std::optional<DataRate> rate = std::nullopt;  // of this lane
+  std::size_t lanes = 1;                        // together they take one flow's share
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how
@@ -83,6 +84,10 @@ class Recovery {
   [[nodiscard]] Pacer& pacer() { return pacer_; }
   /// There was nothing more to send, although the window had room.
   void on_app_limited();
+
+  /// For the other lanes of the transfer, and from one of them.
+  [[nodiscard]] std::optional<CongestionNews> take_congestion_news() { return controller_->take_news(); }
+  void on_sibling_congestion(TimePoint now, const CongestionNews& news);
 
   [[nodiscard]] const RttEstimator& rtt() const { return rtt_; }
   [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
@@ -150,6 +155,7 @@ class Recovery {
   std::uint64_t refusals_excused_ = 0;  // of those, losses that did not count as congestion
   std::uint32_t receiver_drops_ = 0;    // the peer's socket dropped so many so far, as it says
   std::optional<TimePoint> receiver_drops_at_;
+  std::uint64_t offload_budget_max_;
   std::uint64_t offload_budget_limit_;
   TimePoint offload_limit_changed_at_{};
   std::uint64_t packets_lost_ = 0;

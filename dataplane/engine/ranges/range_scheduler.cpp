@@ -15,8 +15,12 @@ Interval interval_of(TransferRange range) { return {range.begin.value, range.end
 
 }  // namespace
 
-RangeScheduler::RangeScheduler(ChunkOrder order, std::uint64_t initial_credit, Rng rng)
-    : order_(order), rng_(std::move(rng)), credit_{initial_credit, {initial_credit}} {}
+RangeScheduler::RangeScheduler(ChunkOrder order, std::uint64_t initial_credit, Rng rng, const LanePlace& place)
+    : order_(order),
+      lane_(place.lane),
+      extents_(place.lanes),
+      rng_(std::move(rng)),
+      credit_{initial_credit, {initial_credit}} {}
 
 void RangeScheduler::offer(TransferOffset end) {
   PENSTOCK_CHECK(end.value >= offered_ && end.value <= transfer_space_max);
@@ -30,6 +34,9 @@ void RangeScheduler::withhold(TransferRange range) {
   (void)lost_.erase(part);
   (void)waiting_.erase(part);
   run_ = {};
+  if (extents_.whole()) return;
+  (void)withheld_.insert(part);
+  (void)late_.erase(part);
 }
 
 void RangeScheduler::resend(TransferRange range) {
@@ -40,21 +47,99 @@ void RangeScheduler::resend(TransferRange range) {
     (void)uncredited_.insert(*withheld);
     beyond.begin = withheld->end;
   }
+  if (!extents_.whole()) delivered_ -= std::min(delivered_, settled_.count_in(part));
   (void)settled_.erase(part);
+  (void)withheld_.erase(part);
   (void)waiting_.erase(part);
   run_ = {};
   if (part.begin >= frontier_) return;
-  (void)lost_.insert({part.begin, std::min(part.end, frontier_)});
+  mark_lost({part.begin, std::min(part.end, frontier_)});
   for (const auto* staged : {&staged_, &staged_aside_})  // these leave in any case
     for (const Interval& chunk : *staged)
       if (chunk.begin < part.end && part.begin < chunk.end) (void)lost_.erase(chunk);
+  for (const Interval& adopted : late_.intervals()) (void)lost_.erase(adopted);
+}
+
+void RangeScheduler::mark_lost(Interval part) {
+  while (const auto own = extents_.first_run(lane_, part)) {
+    (void)lost_.insert(*own);
+    part.begin = own->end;
+  }
 }
 
 void RangeScheduler::on_acked(TransferRange range) {
   const Interval part = interval_of(range);
-  (void)settled_.insert(part);
+  const std::uint64_t added = settled_.insert(part).count;
   if (!lost_.empty()) (void)lost_.erase(part);
   if (!waiting_.empty()) (void)waiting_.erase(part);
+  if (extents_.whole()) return;
+  delivered_ += added;
+  join_settled();
+}
+
+std::uint64_t RangeScheduler::first_unsettled(std::uint64_t from) const {
+  for (;;) {
+    from = std::min(settled_.first_missing(from).value_or(offered_), offered_);
+    const auto own = extents_.first_run(lane_, {from, offered_});
+    if (!own) return offered_;
+    if (own->begin == from) return from;
+    from = own->begin;
+  }
+}
+
+void RangeScheduler::join_settled() {
+  const std::uint64_t first = first_unsettled(0);
+  (void)settled_.insert({0, first});
+  joined_ = std::max(joined_, first);
+}
+
+// --- leases ---------------------------------------------------------------------------------------------------------
+
+std::optional<RangeScheduler::Yielded> RangeScheduler::yield(std::size_t to, TransferOffset below) {
+  const std::uint64_t first = (frontier_ + extents_.extent_size() - 1) / extents_.extent_size();
+  for (std::uint64_t extent = extents_.extent_of(std::min(below.value, offered_)); extent-- > first;) {
+    if (!extents_.apply({.from = lane_, .to = to, .extent = extent})) continue;
+    Yielded yielded{.extent = extent, .state = {.settled_below = extents_.bytes_of(extent).begin, .settled = {}}};
+    Interval rest = extents_.bytes_of(extent);
+    while (const auto known = settled_.first_overlap(rest)) {
+      yielded.state.settled.push_back(*known);
+      rest.begin = known->end;
+    }
+    run_ = {};
+    return yielded;
+  }
+  return std::nullopt;
+}
+
+ExtentState RangeScheduler::surrender() const {
+  ExtentState state{.settled_below = first_unsettled(0), .settled = {}};
+  for (const Interval& part : settled_.intervals())
+    if (part.end > state.settled_below) state.settled.push_back(part);
+  return state;
+}
+
+void RangeScheduler::adopt(const ExtentMove& move, const ExtentState& state) {
+  // Behind the frontier, and where others' bytes count as settled, what was not ours is unknown territory.
+  const std::uint64_t known_end = std::max({state.settled_below, frontier_, joined_});
+  const auto gained = extents_.moved_by(move, {state.settled_below, known_end});
+  std::vector<Interval> settled = extents_.moved_by(move, {0, state.settled_below});
+  for (const Interval& part : state.settled)
+    for (const Interval& run : extents_.moved_by(move, part)) settled.push_back(run);
+  PENSTOCK_CHECK(move.to == lane_ && extents_.apply(move));
+  run_ = {};
+  for (const Interval& run : gained) {
+    (void)settled_.erase(run);
+    insert_overlap(settled_, withheld_, run);
+  }
+  for (const Interval& part : settled) (void)settled_.insert(part);
+  for (const Interval& run : gained) {
+    for (Interval rest{run.begin, std::min(run.end, frontier_)}; rest.begin < rest.end;) {
+      const auto gap = settled_.first_gap(rest);
+      if (!gap) break;
+      (void)late_.insert(*gap);
+      rest.begin = gap->end;
+    }
+  }
 }
 
 void RangeScheduler::on_lost(TransferRange range) {
@@ -106,13 +191,20 @@ std::optional<RangeScheduler::Chunk> RangeScheduler::next(std::uint64_t length_m
 
 /// The unsettled new bytes at the frontier that credit covers.
 std::optional<Interval> RangeScheduler::next_new_run() {
+  if (!late_.empty()) {
+    const Interval part = late_.front();
+    const std::uint64_t limit =
+        std::min({part.end, credit_.offset_limit.value, part.begin + new_bytes_allowed(), slab_end_of(part.begin)});
+    if (limit <= part.begin) return std::nullopt;
+    return Interval{part.begin, limit};
+  }
   if (run_.begin != frontier_ || run_.empty()) {
-    const std::uint64_t begin = settled_.first_missing(frontier_).value_or(offered_);
+    const std::uint64_t begin = std::max(frontier_, first_unsettled(frontier_));
     if (begin >= offered_) {
       frontier_ = std::max(frontier_, offered_);
       return std::nullopt;
     }
-    run_ = *settled_.first_gap({begin, offered_});
+    run_ = *extents_.first_run(lane_, *settled_.first_gap({begin, offered_}));
     frontier_ = begin;
   }
   std::uint64_t limit = std::min({run_.end, credit_.offset_limit.value, run_.begin + new_bytes_allowed()});
@@ -139,6 +231,10 @@ void RangeScheduler::on_sent(const Chunk& chunk, std::uint64_t length) {
 }
 
 void RangeScheduler::advance(Interval sent) {
+  if (sent.begin < frontier_) {
+    first_time_sent_ += late_.erase(sent).count;
+    return;
+  }
   if (uncredited_.empty() || uncredited_.erase(sent).count == 0) first_time_sent_ += sent.size();
   frontier_ = sent.end;
   run_.begin = sent.end;
@@ -175,23 +271,24 @@ void RangeScheduler::stage_shuffled(std::uint64_t length_max) {
 
 RangeScheduler::Blocked RangeScheduler::blocked_by() const {
   if (!waiting_.empty() || frontier_waits_ || !staged_aside_.empty()) return Blocked::source;
-  if (frontier_ < offered_ && settled_.first_gap({frontier_, offered_})) return Blocked::receiver_credit;
+  if (!late_.empty() || first_unsettled(frontier_) < offered_) return Blocked::receiver_credit;
   return Blocked::nothing_to_send;
 }
 
-TransferOffset RangeScheduler::oldest_unacknowledged() const {
-  return {std::min(settled_.first_missing(0).value_or(offered_), offered_)};
-}
+TransferOffset RangeScheduler::oldest_unacknowledged() const { return {first_unsettled(0)}; }
 
 TransferOffset RangeScheduler::frontier() const {
   std::uint64_t lowest = frontier_;
+  if (!extents_.whole()) {
+    // Where others' bytes lie in between, ours begin behind them.
+    lowest = std::min(lowest, late_.empty() ? lowest : late_.front().begin);
+    if (late_.empty()) lowest = std::max(lowest, first_unsettled(lowest));
+  }
   for (const auto* staged : {&staged_, &staged_aside_})
     for (const Interval& chunk : *staged) lowest = std::min(lowest, chunk.begin);
   return {lowest};
 }
 
-bool RangeScheduler::is_drained() const {
-  return lost_.empty() && waiting_.empty() && settled_.first_missing(0).value_or(offered_) >= offered_;
-}
+bool RangeScheduler::is_drained() const { return lost_.empty() && waiting_.empty() && first_unsettled(0) >= offered_; }
 
 }  // namespace penstock::engine

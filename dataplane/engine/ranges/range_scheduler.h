@@ -9,19 +9,21 @@
 #include "common/random.h"
 #include "common/units.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/wire/frames.h"
 
 namespace penstock::engine {
 
-/// Decides which bytes of the one linear transfer space leave next: lost ones first, then new ones in order (or, as a
-/// test of the far end, shuffled within a window of shuffle_window_chunks). Bytes that are settled (acknowledged, or
-/// withheld) are passed over. A range is cut anew each time to the datagram size of the moment, and never across a slab
-/// boundary. New bytes obey the peer's credit; repeats need none.
-/// What turns out not to be in memory is set aside until on_source_ready. Cost: constant time a chunk along a run,
-/// a binary search at its ends. Threads: one owner.
+/// Decides which bytes of its lane's extents leave next (of one lane, of the whole linear transfer space): lost ones
+/// first, then new ones in order (or, as a test of the far end, shuffled within a window of shuffle_window_chunks).
+/// Bytes that are settled (acknowledged, or withheld) are passed over. A range is cut anew each time to the datagram
+/// size of the moment, and never across a slab boundary. New bytes obey the peer's credit; repeats need none. What
+/// turns out not to be in memory is set aside until on_source_ready. What is offered, withheld and asked for again may
+/// be said of all space: of others' extents it is remembered, in case they become this lane's. Cost: constant time a
+/// chunk along a run, a binary search at its ends. Threads: one owner.
 class RangeScheduler {
  public:
-  RangeScheduler(ChunkOrder order, std::uint64_t initial_credit, Rng rng);
+  RangeScheduler(ChunkOrder order, std::uint64_t initial_credit, Rng rng, const LanePlace& place = {});
 
   /// Space below `end` may be sent. Never shrinks.
   void offer(TransferOffset end);
@@ -33,6 +35,20 @@ class RangeScheduler {
   /// Credit only grows; what is below what we know already changes nothing.
   void on_credit(const CreditFrame& credit);
   void on_source_ready();
+
+  // Leases (ranges/extent_table.h decides on them).
+  struct Yielded {
+    std::uint64_t extent = 0;
+    ExtentState state;
+  };
+  /// Gives lane `to` the last extent of ours below `below` of which no byte was sent; nullopt: there is none.
+  [[nodiscard]] std::optional<Yielded> yield(std::size_t to, TransferOffset below);
+  /// What is known of all our extents, for who takes them over: this lane sends nothing any more.
+  [[nodiscard]] ExtentState surrender() const;
+  /// Extents become ours that were another lane's. Their bytes take credit, since ours has granted none for them.
+  void adopt(const ExtentMove& move, const ExtentState& state);
+  /// Another lane's extents go to a third one.
+  void note(const ExtentMove& move) { (void)extents_.apply(move); }
 
   struct Chunk {
     TransferOffset at;
@@ -53,8 +69,8 @@ class RangeScheduler {
   [[nodiscard]] TransferOffset oldest_unacknowledged() const;
   [[nodiscard]] TransferOffset frontier() const;
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
-  /// Bytes that are acknowledged or withheld.
-  [[nodiscard]] std::uint64_t settled() const { return settled_.size(); }
+  /// Bytes that are acknowledged or withheld. With siblings: that were acknowledged to this lane.
+  [[nodiscard]] std::uint64_t settled() const { return extents_.whole() ? settled_.size() : delivered_; }
   /// All that was offered is settled, and nothing is to be repeated.
   [[nodiscard]] bool is_drained() const;
 
@@ -63,8 +79,15 @@ class RangeScheduler {
   [[nodiscard]] std::optional<bytes::Interval> next_new_run();
   void advance(bytes::Interval sent);
   [[nodiscard]] std::uint64_t new_bytes_allowed() const { return credit_.credit - first_time_sent_; }
+  /// Of our own bytes the first one from `from` on that is not settled; offered_ when all are.
+  [[nodiscard]] std::uint64_t first_unsettled(std::uint64_t from) const;
+  /// Others' bytes count as settled below our own first one that is not, so that the set stays a few intervals.
+  void join_settled();
+  void mark_lost(bytes::Interval part);
 
   ChunkOrder order_;
+  std::size_t lane_;
+  ExtentMap extents_;
   Rng rng_;
   CreditFrame credit_;
   std::uint64_t offered_ = 0;
@@ -72,6 +95,10 @@ class RangeScheduler {
   std::uint64_t first_time_sent_ = 0;  // bytes that took credit
   bytes::Interval run_;                // unsettled new bytes from the frontier on, as far as known
   bytes::IntervalSet settled_;
+  bytes::IntervalSet withheld_;    // with siblings: of all space
+  std::uint64_t delivered_ = 0;    // likewise: bytes that acknowledgements settled
+  std::uint64_t joined_ = 0;       // likewise: others' bytes below it may count as settled
+  bytes::IntervalSet late_;        // never sent and behind the frontier: adopted
   bytes::IntervalSet lost_;        // to be sent again
   bytes::IntervalSet uncredited_;  // beyond the frontier: withheld once, to be repaired now
   bytes::IntervalSet waiting_;     // of those, the ones that are not in memory

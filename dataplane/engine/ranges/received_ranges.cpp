@@ -1,6 +1,7 @@
 #include "dataplane/engine/ranges/received_ranges.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "common/check.h"
 
@@ -8,8 +9,8 @@ namespace penstock::engine {
 
 using bytes::Interval;
 
-ReceivedRanges::ReceivedRanges(std::uint64_t initial_credit)
-    : initial_credit_(initial_credit), granted_(initial_credit) {}
+ReceivedRanges::ReceivedRanges(std::uint64_t initial_credit, const LanePlace& place)
+    : lane_(place.lane), extents_(place.lanes), initial_credit_(initial_credit), granted_(initial_credit) {}
 
 void ReceivedRanges::expect(TransferOffset end) {
   PENSTOCK_CHECK(end.value >= expected_ && end.value <= transfer_space_max);
@@ -20,6 +21,7 @@ void ReceivedRanges::withhold(TransferRange range) {
   Interval part = as_interval(range);
   ++withheld_pieces_;
   (void)forgotten_.erase(part);
+  if (!extents_.whole()) (void)unwanted_.insert(part);
   while (part.begin < part.end) {
     const auto gap = here_.first_gap(part);
     if (!gap) return;
@@ -32,6 +34,7 @@ void ReceivedRanges::withhold(TransferRange range) {
 void ReceivedRanges::forget(TransferRange range) {
   Interval part = as_interval(range);
   (void)withheld_.erase(part);
+  (void)unwanted_.erase(part);
   while (part.begin < part.end) {
     const auto found = here_.first_overlap(part);
     if (!found) return;
@@ -63,6 +66,73 @@ bool ReceivedRanges::accept(TransferRange range) {
   std::uint64_t added = here_.insert(part).count;
   if (!forgotten_.empty()) added -= forgotten_.erase(part).count;
   first_time_ += added;
+  if (!extents_.whole()) {
+    delivered_ += range.size();
+    // Others' bytes count as here below our own first one that is missing, so that the set stays a few intervals.
+    const std::uint64_t first = first_own_missing();
+    (void)here_.insert({0, first});
+    joined_ = std::max(joined_, first);
+  }
+  return true;
+}
+
+std::uint64_t ReceivedRanges::first_own_missing() const {
+  std::uint64_t from = 0;
+  for (;;) {
+    from = std::min(here_.first_missing(from).value_or(expected_), expected_);
+    const auto own = extents_.first_run(lane_, {from, expected_});
+    if (!own) return expected_;
+    if (own->begin == from) return from;
+    from = own->begin;
+  }
+}
+
+bool ReceivedRanges::is_nearly_complete(std::uint64_t bytes) const {
+  if (extents_.whole()) return expected_ < here_.size() + bytes;
+  return expected_ < first_own_missing() + bytes * extents_.lanes();
+}
+
+std::optional<ExtentState> ReceivedRanges::give_up(const ExtentMove& move) {
+  ExtentState state;
+  Interval rest{0, transfer_space_max};
+  if (move.extent && *move.extent <= transfer_space_max / extents_.extent_size()) {
+    rest = extents_.bytes_of(*move.extent);
+    state.settled_below = rest.begin;
+  } else {
+    state.settled_below = rest.begin = first_own_missing();
+  }
+  if (move.from != lane_ || !extents_.apply(move)) return std::nullopt;
+  while (rest.begin < rest.end) {
+    const auto part = here_.first_overlap(rest);
+    if (!part) break;
+    state.settled.push_back(*part);
+    rest.begin = part->end;
+  }
+  return state;
+}
+
+bool ReceivedRanges::adopt(const ExtentMove& move, const ExtentState& state) {
+  // Where others' bytes count as here, what was not ours is unknown.
+  const auto gained = extents_.moved_by(move, {state.settled_below, std::max(state.settled_below, joined_)});
+  std::vector<Interval> settled = extents_.moved_by(move, {0, state.settled_below});
+  for (const Interval& part : state.settled)
+    for (const Interval& run : extents_.moved_by(move, part)) settled.push_back(run);
+  if (move.to != lane_ || !extents_.apply(move)) return false;
+  for (const Interval& run : gained) {
+    (void)here_.erase(run);
+    insert_overlap(here_, unwanted_, run);
+  }
+  // What came by the other lane is as good as withheld: the sender may not know, and sends it again.
+  for (Interval part : settled) {
+    while (part.begin < part.end) {
+      const auto gap = here_.first_gap(part);
+      if (!gap) break;
+      (void)withheld_.insert(*gap);
+      (void)here_.insert(*gap);
+      part.begin = gap->end;
+    }
+    ++withheld_pieces_;
+  }
   return true;
 }
 

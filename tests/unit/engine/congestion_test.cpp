@@ -353,4 +353,75 @@ TEST_CASE("pacer: a time-out judged by an earlier moment earns nothing twice") {
   CHECK(pacer.available(at(10ms)) == 0);
 }
 
+TEST_CASE("cubic: of N lanes each starts with an Nth, and a loss of one is a loss of all, once for each event") {
+  Cubic first{datagram, 100ms, 4};
+  Cubic second{datagram, 100ms, 4};
+  CHECK(first.cwnd() == 16 * datagram);
+  CHECK(!first.take_news());
+  first.on_packets_lost({.now = at(2s), .newest_sent_at = at(1900ms), .next = {100}, .packets = 2, .bytes = 2400});
+  const auto news = first.take_news();
+  REQUIRE(news);
+  CHECK(!first.take_news());
+  second.on_sibling_news(at(2s), *news);
+  CHECK(first.cwnd() == 16 * datagram * 7 / 10);
+  CHECK(second.cwnd() == first.cwnd());
+  // What the second one had sent before it heard of it is the same event, whoever finds it lost.
+  second.on_packets_lost({.now = at(2050ms), .newest_sent_at = at(1950ms), .next = {90}, .packets = 1, .bytes = 1200});
+  first.on_sibling_news(at(2050ms), *second.take_news());
+  CHECK(second.cwnd() == first.cwnd());
+  CHECK(first.cwnd() == 16 * datagram * 7 / 10);
+}
+
+TEST_CASE("cubic: lanes take an event back when every loss of it, in all of them, was spurious, and not before") {
+  Cubic first{datagram, 100ms, 2};
+  Cubic second{datagram, 100ms, 2};
+  const std::uint64_t before = first.cwnd();
+  const auto tell_all = [&] {
+    const auto of_first = first.take_news();
+    const auto of_second = second.take_news();
+    if (of_first) second.on_sibling_news(at(2s), *of_first);
+    if (of_second) first.on_sibling_news(at(2s), *of_second);
+  };
+  first.on_packets_lost({.now = at(2s), .newest_sent_at = at(1900ms), .next = {100}, .packets = 2, .bytes = 2400});
+  tell_all();
+  second.on_packets_lost({.now = at(2s), .newest_sent_at = at(1950ms), .next = {90}, .packets = 1, .bytes = 1200});
+  tell_all();
+  first.on_spurious_loss(at(1900ms));
+  first.on_spurious_loss(at(1890ms));
+  tell_all();
+  CHECK(first.cwnd() < before);
+  CHECK(second.cwnd() < before);
+  second.on_spurious_loss(at(1950ms));
+  tell_all();
+  CHECK(first.cwnd() == before);
+  CHECK(second.cwnd() == before);
+}
+
+TEST_CASE("cubic: N lanes together grow as one flow does") {
+  const auto grown = [](std::size_t lanes) {
+    Cubic cubic{datagram, 100ms, lanes};
+    RttEstimator rtt(100ms);
+    rtt.on_sample(100ms, {});
+    // The same window in all: so far above the least that dividing it means nothing.
+    std::uint64_t next = 0;
+    TimePoint now = at(1s);
+    const auto round = [&] {
+      const std::uint64_t packets = cubic.cwnd() / datagram;
+      cubic.on_packets_sent(now, {next + packets - 1}, packets * datagram, cubic.cwnd());
+      const TimePoint sent = now;
+      now += 100ms;
+      next += packets;
+      cubic.on_packets_acked({.now = now, .largest = {next - 1}, .largest_sent_at = sent, .bytes = packets * datagram},
+                             rtt);
+    };
+    while (cubic.cwnd() < 4096 * datagram / lanes) round();
+    cubic.on_packets_lost({.now = now, .newest_sent_at = now - 50ms, .next = {next}, .packets = 1, .bytes = datagram});
+    for (int i = 0; i < 100; ++i) round();
+    return cubic.cwnd() * lanes / datagram;
+  };
+  const std::uint64_t one = grown(1);
+  CHECK(grown(4) >= one * 98 / 100);
+  CHECK(grown(4) <= one * 102 / 100);
+}
+
 }  // namespace penstock::engine::test
