@@ -9,6 +9,9 @@
 #include "common/check.h"
 
 namespace penstock::io {
+namespace {
+thread_local bool owns_an_inbox = false;
+}  // namespace
 
 Inbox::Inbox(std::size_t max) : max_(max), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   // Fails only when the process is out of descriptors before it has begun.
@@ -18,6 +21,7 @@ Inbox::Inbox(std::size_t max) : max_(max), wake_(::eventfd(0, EFD_NONBLOCK | EFD
 void Inbox::adopt() {
   const std::lock_guard lock{mutex_};
   owner_ = std::this_thread::get_id();
+  owns_an_inbox = true;
 }
 
 bool Inbox::owned_by_caller() const {
@@ -29,9 +33,7 @@ bool Inbox::post(Task task) {
   bool first = false;
   {
     std::unique_lock lock{mutex_};
-    if (owner_ != std::this_thread::get_id()) {
-      room_.wait(lock, [&] { return closed_ || tasks_.size() < max_; });
-    }
+    if (!owns_an_inbox) room_.wait(lock, [&] { return closed_ || tasks_.size() < max_; });
     if (closed_) return false;
     first = add(std::move(task));
   }

@@ -14,7 +14,9 @@ namespace penstock::io {
 
 /// Closures from any thread for one thread, which sleeps in epoll and is woken by a descriptor.
 /// Bound: `max` closures. Full: the caller waits until the owner takes some; the owner itself never waits, since nobody
-/// else would make room. Order: that of each caller.
+/// else would make room. Nor do owners of other inboxes, since two could wait for each other: what workers tell each
+/// other is bounded by what they tell (a slab's worth of bytes, an acknowledgement, 64 moves). Order: that of each
+/// caller.
 class Inbox {
  public:
   using Task = std::function<void()>;

@@ -20,27 +20,29 @@ namespace {
 /// The worker's half: the window, and the way to and from the strand.
 class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSink> {
  public:
-  PosixSink(SlabAccount slabs, PostToWorker post, SinkObserver& observer)
+  PosixSink(SlabAccount slabs, std::vector<PostToWorker> workers, SinkObserver& observer)
       : slabs_(std::move(slabs)),
-        post_(std::move(post)),
+        post_(workers.front()),
         observer_(&observer),
-        window_(
-            slabs_, [this](FilledSlab slab) { hand_over(std::move(slab)); }, [this] { quiet(); }) {}
+        windows_(
+            slabs_, std::move(workers), [this](FilledSlab slab) { hand_over(std::move(slab)); }, [this] { quiet(); }) {}
 
   void start(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, TargetClaims& claims,
              FileCalls& calls) {
-    const auto tell = [weak = weak_from_this(),
-                       post = post_](std::function<void(SinkObserver&, SlabSinkWindow&)> news) {
+    windows_.set_owner(shared_from_this());
+    const auto tell = [weak = weak_from_this(), post = post_](std::function<void(SinkObserver&, LaneWindows&)> news) {
       post([weak, news = std::move(news)] {
         const auto self = weak.lock();
-        if (self && self->observer_ != nullptr) news(*self->observer_, self->window_);
+        if (self && self->observer_ != nullptr) news(*self->observer_, self->windows_);
       });
     };
     core_ =
         std::make_shared<SinkCore>(std::move(config), std::move(journal), executor, slabs_.pool(), claims, calls, tell);
   }
 
-  engine::SinkWindow& window() override { return window_; }
+  engine::SinkWindow& window() override { return windows_.at(0); }
+  engine::SinkWindow& window_of(std::size_t lane) override { return windows_.at(lane); }
+  void on_given_up(std::size_t lane, TransferRange range) override { windows_.at(lane).hand_on_within(range); }
 
   void on_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries) override {
     run([first_index, entries = std::move(entries)](SinkCore& core) mutable {
@@ -60,21 +62,21 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
     run([index, error = std::move(error)](SinkCore& core) { core.fail_entry(index, error); });
   }
   void audit() override {
-    window_.flush();
-    run([](SinkCore& core) { core.audit(); });
+    windows_.flush([self = shared_from_this()] { self->run([](SinkCore& core) { core.audit(); }); });
   }
   void commit() override {
     run([](SinkCore& core) { core.commit(); });
   }
   void checkpoint(std::function<void()> done) override {
-    window_.flush();
-    run([done = std::move(done)](SinkCore& core) mutable { core.checkpoint(std::move(done)); });
+    windows_.flush([self = shared_from_this(), done = std::move(done)] {
+      self->run([done](SinkCore& core) { core.checkpoint(done); });
+    });
   }
   void on_bandwidth_delay_product(std::uint64_t bytes) override { slabs_.set_bandwidth_delay_product(bytes); }
   void close() override {
     if (observer_ == nullptr) return;
     observer_ = nullptr;
-    window_.discard();
+    windows_.discard();
     run([](SinkCore& core) { core.close(); });
   }
   SinkProgress progress() const override {
@@ -101,7 +103,7 @@ class PosixSink final : public Sink, public std::enable_shared_from_this<PosixSi
   SlabAccount slabs_;
   PostToWorker post_;
   SinkObserver* observer_;  // nullptr once closed
-  SlabSinkWindow window_;
+  LaneWindows windows_;
   std::shared_ptr<SinkCore> core_;
 };
 
@@ -121,11 +123,18 @@ Result<std::string> real_path(const std::string& path) {
 }  // namespace
 
 std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::shared_ptr<Journal> journal, SlabAccount slabs,
-                                      StorageExecutor& executor, TargetClaims& claims, PostToWorker post,
-                                      SinkObserver& observer, FileCalls& calls) {
-  auto sink = std::make_shared<PosixSink>(std::move(slabs), std::move(post), observer);
+                                      StorageExecutor& executor, TargetClaims& claims,
+                                      std::vector<PostToWorker> workers, SinkObserver& observer, FileCalls& calls) {
+  auto sink = std::make_shared<PosixSink>(std::move(slabs), std::move(workers), observer);
   sink->start(std::move(config), std::move(journal), executor, claims, calls);
   return sink;
+}
+
+std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::shared_ptr<Journal> journal, SlabAccount slabs,
+                                      StorageExecutor& executor, TargetClaims& claims, PostToWorker post,
+                                      SinkObserver& observer, FileCalls& calls) {
+  return make_posix_sink(std::move(config), std::move(journal), std::move(slabs), executor, claims,
+                         std::vector<PostToWorker>{std::move(post)}, observer, calls);
 }
 
 Result<Destination> open_local_destination(const std::string& destination) {

@@ -61,4 +61,10 @@ struct PosixSinkConfig {
                                                     PostToWorker post, SinkObserver& observer,
                                                     FileCalls& calls = FileCalls::kernel());
 
+/// The same for several lanes: the way to the worker of each, home's first.
+[[nodiscard]] std::shared_ptr<Sink> make_posix_sink(PosixSinkConfig config, std::shared_ptr<Journal> journal,
+                                                    SlabAccount slabs, StorageExecutor& executor, TargetClaims& claims,
+                                                    std::vector<PostToWorker> workers, SinkObserver& observer,
+                                                    FileCalls& calls = FileCalls::kernel());
+
 }  // namespace penstock::storage

@@ -81,6 +81,11 @@ class Sink {
   virtual ~Sink() = default;
   /// For Receiver and its driver; lives as long as the sink.
   [[nodiscard]] virtual engine::SinkWindow& window() = 0;
+  /// The same for lane `lane` of several; 0: window(). Used on that lane's worker. Requires: lane < the ways that the
+  /// sink was made with.
+  [[nodiscard]] virtual engine::SinkWindow& window_of(std::size_t /*lane*/) { return window(); }
+  /// On that lane's worker: these bytes will not come by it any more; what has come of them is handed on.
+  virtual void on_given_up(std::size_t /*lane*/, TransferRange /*range*/) {}
   /// Entries as they came from the peer; validated here. `first_index` must be what has come so far (a repeated
   /// segment is the caller's to drop).
   virtual void on_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries) = 0;

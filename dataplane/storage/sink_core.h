@@ -20,6 +20,7 @@
 #include "dataplane/storage/early_digests.h"
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/inode_set.h"
+#include "dataplane/storage/lane_windows.h"
 #include "dataplane/storage/manifest_store.h"
 #include "dataplane/storage/manifest_validator.h"
 #include "dataplane/storage/posix_sink.h"
@@ -88,7 +89,7 @@ struct ActiveFile {
 class SinkCore : public std::enable_shared_from_this<SinkCore> {
  public:
   /// Runs on the worker, unless the sink was closed.
-  using Tell = std::function<void(std::function<void(SinkObserver&, SlabSinkWindow&)>)>;
+  using Tell = std::function<void(std::function<void(SinkObserver&, LaneWindows&)>)>;
 
   SinkCore(PosixSinkConfig config, std::shared_ptr<Journal> journal, StorageExecutor& executor, const SlabPool& pool,
            TargetClaims& claims, FileCalls& calls, Tell tell);

@@ -56,8 +56,8 @@ void SinkCore::take_entries(std::uint64_t first_index, std::vector<ManifestEntry
   }
   verdicts.decided = store_.entries();
   verdicts.space_end = {store_.bytes()};
-  tell_([verdicts = std::move(verdicts)](SinkObserver& observer, SlabSinkWindow& window) {
-    for (const auto& range : verdicts.withhold) window.withhold(range);
+  tell_([verdicts = std::move(verdicts)](SinkObserver& observer, LaneWindows& windows) {
+    windows.withhold(verdicts.withhold);
     observer.on_verdicts(verdicts);
   });
   if (config_.dry_run) return;
@@ -118,9 +118,8 @@ void SinkCore::decide(std::uint64_t index, const ManifestEntry& entry, SinkVerdi
                           .size = entry.size,
                           .digest = published.digest};
         if (!keep_report(report)) return;
-        tell_([report = std::move(report)](SinkObserver& observer, SlabSinkWindow&) {
-          observer.on_file_finished(report);
-        });
+        tell_(
+            [report = std::move(report)](SinkObserver& observer, LaneWindows&) { observer.on_file_finished(report); });
       }
       break;
     case Action::send:
@@ -263,14 +262,14 @@ void SinkCore::take_manifest_end(std::uint64_t entries, std::uint64_t bytes) {
     return fail_transfer(std::move(finished).error());
   }
   manifest_ended_ = true;
-  tell_([bytes](SinkObserver&, SlabSinkWindow& window) { window.finish({bytes}); });
+  tell_([bytes](SinkObserver&, LaneWindows& windows) { windows.finish({bytes}); });
 }
 
 void SinkCore::fail_transfer(Error error) {
   if (failed_ || closed_) return;
   failed_ = true;
   drop_parked();
-  tell_([error = std::move(error)](SinkObserver& observer, SlabSinkWindow&) { observer.on_sink_failed(error); });
+  tell_([error = std::move(error)](SinkObserver& observer, LaneWindows&) { observer.on_sink_failed(error); });
   answer_checkpoints();
 }
 
@@ -291,7 +290,7 @@ void SinkCore::fail_file(std::uint64_t index, Error error) {
   states_[index] = EntryState::failed;
   ++totals_.files_failed;
   drop_active(index);
-  tell_([index, error = std::move(error)](SinkObserver& observer, SlabSinkWindow&) {
+  tell_([index, error = std::move(error)](SinkObserver& observer, LaneWindows&) {
     observer.on_entry_failed(index, error);
   });
 }

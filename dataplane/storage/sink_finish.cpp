@@ -99,8 +99,8 @@ void SinkCore::answer_audit() {
     }
   }
   if (!to_publish_.empty()) start_sync(SyncReason::asked);
-  tell_([result = std::move(result)](SinkObserver& observer, SlabSinkWindow& window) {
-    for (const auto& range : result.forget) window.expect_again(range);
+  tell_([result = std::move(result)](SinkObserver& observer, LaneWindows& windows) {
+    windows.expect_again(result.forget);
     observer.on_audited(result);
   });
 }
@@ -235,7 +235,7 @@ void SinkCore::settle_directories() {
       tree_.note_changed(*directory);
     }
     if (set) continue;
-    tell_([index, error = std::move(set).error()](SinkObserver& observer, SlabSinkWindow&) {
+    tell_([index, error = std::move(set).error()](SinkObserver& observer, LaneWindows&) {
       observer.on_entry_failed(index, error);
     });
   }
@@ -253,7 +253,7 @@ void SinkCore::finish_commit(int sync_result) {
   // finishes it.
   committed_ = true;
   totals_.bytes = totals_.bytes_received + totals_.bytes_resumed + totals_.bytes_skipped;
-  tell_([totals = totals_](SinkObserver& observer, SlabSinkWindow&) { observer.on_committed(totals); });
+  tell_([totals = totals_](SinkObserver& observer, LaneWindows&) { observer.on_committed(totals); });
 }
 
 }  // namespace penstock::storage

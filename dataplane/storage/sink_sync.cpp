@@ -63,7 +63,7 @@ void SinkCore::checkpoint(std::function<void()> done) {
 void SinkCore::answer_checkpoints() {
   for (auto* const waiting : {&checkpoints_in_sync_, &checkpoints_}) {
     for (auto& done : std::exchange(*waiting, {})) {
-      tell_([done = std::move(done)](SinkObserver&, SlabSinkWindow&) { done(); });
+      tell_([done = std::move(done)](SinkObserver&, LaneWindows&) { done(); });
     }
   }
 }
@@ -333,7 +333,7 @@ void SinkCore::finish_sync(const std::shared_ptr<SyncJob>& job, int sync_result)
   }
   if (!job->reports.empty() || !checkpoints_in_sync_.empty()) {
     tell_([reports = std::move(job->reports), checkpoints = std::exchange(checkpoints_in_sync_, {})](
-              SinkObserver& observer, SlabSinkWindow&) {
+              SinkObserver& observer, LaneWindows&) {
       for (const auto& report : reports) observer.on_file_finished(report);
       for (const auto& done : checkpoints) done();
     });

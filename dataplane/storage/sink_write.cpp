@@ -72,7 +72,7 @@ void SinkCore::write_held_back() {
     if (failed_) return;
     if (whole) {
       slab.slab.reset();
-      tell_([](SinkObserver& observer, SlabSinkWindow&) { observer.on_room(); });
+      tell_([](SinkObserver& observer, LaneWindows&) { observer.on_room(); });
     } else {
       held_back_.push_front(std::move(slab));
     }

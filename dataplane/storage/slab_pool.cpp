@@ -29,6 +29,7 @@ void push(std::vector<std::uint32_t>& heap, std::uint32_t index) {
 }  // namespace
 
 struct SlabPool::Account {
+  std::size_t guaranteed = 0;
   std::size_t in_use = 0;
   std::size_t demand = 0;
   bool open = false;
@@ -93,9 +94,10 @@ SlabPool::~SlabPool() {
   ::munmap(base_, reserved_bytes_);
 }
 
-std::optional<SlabAccount> SlabPool::open_account() {
+std::optional<SlabAccount> SlabPool::open_account(std::size_t lanes) {
   const std::lock_guard lock(mutex_);
-  if ((open_accounts_ + 1) * config_.guaranteed + config_.shared > config_.slabs_max) return std::nullopt;
+  const std::size_t guaranteed = config_.guaranteed + lanes - 1;
+  if (guaranteed_ + guaranteed + config_.shared > config_.slabs_max) return std::nullopt;
   std::uint32_t id = 0;
   if (free_accounts_.empty()) {
     id = static_cast<std::uint32_t>(accounts_.size());
@@ -104,8 +106,9 @@ std::optional<SlabAccount> SlabPool::open_account() {
     id = free_accounts_.back();
     free_accounts_.pop_back();
   }
-  accounts_[id] = {.in_use = 0, .demand = 0, .open = true};
+  accounts_[id] = {.guaranteed = guaranteed, .in_use = 0, .demand = 0, .open = true};
   ++open_accounts_;
+  guaranteed_ += guaranteed;
   return SlabAccount{this, id};
 }
 
@@ -126,15 +129,15 @@ std::size_t SlabPool::sharers() const {
 
 std::size_t SlabPool::limit() const {
   const std::lock_guard lock(mutex_);
-  return std::min(config_.slabs_max, open_accounts_ * config_.guaranteed + shared_limit_locked());
+  return std::min(config_.slabs_max, guaranteed_ + shared_limit_locked());
 }
 
 std::size_t SlabPool::shared_limit_locked() const {
-  return std::min(config_.shared + demand_, config_.slabs_max - open_accounts_ * config_.guaranteed);
+  return std::min(config_.shared + demand_, config_.slabs_max - guaranteed_);
 }
 
 std::size_t SlabPool::available_locked(const Account& account) const {
-  const std::size_t own = account.in_use < config_.guaranteed ? config_.guaranteed - account.in_use : 0;
+  const std::size_t own = account.in_use < account.guaranteed ? account.guaranteed - account.in_use : 0;
   const std::size_t limit = shared_limit_locked();
   const std::size_t shared = shared_in_use_ < limit ? limit - shared_in_use_ : 0;
   // After a large demand was taken back, its slabs may still be out: then even a guaranteed one can be a moment away.
@@ -150,7 +153,7 @@ Slab SlabPool::take(std::uint32_t id) {
   const std::lock_guard lock(mutex_);
   auto& account = accounts_[id];
   if (available_locked(account) == 0) return {};
-  if (account.in_use >= config_.guaranteed) ++shared_in_use_;
+  if (account.in_use >= account.guaranteed) ++shared_in_use_;
   ++account.in_use;
   ++in_use_;
   const auto index = pop_lowest(resident_free_.empty() ? cold_free_ : resident_free_);
@@ -163,7 +166,7 @@ void SlabPool::give_back(std::uint32_t id, std::uint32_t index) {
   PENSTOCK_CHECK(account.in_use > 0);
   --account.in_use;
   --in_use_;
-  if (account.in_use >= config_.guaranteed) --shared_in_use_;
+  if (account.in_use >= account.guaranteed) --shared_in_use_;
   drop_if_unused_locked(id);
   // A busy pool keeps what it is about to need again; an idle one shrinks to idle_kept.
   if (resident_free_.size() < in_use_ + config_.idle_kept) {
@@ -203,6 +206,7 @@ void SlabPool::forget_memory(std::uint32_t index) const {
 void SlabPool::drop_if_unused_locked(std::uint32_t id) {
   if (accounts_[id].open || accounts_[id].in_use > 0) return;
   --open_accounts_;
+  guaranteed_ -= accounts_[id].guaranteed;
   free_accounts_.push_back(id);
 }
 

@@ -79,7 +79,7 @@ struct SlabPoolConfig {
 };
 
 /// The process's slabs. Resident memory never exceeds
-///   slab_bytes x min(slabs_max, shared + sum over accounts (guaranteed + 2 x bandwidth-delay product)).
+///   slab_bytes x min(slabs_max, shared + sum over accounts (guaranteed + lanes - 1 + 2 x bandwidth-delay product)).
 /// One reservation of address space, handed out lowest slab first; a slab is faulted in once and reused.
 /// Threads: any; one mutex, held for a few instructions.
 class SlabPool {
@@ -90,8 +90,9 @@ class SlabPool {
   SlabPool(const SlabPool&) = delete;
   SlabPool& operator=(const SlabPool&) = delete;
 
-  /// A new transfer side; nullopt when slabs_max could not honour its guarantee: SERVER_BUSY.
-  [[nodiscard]] std::optional<SlabAccount> open_account();
+  /// A new transfer side; nullopt when slabs_max could not honour its guarantee: SERVER_BUSY. Each lane beyond the
+  /// first is guaranteed a slab more.
+  [[nodiscard]] std::optional<SlabAccount> open_account(std::size_t lanes = 1);
   /// Slabs taken and not yet returned.
   [[nodiscard]] std::size_t in_use() const;
   /// Slabs with memory behind them, those that are kept for reuse included.
@@ -127,6 +128,7 @@ class SlabPool {
   std::vector<std::uint32_t> cold_free_;      // min-heap by index; no memory behind them
   std::size_t in_use_ = 0;
   std::size_t open_accounts_ = 0;
+  std::size_t guaranteed_ = 0;     // to all open accounts
   std::size_t shared_in_use_ = 0;  // slabs beyond the guarantees
   std::size_t demand_ = 0;         // sum of 2 x bandwidth-delay product over accounts, in slabs
 };

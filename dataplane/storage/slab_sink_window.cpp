@@ -15,10 +15,12 @@ constexpr std::size_t withheld_intervals_max = 65536;
 std::uint64_t number_of(TransferOffset at) { return at.value / slab_bytes; }
 }  // namespace
 
-SlabSinkWindow::SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane)
+SlabSinkWindow::SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane,
+                               std::size_t lanes)
     : slabs_(slabs),
       hand_over_(std::move(hand_over)),
       on_quiet_lane_(std::move(on_quiet_lane)),
+      lanes_(lanes),
       withheld_(withheld_intervals_max) {}
 
 std::span<std::byte> SlabSinkWindow::lend(TransferOffset at, std::size_t length) {
@@ -42,7 +44,7 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
     auto found = open_.find(number_of(at));
     if (found == open_.end()) {
       // Old partly filled slabs wait for repeats, which may take long: they must not keep new ones from opening.
-      const std::size_t could_hold = slabs_.available() + open_.size();
+      const std::size_t could_hold = slabs_.available() / lanes_ + open_.size();
       if (open_.size() >= std::max<std::size_t>(2, could_hold / 2)) evict_one();
       Slab slab = slabs_.take();
       if (!slab) return false;
@@ -60,7 +62,7 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
   return true;
 }
 
-std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes; }
+std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes / lanes_; }
 
 void SlabSinkWindow::on_quiet() {
   while (open_.size() > slabs_kept_when_quiet) evict_one();
@@ -70,6 +72,12 @@ void SlabSinkWindow::on_quiet() {
 
 void SlabSinkWindow::flush() {
   while (!open_.empty()) hand_on(open_.begin());
+}
+
+void SlabSinkWindow::hand_on_within(TransferRange range) {
+  for (auto at = open_.lower_bound(number_of(range.begin));
+       at != open_.end() && at->first * slab_bytes < range.end.value;)
+    hand_on(at++);
 }
 
 void SlabSinkWindow::withhold(TransferRange range) {

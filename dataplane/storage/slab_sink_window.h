@@ -37,8 +37,10 @@ class SlabSinkWindow final : public engine::SinkWindow {
  public:
   using HandOver = std::function<void(FilledSlab)>;
 
-  /// `on_quiet_lane` is told of on_quiet, after the slabs were handed on.
-  SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane = {});
+  /// `on_quiet_lane` is told of on_quiet, after the slabs were handed on. `lanes`: so many windows share the account,
+  /// and each counts on an equal part of it.
+  SlabSinkWindow(SlabAccount& slabs, HandOver hand_over, std::function<void()> on_quiet_lane = {},
+                 std::size_t lanes = 1);
 
   [[nodiscard]] std::span<std::byte> lend(TransferOffset at, std::size_t length) override;
   void commit(TransferOffset at, std::size_t length) override;
@@ -48,6 +50,8 @@ class SlabSinkWindow final : public engine::SinkWindow {
 
   /// Hands every open slab on.
   void flush();
+  /// The same for slabs of these bytes, which will not come here any more.
+  void hand_on_within(TransferRange range);
   /// Drops every open slab, with what is in it.
   void discard() { open_.clear(); }
   /// These bytes will not come: slabs need not wait for them. Ranges may be forgotten again (repair: expect_again).
@@ -74,6 +78,7 @@ class SlabSinkWindow final : public engine::SinkWindow {
   SlabAccount& slabs_;
   HandOver hand_over_;
   std::function<void()> on_quiet_lane_;
+  std::size_t lanes_;
   OpenSlabs open_;
   bytes::IntervalSet withheld_;
   std::optional<TransferOffset> end_;

@@ -1,12 +1,14 @@
 #include "dataplane/storage/source_reader.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "common/bytes/interval_set.h"
 #include "common/check.h"
+#include "dataplane/storage/lane_residents.h"
 #include "dataplane/storage/reader_core.h"
 
 namespace penstock::storage {
@@ -17,16 +19,24 @@ namespace {
 constexpr std::size_t slabs_per_task = 4;
 constexpr std::size_t requests_waiting_max = 64;
 
-std::span<const std::byte> zeros() {
-  static const std::vector<std::byte> bytes(64 * 1024);
-  return bytes;
-}
+using Evict = LaneResidents::Evict;
 
-/// The worker's half: what is resident, and what is to be read next.
+/// Home: decides what is to be read next, and which lane gets it. Lane 0's window is on the same worker, and asked
+/// directly; the others' are on their own, and all that passes between is messages.
 class Reader final : public SourceReader, public ReaderListener, public std::enable_shared_from_this<Reader> {
  public:
-  Reader(const SourceReaderConfig& config, SlabAccount slabs, PostToWorker post, SourceObserver& observer)
-      : config_(config), slabs_(std::move(slabs)), post_(std::move(post)), observer_(&observer) {}
+  Reader(const SourceReaderConfig& config, SlabAccount slabs, PostToWorker post, SourceObserver& observer,
+         std::vector<LaneWay> more)
+      : config_(config),
+        slabs_(std::move(slabs)),
+        post_(std::move(post)),
+        observer_(&observer),
+        ways_(std::move(more)),
+        extents_(ways_.size() + 1),
+        home_lane_({.on_missing = [this](TransferRange range) { on_missing(range); },
+                    .on_progress = [this](TransferOffset frontier, std::uint64_t retention,
+                                          bool) { on_lane_progress(0, frontier, retention); }}),
+        lanes_(ways_.size() + 1) {}
 
   void start(std::unique_ptr<Source> source, StorageExecutor& executor) {
     const auto tell = [weak = weak_from_this(), post = post_](std::function<void(ReaderListener&)> news) {
@@ -36,62 +46,32 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
       });
     };
     core_ = std::make_shared<ReaderCore>(config_, std::move(source), executor, tell);
+    for (std::size_t lane = 1; lane < lanes_.size(); ++lane) lanes_[lane].window = make_window(lane);
   }
 
   // engine::SourceWindow
 
   std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override {
-    const auto found = resident_.find(at.value / slab_bytes);
-    if (found != resident_.end()) {
-      if (const auto run = found->second.valid.find(at.value)) {
-        found->second.touched = ++turn_;
-        const auto length = std::min<std::uint64_t>(length_max, run->end - at.value);
-        return found->second.slab->bytes().subspan(static_cast<std::size_t>(at.value % slab_bytes),
-                                                   static_cast<std::size_t>(length));
-      }
-    }
-    if (const auto run = failed_.find(at.value)) {
-      // A datagram never crosses a slab's end (lane_config.h), so neither does what is lent.
-      const std::uint64_t slab_end = (at.value / slab_bytes + 1) * slab_bytes;
-      const std::uint64_t length = std::min(
-          {std::uint64_t{length_max}, run->end - at.value, slab_end - at.value, std::uint64_t{zeros().size()}});
-      return zeros().first(static_cast<std::size_t>(length));
-    }
-    ++stats_.misses;
-    return {};
+    return home_lane_.resident(at, length_max);
   }
-
-  void prefetch(TransferRange range) override {
-    if (observer_ == nullptr || range.empty()) return;
-    for (auto number = range.begin.value / slab_bytes; number * slab_bytes < range.end.value; ++number) {
-      // What the pass is about to reach comes with it; only a sender that jumps further needs more.
-      if (!pass_waits_ && !pass_running_ && comes_with_pass(number, range)) {
-        pass_urgent_ = true;
-        continue;
-      }
-      // A pass that is under way may bring it, and says so; what it did not bring is read when it stops.
-      if (pass_running_ && number >= pass_number_ && number <= pass_limit()) {
-        if (awaited_.size() < requests_waiting_max) awaited_.insert(number);
-        continue;
-      }
-      if (reading_.contains(number) || waiting_.size() >= requests_waiting_max) continue;
-      waiting_.insert(number);
-    }
-    pump();
-  }
-
+  void prefetch(TransferRange range) override { on_missing(range); }
   void on_progress(TransferOffset frontier, TransferOffset oldest_unacknowledged, std::uint64_t retention) override {
-    // Both may fall again: a repair round sends what was acknowledged.
-    frontier_ = frontier.value;
-    if (retention / slab_bytes != retention_ / slab_bytes) slabs_.set_bandwidth_delay_product(retention);
-    retention_ = retention;
-    const std::uint64_t done = oldest_unacknowledged.value / slab_bytes;
-    resident_.erase(resident_.begin(), resident_.lower_bound(done));
-    pump();
+    home_lane_.on_progress(frontier, oldest_unacknowledged, retention);
   }
 
   // SourceReader
 
+  std::shared_ptr<engine::SourceWindow> window_of(std::size_t lane) override { return lanes_.at(lane).window; }
+  void on_extents_moved(const engine::ExtentMove& move) override {
+    PENSTOCK_CHECK(extents_.apply(move));
+    if (!move.extent) return;
+    on_lane(move.from, [range = extents_.bytes_of(*move.extent)](LaneResidents& window) { window.drop(range); });
+  }
+  void on_lane_over(std::size_t lane) override {
+    lanes_.at(lane).over = true;
+    on_lane(lane, [](LaneResidents& window) { window.clear(); });
+    pump();
+  }
   void request_entries(std::size_t entries_max) override {
     core_->walk_strand().post([core = core_, entries_max] { core->walk(entries_max); });
   }
@@ -114,32 +94,41 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   void close() override {
     if (observer_ == nullptr) return;
     observer_ = nullptr;
-    resident_.clear();
+    for (std::size_t lane = 0; lane < lanes_.size(); ++lane)
+      on_lane(lane, [](LaneResidents& window) { window.clear(); });
     core_->strand().post([core = core_] { core->close(); });
   }
-  SourceReaderStats stats() const override { return stats_; }
+  SourceReaderStats stats() const override {
+    SourceReaderStats stats = stats_;
+    stats.misses = home_lane_.misses();
+    for (const auto& lane : lanes_)
+      if (lane.window) stats.misses += lane.window->misses();
+    return stats;
+  }
 
   // ReaderListener
 
   void on_filled(FilledRanges filled) override {
     // The sender is told below, and asks again where something of it is still missing.
     awaited_.erase(filled.number);
-    auto& place = resident_[filled.number];
-    if (place.slab && place.slab != filled.slab) {
-      // Read again while the pass was at it: the larger part stays, the rest comes with the next miss.
-      std::uint64_t size = 0;
-      for (const auto& range : filled.ranges) size += range.size();
-      if (size <= place.valid.size()) return observer_->on_resident();
-      place.valid.clear();
-    }
-    place.slab = filled.slab;
-    place.by_pass = filled.by_pass;
-    place.touched = ++turn_;
     for (const auto& range : filled.ranges) {
-      place.valid.insert({range.begin.value, range.end.value});
       stats_.bytes_read += range.size();
+      if (!filled.by_pass) stats_.bytes_read_again += range.size();
     }
-    observer_->on_resident();
+    if (filled.by_pass && !filled.ranges.empty()) {
+      pass_slab_ = filled.slab;
+      pass_filled_ = filled.number;
+      pass_end_ = filled.ranges.back().end.value;
+    }
+    const std::size_t lane = extents_.owner_of(extents_.extent_of(filled.number * slab_bytes));
+    if (lane == 0) {
+      home_lane_.take(filled);
+      return observer_->on_resident();
+    }
+    on_lane(lane, [filled = std::move(filled), ready = ways_[lane - 1].on_resident](LaneResidents& window) {
+      window.take(filled);
+      ready();
+    });
   }
   void on_pass_stopped(std::vector<Slab> unused, std::uint64_t next_number, bool waits_for_release) override {
     unused.clear();
@@ -150,7 +139,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     for (const auto number : std::exchange(awaited_, {})) {
       if (reading_.contains(number)) continue;
       if (!pass_waits_ && number > pass_number_) {
-        pass_urgent_ = true;
+        pass_urgent_ = pass_urgent_ || number <= pass_limit();
       } else {
         waiting_.insert(number);
       }
@@ -159,9 +148,6 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   }
   void on_reread(std::uint64_t number) override {
     reading_.erase(number);
-    if (const auto found = resident_.find(number); found != resident_.end()) {
-      stats_.bytes_read_again += found->second.valid.size();
-    }
     pump();
   }
   void on_files_read(std::vector<FileReport> reports) override {
@@ -172,31 +158,101 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   }
   SourceObserver& observer() override { return *observer_; }
   void on_range_failed(std::uint64_t index, TransferRange range, Error error) override {
-    failed_.insert({range.begin.value, range.end.value});
+    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+      on_lane(lane, [range, ready = lane == 0 ? nullptr : ways_[lane - 1].on_resident](LaneResidents& window) {
+        window.fail(range);
+        if (ready) ready();
+      });
+    }
     observer_->on_file_failed(index, range, error);
     if (observer_ != nullptr) observer_->on_resident();
   }
 
  private:
-  struct Resident {
-    SharedSlab slab;
-    bytes::IntervalSet valid;
-    std::uint64_t touched = 0;
-    bool by_pass = false;
+  struct LaneView {
+    std::shared_ptr<LaneResidents> window;  // of lanes beyond the first
+    std::uint64_t frontier = 0;
+    std::uint64_t retention = 0;
+    bool over = false;
   };
+
+  /// A window that tells home, by message, what lane 0's tells it directly; of progress once for each slab.
+  std::shared_ptr<LaneResidents> make_window(std::size_t lane) {
+    const auto home = [weak = weak_from_this(), post = post_](std::function<void(Reader&)> act) {
+      post([weak, act = std::move(act)] {
+        const auto self = weak.lock();
+        if (self && self->observer_ != nullptr) act(*self);
+      });
+    };
+    return std::make_shared<LaneResidents>(LaneResidents::Home{
+        .on_missing = [home](TransferRange range) { home([range](Reader& reader) { reader.on_missing(range); }); },
+        .on_progress =
+            [home, lane, told = std::pair<std::uint64_t, std::uint64_t>{}](
+                TransferOffset frontier, std::uint64_t retention, bool freed) mutable {
+              const std::pair now{frontier.value / slab_bytes, retention / slab_bytes};
+              if (std::exchange(told, now) == now && !freed) return;
+              home([lane, frontier, retention](Reader& reader) { reader.on_lane_progress(lane, frontier, retention); });
+            }});
+  }
+
+  template <class Act>
+  void on_lane(std::size_t lane, Act act) {
+    if (lane == 0) return act(home_lane_);
+    ways_[lane - 1].post([window = lanes_[lane].window, act = std::move(act)] { act(*window); });
+  }
+
+  void on_missing(TransferRange range) {
+    if (observer_ == nullptr || range.empty()) return;
+    for (auto number = range.begin.value / slab_bytes; number * slab_bytes < range.end.value; ++number) {
+      // What the pass is about to reach comes with it; only a sender that jumps further needs more.
+      if (!pass_waits_ && !pass_running_ && comes_with_pass(number, range)) {
+        pass_urgent_ = pass_urgent_ || number <= pass_limit();
+        continue;
+      }
+      // A pass that is under way may bring it, and says so; what it did not bring is read when it stops.
+      if (pass_running_ && number >= pass_number_ && number <= pass_reach()) {
+        if (awaited_.size() < requests_waiting_max) awaited_.insert(number);
+        continue;
+      }
+      if (reading_.contains(number) || waiting_.size() >= requests_waiting_max) continue;
+      waiting_.insert(number);
+    }
+    pump();
+  }
+
+  void on_lane_progress(std::size_t lane, TransferOffset frontier, std::uint64_t retention) {
+    // Both may fall again: a repair round sends what was acknowledged.
+    LaneView& view = lanes_[lane];
+    view.frontier = frontier.value;
+    const std::uint64_t before = retention_ / slab_bytes;
+    retention_ = retention_ - view.retention + retention;
+    view.retention = retention;
+    if (retention_ / slab_bytes != before) slabs_.set_bandwidth_delay_product(retention_);
+    pump();
+  }
 
   /// Whether the pass, when it goes on, reads these bytes of this slab. Requires: it is not running.
   [[nodiscard]] bool comes_with_pass(std::uint64_t number, TransferRange range) const {
-    if (number > pass_limit()) return false;
+    if (number > pass_reach()) return false;
     if (number != pass_number_) return number > pass_number_;
-    const auto found = resident_.find(number);
-    if (found == resident_.end() || !found->second.by_pass || found->second.valid.empty()) return false;
-    return range.begin.value >= found->second.valid.back().end;
+    // With several lanes the pass often stands before a slab for want of memory: it is what brings it.
+    if (pass_filled_ != pass_number_) return !extents_.whole();
+    return !pass_slab_.expired() && range.begin.value >= pass_end_;
   }
 
-  /// The last slab that the pass may read now, so far ahead of the sender.
+  /// The last slab that the pass may read now, so far ahead of the slowest sender.
   [[nodiscard]] std::uint64_t pass_limit() const {
-    return frontier_ / slab_bytes + config_.read_ahead_slabs + (retention_ + slab_bytes - 1) / slab_bytes;
+    std::uint64_t frontier = std::numeric_limits<std::uint64_t>::max();
+    for (const auto& lane : lanes_)
+      if (!lane.over) frontier = std::min(frontier, lane.frontier);
+    // A turn of all lanes lies between two extents of one.
+    const std::uint64_t turn = extents_.whole() ? 0 : lanes_.size() * extents_.extent_size() / slab_bytes;
+    return frontier / slab_bytes + turn + config_.read_ahead_slabs + (retention_ + slab_bytes - 1) / slab_bytes;
+  }
+  /// The last slab that comes with the pass sooner or later. One lane far ahead of the others has to wait for it; a
+  /// single sender never is, unless it asks for something else.
+  [[nodiscard]] std::uint64_t pass_reach() const {
+    return extents_.whole() ? pass_limit() : std::numeric_limits<std::uint64_t>::max();
   }
 
   void pump() {
@@ -222,8 +278,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     std::optional<std::pair<std::uint64_t, SharedSlab>> begun;
     // What was read again holds bytes that the pass has still to read, and they are lent to the sender already: the
     // pass then gets a slab of its own.
-    if (const auto found = resident_.find(pass_number_); found != resident_.end() && found->second.by_pass) {
-      begun = {pass_number_, found->second.slab};
+    if (pass_filled_ == pass_number_) {
+      if (auto slab = pass_slab_.lock()) begun = {pass_number_, std::move(slab)};
     }
     std::vector<Slab> fresh;
     const std::uint64_t wanted = std::min<std::uint64_t>(slabs_per_task, limit - pass_number_ + 1);
@@ -241,32 +297,46 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     core_->strand().post([core = core_, begun, shared] { core->run_pass(begun, std::move(*shared)); });
   }
 
-  enum class Evict : std::uint8_t { sent, any };
-  /// Forgets the slab used longest ago, of those that were sent once or of all.
+  /// Makes room: now, in lane 0's window; the other lanes are asked, one after another, and answer later.
   bool evict(Evict which) {
-    auto victim = resident_.end();
-    for (auto at = resident_.begin(); at != resident_.end(); ++at) {
-      if (which == Evict::sent && (at->first + 1) * slab_bytes > frontier_) break;
-      if (victim == resident_.end() || at->second.touched < victim->second.touched) victim = at;
+    if (home_lane_.evict(which)) return true;
+    if (lanes_.size() > 1 && !std::exchange(evicting_, true)) ask_to_evict(1, which);
+    return false;
+  }
+  void ask_to_evict(std::size_t lane, Evict which) {
+    if (lane == lanes_.size()) {
+      evicting_ = false;
+      return;
     }
-    if (victim == resident_.end()) return false;
-    resident_.erase(victim);
-    return true;
+    on_lane(lane, [weak = weak_from_this(), post = post_, lane, which](LaneResidents& window) {
+      const bool evicted = window.evict(which);
+      post([weak, lane, which, evicted] {
+        const auto self = weak.lock();
+        if (!self || self->observer_ == nullptr) return;
+        if (!evicted) return self->ask_to_evict(lane + 1, which);
+        self->evicting_ = false;
+        self->pump();
+      });
+    });
   }
 
   SourceReaderConfig config_;
   SlabAccount slabs_;
   PostToWorker post_;
   SourceObserver* observer_;  // nullptr once closed
+  std::vector<LaneWay> ways_;
   std::shared_ptr<ReaderCore> core_;
 
-  std::map<std::uint64_t, Resident> resident_;  // by slab number
-  bytes::IntervalSet failed_;                   // served as zeros
-  std::uint64_t turn_ = 0;
-  std::uint64_t frontier_ = 0;
-  std::uint64_t retention_ = 0;
+  engine::ExtentMap extents_;  // whom a slab is for
+  LaneResidents home_lane_;
+  std::vector<LaneView> lanes_;
+  std::uint64_t retention_ = 0;  // of all lanes
+  bool evicting_ = false;        // a lane was asked
 
-  std::uint64_t pass_number_ = 0;  // slab where the pass goes on
+  std::uint64_t pass_number_ = 0;             // slab where the pass goes on
+  std::optional<std::uint64_t> pass_filled_;  // slab that it filled last
+  std::weak_ptr<Slab> pass_slab_;             // its memory, if it is still somewhere
+  std::uint64_t pass_end_ = 0;                // behind the last byte that it read
   bool pass_running_ = false;
   bool pass_waits_ = true;    // nothing is released beyond what was read
   bool pass_urgent_ = false;  // the sender waits for it: what is resident and not yet sent may go
@@ -281,9 +351,9 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
 
 std::shared_ptr<SourceReader> SourceReader::create(const SourceReaderConfig& config, std::unique_ptr<Source> source,
                                                    SlabAccount slabs, StorageExecutor& executor, PostToWorker post,
-                                                   SourceObserver& observer) {
+                                                   SourceObserver& observer, std::vector<LaneWay> more) {
   PENSTOCK_CHECK(source != nullptr);
-  auto reader = std::make_shared<Reader>(config, std::move(slabs), std::move(post), observer);
+  auto reader = std::make_shared<Reader>(config, std::move(slabs), std::move(post), observer, std::move(more));
   reader->start(std::move(source), executor);
   return reader;
 }

@@ -10,6 +10,7 @@
 
 #include "common/digest/digest.h"
 #include "common/units.h"
+#include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/source_window.h"
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/manifest_store.h"
@@ -72,17 +73,24 @@ struct SourceReaderStats {
 /// The source of one transfer: walks, reads ahead into slabs, digests in cache, and lends to the engine's Sender what
 /// is resident. Reading follows transfer order; holes are never read; small files share slabs, without a hop between
 /// threads for each.
-/// Order of use: request_entries, on_entries, (send them, await verdicts or not), release, on_released, Sender::offer.
-/// Threads: every public call on the worker, never blocking; work on two strands of the executor, which must outlive
-/// it. Held by shared_ptr, since tasks in flight keep it alive; the owner calls close() before it lets go.
+/// Several lanes: one pass reads for all of them, in transfer order, and each has a window of its own on its own
+/// worker, into which come the slabs of its extents. No lane's window runs further ahead of the slowest than memory
+/// allows. Order of use: request_entries, on_entries, (send them, await verdicts or not), release, on_released,
+/// Sender::offer. Threads: every public call on the worker, never blocking; work on two strands of the executor, which
+/// must outlive it. Held by shared_ptr, since tasks in flight keep it alive; the owner calls close() before it lets go.
 /// Memory: slabs of its account, at most 1 MiB of manifest and digest state beside.
 class SourceReader : public engine::SourceWindow {
  public:
-  /// `observer` is borrowed until close().
+  /// How a lane beyond the first is reached: its worker, and there its engine, which is told that bytes came.
+  struct LaneWay {
+    PostToWorker post;
+    std::function<void()> on_resident;  // called on the lane's worker
+  };
+  /// `observer` is borrowed until close(). `post` leads to lane 0's worker, home; `more` to those of the others.
   [[nodiscard]] static std::shared_ptr<SourceReader> create(const SourceReaderConfig& config,
                                                             std::unique_ptr<Source> source, SlabAccount slabs,
                                                             StorageExecutor& executor, PostToWorker post,
-                                                            SourceObserver& observer);
+                                                            SourceObserver& observer, std::vector<LaneWay> more = {});
 
   /// Walks on by about `entries_max` entries; one request at a time.
   virtual void request_entries(std::size_t entries_max) = 0;
@@ -90,6 +98,12 @@ class SourceReader : public engine::SourceWindow {
   /// `decided` never falls. Without awaiting verdicts: release(all, {}) with each batch, then again with the exceptions
   /// as they come; a late exception withholds what is not sent yet. Indices beyond the manifest are ignored.
   virtual void release(std::uint64_t decided, std::vector<Verdict> exceptions) = 0;
+  /// The window of lane `lane` > 0, used on that lane's worker. Lane 0's is this.
+  [[nodiscard]] virtual std::shared_ptr<engine::SourceWindow> window_of(std::size_t /*lane*/) { return nullptr; }
+  /// From now on what is read of these extents is for their new lane. The old one's slabs of them go.
+  virtual void on_extents_moved(const engine::ExtentMove& /*move*/) {}
+  /// Nothing goes to this lane any more, or waits for it. Its extents move next.
+  virtual void on_lane_over(std::size_t /*lane*/) {}
   /// A repair round: these blocks are read, digested and sent again. Blocks that do not exist are ignored.
   virtual void resend(std::vector<EntryBlocks> blocks) = 0;
   /// The far end can not complete this entry: nothing more of it is read.
