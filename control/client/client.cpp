@@ -193,7 +193,9 @@ struct Client::Transferring {
   Transferring& operator=(const Transferring&) = delete;
   ~Transferring() {
     if (door) door->close();
+    for (const auto& more : more_workers) more.door->close();
     worker.reset();
+    more_workers.clear();
     threads.reset();
   }
 
@@ -208,6 +210,7 @@ struct Client::Transferring {
   std::unique_ptr<storage::StorageExecutor> threads;
   std::unique_ptr<io::Worker> worker;
   std::shared_ptr<WorkerDoor> door;
+  std::vector<ClientWorker> more_workers;
   std::optional<ClientMachinery> machinery;
   std::optional<TransferCommand> command;
 };
@@ -321,10 +324,17 @@ Result<TransferSummary> Client::Impl::transfer(ReceiptOperation operation, const
   if (!worker) return worker.error();
   current->worker = std::move(*worker);
   current->door = std::make_shared<WorkerDoor>(*current->worker);
+  // A socket each, so that the lanes are different flows to whatever spreads flows over processors.
+  for (std::size_t lane = 1; lane < options.lanes; ++lane) {
+    auto more = io::Worker::create(worker_config(config));
+    if (!more) return more.error();
+    auto door = std::make_shared<WorkerDoor>(**more);
+    current->more_workers.push_back({std::move(*more), std::move(door)});
+  }
   current->machinery.emplace(ClientMachinery{config, observer, *current->call.home, *current->call.tls,
-                                             *current->worker, current->door, *current->threads, current->slabs,
-                                             current->claims, *current->journals, current->call.nudge, stop_requested,
-                                             current->call.progress_requested});
+                                             *current->worker, current->door, current->more_workers, *current->threads,
+                                             current->slabs, current->claims, *current->journals, current->call.nudge,
+                                             stop_requested, current->call.progress_requested});
   current->command.emplace(*current->machinery, operation, current->words, current->options);
   auto result = run<TransferSummary>(current->call, current->command->async_run(), true);
   if (!result) return result;

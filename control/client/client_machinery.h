@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "control/client/client.h"
 #include "control/gate/client_home.h"
@@ -15,6 +16,12 @@
 
 namespace penstock::control {
 
+/// A worker beyond the first, and storage's way there.
+struct ClientWorker {
+  std::unique_ptr<io::Worker> worker;
+  std::shared_ptr<WorkerDoor> door;
+};
+
 /// What a command may use of the machine while it runs. Borrowed; outlives the command.
 struct ClientMachinery {
   const ClientConfig& config;
@@ -22,7 +29,8 @@ struct ClientMachinery {
   ClientHome& home;
   const TlsContext& tls;
   io::Worker& worker;
-  const std::shared_ptr<WorkerDoor>& door;  // storage's way to the worker
+  const std::shared_ptr<WorkerDoor>& door;        // storage's way to the worker
+  const std::vector<ClientWorker>& more_workers;  // for lanes beyond the first
   storage::StorageExecutor& threads;
   storage::SlabPool& slabs;
   storage::TargetClaims& claims;

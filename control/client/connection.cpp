@@ -158,6 +158,7 @@ struct Entry {
   TrustBasis trust;
   const Token* token = nullptr;
   std::vector<KnownDaemon> candidates;  // without a token: our registrations
+  std::size_t lanes = 1;
 };
 
 asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
@@ -203,7 +204,10 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
     offer.uuid = daemon.uuid;
   }
   offer.key = &*key;
-  offer.connection_ids = {ConnectionId{crypto::random_u64()}};
+  while (offer.connection_ids.size() < entry.lanes) {
+    const ConnectionId id{crypto::random_u64()};
+    if (std::ranges::find(offer.connection_ids, id) == offer.connection_ids.end()) offer.connection_ids.push_back(id);
+  }
   offer.software = software;
   auto session = co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout));
   if (!session) co_return named(config, session.error());
@@ -242,7 +246,8 @@ std::string shown_address(const ClientConfig& config) {
 }
 
 asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,
-                                                      const TlsContext& tls, std::string token_text) {
+                                                      const TlsContext& tls, std::string token_text,
+                                                      std::size_t lanes) {
   auto token = decode_token(token_text);
   wipe_text(token_text);
   if (!token) co_return token.error();
@@ -255,18 +260,19 @@ asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config
   entry.trust.fingerprint = *fingerprint;
   entry.trust.ca_file = config.ca_file;
   entry.token = &*token;
+  entry.lanes = lanes;
   co_return co_await async_enter_as(config, home, tls, std::move(entry));
 }
 
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
-                                                          const TlsContext& tls) {
+                                                          const TlsContext& tls, std::size_t lanes) {
   const std::string address = address_key(config.host, config.port);
   const auto user = config.user.empty() ? std::nullopt : std::optional<std::string_view>{config.user};
   auto known = home.find_by_address(address, user);
   if (!known) co_return known.error();
   if (known->empty() && config.token) {
     std::string token = *config.token;
-    co_return co_await async_register(config, home, tls, std::move(token));
+    co_return co_await async_register(config, home, tls, std::move(token), lanes);
   }
 
   // A daemon that we know under another name is still the same daemon: its key says so.
@@ -289,6 +295,7 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
     entry.trust.pinned.insert(entry.trust.pinned.end(), pins.begin(), pins.end());
   }
   entry.trust.met_here = !by_key;
+  entry.lanes = lanes;
   entry.trust.fingerprint = *fingerprint;
   entry.candidates = std::move(*known);
   auto opened = co_await async_enter_as(config, home, tls, std::move(entry));

@@ -25,12 +25,14 @@ struct OpenedSession {
 /// Resolves, connects, judges the daemon's key and proves who we are; with a token at hand an unregistered host is
 /// registered on the way. Every call is a new connection and a new key exchange.
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
+/// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says.
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
-                                                          const TlsContext& tls);
+                                                          const TlsContext& tls, std::size_t lanes = 1);
 
 /// Registers with this token, whatever the home knows of the host: the token vouches for the daemon's key.
 asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,
-                                                      const TlsContext& tls, std::string token_text);
+                                                      const TlsContext& tls, std::string token_text,
+                                                      std::size_t lanes = 1);
 
 /// "HOST:PORT", IPv6 in brackets, for people.
 std::string shown_address(const ClientConfig& config);

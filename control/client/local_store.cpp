@@ -85,7 +85,7 @@ asio::awaitable<void> LocalStore::async_close() {
 }
 
 Status LocalStore::equip(RunConfig& config) {
-  auto account = machinery_.slabs.open_account();
+  auto account = machinery_.slabs.open_account(1 + config.more_lanes.size());
   if (!account) return Error{ErrorCode::INTERNAL, "no memory for the transfer"};
   auto shared = std::make_shared<storage::SlabAccount>(std::move(*account));
   if (!request_.options.dry_run)
@@ -101,14 +101,15 @@ void LocalStore::equip_reader(RunConfig& config, std::shared_ptr<storage::SlabAc
   auto roots = std::make_shared<std::vector<storage::SourceRoot>>(std::move(roots_));
   config.make_reader = [&machinery = machinery_, roots, account, receipts = config.receipts,
                         post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
-                        links = to_storage(request_.options.links)](storage::SourceObserver& observer) {
+                        links = to_storage(request_.options.links)](storage::SourceObserver& observer,
+                                                                    std::vector<storage::SourceReader::LaneWay> more) {
     auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
     storage::SourceReaderConfig reader;
     reader.algorithm = algorithm;
     reader.spill_directory = machinery.journals.directory();
     reader.keep_report = keep_in(receipts);
     return storage::SourceReader::create(reader, std::move(source), std::move(*account), machinery.threads, post,
-                                         observer);
+                                         observer, std::move(more));
   };
 }
 
@@ -120,7 +121,8 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
   config.make_sink = [&machinery = machinery_, destination, journal, roots, account, receipts = config.receipts,
                       post = WorkerDoor::poster(machinery_.door), algorithm = algorithm_of(request_.options.digest),
                       overwrite = to_storage(request_.options.overwrite), anew = anew_,
-                      dry_run = request_.options.dry_run](storage::SinkObserver& observer) mutable {
+                      dry_run = request_.options.dry_run](storage::SinkObserver& observer,
+                                                          const std::vector<storage::PostToWorker>& more) mutable {
     storage::PosixSinkConfig sink;
     sink.destination = std::move(*destination);
     sink.roots = roots;
@@ -130,8 +132,10 @@ void LocalStore::equip_sink(RunConfig& config, std::shared_ptr<storage::SlabAcco
     sink.anew = anew;
     sink.spill_directory = machinery.journals.directory();
     sink.keep_report = keep_in(receipts);
+    std::vector<storage::PostToWorker> workers{post};
+    workers.insert(workers.end(), more.begin(), more.end());
     return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), machinery.threads,
-                                    machinery.claims, post, observer);
+                                    machinery.claims, std::move(workers), observer);
   };
 }
 

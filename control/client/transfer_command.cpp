@@ -113,6 +113,7 @@ Status TransferCommand::check_words() {
   if (request_.words.sources.empty()) return Error{ErrorCode::USAGE, "nothing to transfer was named"};
   if (request_.options.congestion == CongestionKind::fixed && !request_.options.rate)
     return Error{ErrorCode::USAGE, "--cc fixed needs a rate; add --rate, such as --rate 500M"};
+  if (request_.options.congestion == CongestionKind::bbr && request_.options.lanes > 1) return several_lanes_with_bbr();
   if (!push()) return {};
   // A source that is not there is told before anybody is asked to connect.
   const auto roots = open_sources(request_.words);
@@ -129,7 +130,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     ClientConfig config = machinery_.config;
     if ((connected_before_ || let_in) && config.timeout)
       config.connect_timeout = std::min(config.connect_timeout, std::max(time_left(), attempt_min));
-    auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls);
+    auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes);
     std::optional<Error> error;
     if (!opened) {
       error = opened.error();
@@ -225,7 +226,16 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   config.sender.congestion = congestion_named(to_string(request_.options.congestion), config.sender.rate.has_value());
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
   if (!push()) config.receiver.hello_until_heard = true;
-  if (!request_.options.dry_run) config.keys = take_lane_keys(session.opened.session.secrets, agreement, End::client);
+  if (!request_.options.dry_run) {
+    auto& secrets = session.opened.session.secrets;
+    config.keys = take_lane_keys(secrets, agreement, End::client);
+    for (std::size_t lane = 1; lane < agreement.lanes(); ++lane) {
+      const auto& [worker, door] = machinery_.more_workers.at(lane - 1);
+      config.more_lanes.push_back({.keys = take_lane_keys(secrets, agreement, End::client, lane),
+                                   .worker = worker.get(),
+                                   .post = WorkerDoor::poster(door)});
+    }
+  }
 
   if (push()) {
     config.source_side.await_verdicts = opened.await_verdicts();

@@ -151,8 +151,13 @@ std::optional<Refusal> DaemonExchange::agree(const proto::ClientHello& hello) {
   agreement_.client_ids = ids_from_field(hello.connection_ids());
   if (!are_lane_ids(agreement_.client_ids) || hello.lanes_max() == 0)
     return refuse(AuthRefusal::malformed, "connection ids");
-  const std::size_t lanes = std::min(
-      {agreement_.client_ids.size(), offer_.connection_ids.size(), static_cast<std::size_t>(hello.lanes_max())});
+  const std::size_t wanted = std::min(agreement_.client_ids.size(), static_cast<std::size_t>(hello.lanes_max()));
+  while (offer_.one_more_id && offer_.connection_ids.size() < wanted) {
+    const auto id = offer_.one_more_id();
+    if (!id) break;
+    offer_.connection_ids.push_back(*id);
+  }
+  const std::size_t lanes = std::min(wanted, offer_.connection_ids.size());
   agreement_.client_ids.resize(lanes);
   agreement_.daemon_ids = offer_.connection_ids;
   agreement_.daemon_ids.resize(lanes);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,9 @@ struct DaemonOffer {
   std::vector<crypto::AeadAlgorithm> suites = preferred_suites();
   std::vector<ConnectionId> connection_ids = {};  // ours, one for each lane we could serve, unique in this daemon; the
                                                   // first `lanes` of them are used
+  /// Another id, for a client that wants more lanes than there are ids; nullopt: it gets no more. May be empty. Called
+  /// while the hello is handled, by an unproven client's wish.
+  std::function<std::optional<ConnectionId>()> one_more_id = {};
   std::uint16_t udp_port = 0;
   std::string udp_host = {};
   std::vector<std::string> capabilities = {};

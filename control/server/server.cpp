@@ -298,18 +298,22 @@ asio::awaitable<void> Server::Impl::accept_loop(std::size_t listener) {
 }
 
 asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest) {
-  std::optional<ConnectionId> reserved;
+  std::vector<ConnectionId> reserved;
   // Named: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await expression.
   std::function<DaemonOffer()> offered = [this, listener, &reserved] {
     auto offer = make_offer(listener);
-    reserved = offer.connection_ids.front();
+    reserved = offer.connection_ids;
+    offer.one_more_id = [this, &reserved]() -> std::optional<ConnectionId> {
+      if (reserved.size() == state.workers->size()) return std::nullopt;
+      return reserved.emplace_back(state.lanes->reserve(io::monotonic_now()));
+    };
     return offer;
   };
   auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
   state.waiting.leave(guest);
   state.changed.notify();
   if (!admitted) {
-    if (reserved) state.lanes->release(*reserved);
+    for (const auto id : reserved) state.lanes->release(id);
     co_return;
   }
   const bool full = state.sessions.size() >= state.config.sessions_max;

@@ -151,6 +151,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   if (state_.transfers_running >= state_.config.transfers_max)
     co_return refuse({ErrorCode::SERVER_BUSY, "the daemon runs as many transfers as it may; try again later"});
   if (!copy_id(open.resume_key(), resume_key_)) co_return refuse(usage("its resume key is malformed"));
+  if (open.direction() == proto::PULL && open.congestion() == "bbr" && agreement_.lanes() > 1)
+    co_return refuse(several_lanes_with_bbr());
   if (open.only_take_over()) {
     co_await end_older_sessions();
     proto::Envelope reply;
@@ -171,7 +173,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     holding_ = true;
   }
   const ConnectionId own = agreement_.daemon_ids.front();
-  auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_, state_.door_of(own));
+  const std::size_t lanes = open_.dry_run() ? 1 : agreement_.lanes();
+  auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_, state_.door_of(own), lanes);
   if (prepared) journal_ = std::move(prepared->journal);
   if (!prepared || link_->ended()) {
     give_back();
@@ -201,7 +204,15 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   opened.set_udp_payload_max(static_cast<std::uint32_t>(path.udp_payload));
   if (state_.config.rate_cap) opened.set_rate_cap_bps(state_.config.rate_cap->bits_per_second());
   config.own = own;
-  if (!open.dry_run()) config.keys = take_lane_keys(secrets_, agreement_, End::daemon);
+  if (!open.dry_run()) {
+    config.keys = take_lane_keys(secrets_, agreement_, End::daemon);
+    for (std::size_t lane = 1; lane < lanes; ++lane) {
+      const ConnectionId id = agreement_.daemon_ids.at(lane);
+      config.more_lanes.push_back({.keys = take_lane_keys(secrets_, agreement_, End::daemon, lane),
+                                   .worker = &state_.worker_of(id),
+                                   .post = WorkerDoor::poster(state_.door_of(id))});
+    }
+  }
 
   started_ = unix_now();
   const bool push = open.direction() == proto::PUSH;
@@ -213,12 +224,13 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
              name_ + (push ? " pushes to " : " pulls ") + escape_for_display(shown, 512),
              {{"transfer", bytes::to_hex(transfer_id_)},
               {"resuming", opened.resuming() ? "yes" : "no"},
-              {"discarded", discarded_ ? "yes" : "no"}});
+              {"discarded", discarded_ ? "yes" : "no"},
+              {"lanes", std::to_string(lanes)}});
 
   proto::Envelope reply;
   *reply.mutable_transfer_opened() = opened;
   link_->send(std::move(reply));
-  if (config.keys) state_.lanes->on_lane(own);
+  for (std::size_t lane = 0; config.keys && lane < lanes; ++lane) state_.lanes->on_lane(agreement_.daemon_ids.at(lane));
   run_ = TransferRun::start(std::move(config), state_.worker_of(own), link_);
   run_->on_warning = [this](const Error& warning) {
     state_.log(LogLevel::warning, "entry_left_out",

@@ -84,10 +84,18 @@ Result<OpenedJournal> open_journal(DaemonState& state, const storage::TransferId
   return OpenedJournal{std::move(*created), false};
 }
 
-Result<std::shared_ptr<storage::SlabAccount>> open_account(DaemonState& state) {
-  auto account = state.slabs->open_account();
+Result<std::shared_ptr<storage::SlabAccount>> open_account(DaemonState& state, std::size_t lanes) {
+  auto account = state.slabs->open_account(lanes);
   if (!account) return Error{ErrorCode::SERVER_BUSY, "the daemon has no memory for another transfer; try again later"};
   return std::make_shared<storage::SlabAccount>(std::move(*account));
+}
+
+/// To the worker of each lane, home's first.
+std::vector<storage::PostToWorker> ways_of(const std::shared_ptr<WorkerDoor>& door,
+                                           const std::vector<storage::PostToWorker>& more) {
+  std::vector<storage::PostToWorker> ways{WorkerDoor::poster(door)};
+  ways.insert(ways.end(), more.begin(), more.end());
+  return ways;
 }
 
 /// Where what finishes is kept for the receipt.
@@ -135,21 +143,23 @@ Result<PushLanding> judge_push(const ClientRecord& client, const proto::OpenTran
 
 /// A push whose bytes are thrown away: allowed where a real one would be, and nothing is opened for it.
 Result<PreparedTransfer> prepare_discarded_push(DaemonState& state, const ClientRecord& client,
-                                                const proto::OpenTransfer& open, std::shared_ptr<WorkerDoor> door) {
+                                                const proto::OpenTransfer& open, std::shared_ptr<WorkerDoor> door,
+                                                std::size_t lanes) {
   if (!open.heeds_discarded())
     return Error{ErrorCode::VERSION_MISMATCH,
                  "this daemon runs as a benchmark and stores nothing, which this version of penstock would not tell; "
                  "use a newer one, or have the daemon started without --discard"};
   if (auto landing = judge_push(client, open); !landing) return landing.error();
-  auto account = open_account(state);
+  auto account = open_account(state, lanes);
   if (!account) return account.error();
   PreparedTransfer prepared;
   prepared.id = crypto::random_array<16>();
   prepared.discarded = true;
   prepared.config.role = TransferRole::sink;
   prepared.config.make_sink = [account = std::move(*account), door = std::move(door),
-                               roots = static_cast<std::uint32_t>(open.roots_size())](storage::SinkObserver& observer) {
-    return storage::make_discarding_sink(roots, std::move(*account), WorkerDoor::poster(door), observer);
+                               roots = static_cast<std::uint32_t>(open.roots_size())](
+                                  storage::SinkObserver& observer, const std::vector<storage::PostToWorker>& more) {
+    return storage::make_discarding_sink(roots, std::move(*account), ways_of(door, more), observer);
   };
   return prepared;
 }
@@ -157,7 +167,7 @@ Result<PreparedTransfer> prepare_discarded_push(DaemonState& state, const Client
 asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state, const ClientRecord& client,
                                                              const proto::OpenTransfer& open,
                                                              const storage::ResumeKey& key,
-                                                             std::shared_ptr<WorkerDoor> door) {
+                                                             std::shared_ptr<WorkerDoor> door, std::size_t lanes) {
   auto landing = judge_push(client, open);
   if (!landing) co_return landing.error();
   PreparedTransfer prepared;
@@ -180,31 +190,31 @@ asio::awaitable<Result<PreparedTransfer>> async_prepare_push(DaemonState& state,
     prepared.journal = std::make_unique<JournalHold>(std::move(opened->journal), state.io.get_executor());
     journal = prepared.journal->share();
   }
-  auto account = open_account(state);
+  auto account = open_account(state, lanes);
   if (!account) co_return account.error();
   prepared.await_verdicts = earlier || landing->overwrite != storage::Overwrite::never;
   prepared.config.role = TransferRole::sink;
   prepared.config.sink_side.dry_run = open.dry_run();
   prepared.config.receipts = receipts_of(state, open);
-  prepared.config.make_sink = [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
-                               landing = std::move(*landing), door = std::move(door),
-                               container = open.destination_is_container(), algorithm = decode_algorithm(open.digest()),
-                               anew = !open.resume(),
-                               dry_run = open.dry_run()](storage::SinkObserver& observer) mutable {
-    storage::PosixSinkConfig sink;
-    sink.anew = anew;
-    sink.destination.base = duplicate(state.root);
-    sink.destination.path = landing.destination;
-    sink.destination.is_container = container;
-    sink.roots = landing.roots;
-    sink.overwrite = landing.overwrite;
-    sink.algorithm = algorithm;
-    sink.dry_run = dry_run;
-    sink.spill_directory = state.journals->directory();
-    sink.keep_report = keep_in(receipts);
-    return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), *state.transfers,
-                                    state.claims, WorkerDoor::poster(door), observer);
-  };
+  prepared.config.make_sink =
+      [&state, journal, receipts = prepared.config.receipts, account = std::move(*account),
+       landing = std::move(*landing), door = std::move(door), container = open.destination_is_container(),
+       algorithm = decode_algorithm(open.digest()), anew = !open.resume(), dry_run = open.dry_run()](
+          storage::SinkObserver& observer, const std::vector<storage::PostToWorker>& more) mutable {
+        storage::PosixSinkConfig sink;
+        sink.anew = anew;
+        sink.destination.base = duplicate(state.root);
+        sink.destination.path = landing.destination;
+        sink.destination.is_container = container;
+        sink.roots = landing.roots;
+        sink.overwrite = landing.overwrite;
+        sink.algorithm = algorithm;
+        sink.dry_run = dry_run;
+        sink.spill_directory = state.journals->directory();
+        sink.keep_report = keep_in(receipts);
+        return storage::make_posix_sink(std::move(sink), std::move(journal), std::move(*account), *state.transfers,
+                                        state.claims, ways_of(door, more), observer);
+      };
   co_return std::move(prepared);
 }
 
@@ -217,7 +227,7 @@ path::FollowBounds follow_bounds(const std::vector<Grant>& grants, const path::S
 }
 
 Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& client, const proto::OpenTransfer& open,
-                                      std::shared_ptr<WorkerDoor> door) {
+                                      std::shared_ptr<WorkerDoor> door, std::size_t lanes) {
   const auto links = decode_links(open.links());
   if (!links || open.roots_size() == 0) return usage("no source, or no rule for links");
   if (open.destination().size() > pull_destination_max) return usage("a target longer than any path");
@@ -233,7 +243,7 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
     source.display = root.path();
     roots->push_back(std::move(source));
   }
-  auto account = open_account(state);
+  auto account = open_account(state, lanes);
   if (!account) return account.error();
   PreparedTransfer prepared;
   const auto wanted = wanted_id(open);
@@ -244,15 +254,16 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
   prepared.config.source_side.dry_run = open.dry_run();
   prepared.config.receipts = receipts_of(state, open);
   prepared.config.make_reader = [&state, roots, receipts = prepared.config.receipts, account = std::move(*account),
-                                 links = *links, door = std::move(door),
-                                 algorithm = decode_algorithm(open.digest())](storage::SourceObserver& observer) {
+                                 links = *links, door = std::move(door), algorithm = decode_algorithm(open.digest())](
+                                    storage::SourceObserver& observer,
+                                    std::vector<storage::SourceReader::LaneWay> more) {
     auto source = std::make_unique<storage::PosixSource>(std::move(*roots), storage::PosixSourceConfig{.links = links});
     storage::SourceReaderConfig reader;
     reader.algorithm = algorithm;
     reader.spill_directory = state.journals->directory();
     reader.keep_report = keep_in(receipts);
     return storage::SourceReader::create(reader, std::move(source), std::move(*account), *state.transfers,
-                                         WorkerDoor::poster(door), observer);
+                                         WorkerDoor::poster(door), observer, std::move(more));
   };
   return prepared;
 }
@@ -262,12 +273,13 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
 asio::awaitable<Result<PreparedTransfer>> async_prepare_transfer(DaemonState& state, const ClientRecord& client,
                                                                  const proto::OpenTransfer& open,
                                                                  const storage::ResumeKey& key,
-                                                                 std::shared_ptr<WorkerDoor> door) {
+                                                                 std::shared_ptr<WorkerDoor> door, std::size_t lanes) {
   // A dry run stores nothing either way, and is answered from what there is.
   if (open.direction() == proto::PUSH && state.config.discard && !open.dry_run())
-    co_return prepare_discarded_push(state, client, open, std::move(door));
-  if (open.direction() == proto::PUSH) co_return co_await async_prepare_push(state, client, open, key, std::move(door));
-  if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open, std::move(door));
+    co_return prepare_discarded_push(state, client, open, std::move(door), lanes);
+  if (open.direction() == proto::PUSH)
+    co_return co_await async_prepare_push(state, client, open, key, std::move(door), lanes);
+  if (open.direction() == proto::PULL) co_return prepare_pull(state, client, open, std::move(door), lanes);
   co_return usage("neither push nor pull");
 }
 

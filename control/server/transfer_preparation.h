@@ -23,11 +23,11 @@ struct PreparedTransfer {
 /// Judges the words of OpenTransfer against the client's grants, and opens what storage needs: the journal on a request
 /// thread, since it blocks, and a slab account. USAGE, PATH_REFUSED and PERMISSION_DENIED name what is wrong with the
 /// words; SERVER_BUSY when there is no memory left; TRANSFER_ACTIVE when another session writes this journal.
-/// `door` is the way to the lane's worker. `state`, `client` and `open` are borrowed until it returns; the
-/// configuration borrows `state` alone.
+/// `door` is the way to lane 0's worker, `lanes` how many the session has. `state`, `client` and `open` are borrowed
+/// until it returns; the configuration borrows `state` alone.
 asio::awaitable<Result<PreparedTransfer>> async_prepare_transfer(DaemonState& state, const ClientRecord& client,
                                                                  const proto::OpenTransfer& open,
                                                                  const storage::ResumeKey& key,
-                                                                 std::shared_ptr<WorkerDoor> door);
+                                                                 std::shared_ptr<WorkerDoor> door, std::size_t lanes);
 
 }  // namespace penstock::control

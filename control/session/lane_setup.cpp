@@ -8,12 +8,13 @@
 
 namespace penstock::control {
 
-engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end) {
-  auto& lane = secrets.lanes.front();
+engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end,
+                                std::size_t number) {
+  auto& lane = secrets.lanes.at(number);
   auto& sends = end == End::client ? lane.client_to_daemon : lane.daemon_to_client;
   auto& receives = end == End::client ? lane.daemon_to_client : lane.client_to_daemon;
-  const ConnectionId client = agreement.client_ids.front();
-  const ConnectionId daemon = agreement.daemon_ids.front();
+  const ConnectionId client = agreement.client_ids.at(number);
+  const ConnectionId daemon = agreement.daemon_ids.at(number);
   return {.backend = &crypto::aead_backend_for(secrets.suite),
           .send_secret = std::move(sends),
           .receive_secret = std::move(receives),
@@ -35,6 +36,13 @@ engine::Congestion congestion_named(std::string_view name, bool has_rate) {
   if (name == "bbr") return engine::Congestion::bbr;
   if (name == "cubic") return engine::Congestion::cubic;
   return engine::SenderConfig{}.congestion;
+}
+
+Error several_lanes_with_bbr() {
+  return {
+      ErrorCode::USAGE,
+      "bbr has one lane: several of them would take several flows' shares of the path; use --cc cubic or fixed with "
+      "--lanes"};
 }
 
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {

@@ -15,8 +15,10 @@ namespace penstock::control {
 
 enum class End : std::uint8_t { client, daemon };
 
-/// Lane 0's keys and ids, as this end seals and opens. Consumes the lane's secrets: once a session.
-engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end);
+/// A lane's keys and ids, as this end seals and opens. Consumes the lane's secrets: once a session. Requires: lane <
+/// agreement.lanes().
+engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end,
+                                std::size_t lane = 0);
 
 /// What the path says about a lane.
 struct LanePath {
@@ -29,6 +31,9 @@ void apply_path(const LanePath& path, RunConfig& config);
 /// The controller of this name, as a request carries it (TransferOpen.congestion). The default where this version does
 /// not know the name, or for `fixed` without a rate.
 engine::Congestion congestion_named(std::string_view name, bool has_rate);
+
+/// What is said to who asks for both.
+Error several_lanes_with_bbr();
 
 /// The UDP side of a control channel's remote end.
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port);

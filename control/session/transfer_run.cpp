@@ -12,15 +12,25 @@
 #include "common/bytes/view.h"
 #include "common/crypto/random.h"
 #include "control/gate/envelope.h"
+#include "control/session/lane_team.h"
+#include "control/transfer/message_codec.h"
 #include "control/transfer/message_order.h"
+#include "dataplane/io/monotonic_now.h"
 
 namespace penstock::control {
+namespace {
+
+// Tuning: how often lanes are looked at that may have fallen silent.
+constexpr Duration lanes_tick = std::chrono::seconds{1};
+
+}  // namespace
 
 /// What lives on the worker's thread: the side, the order of messages, the lane's ear.
 class TransferRun::WorkerPart final : public io::LaneObserver,
                                       public SideHost,
                                       public SenderLane,
                                       public ReceiverLane,
+                                      public LaneTeamHost,
                                       public std::enable_shared_from_this<WorkerPart> {
  public:
   WorkerPart(const RunConfig& config, io::Worker& worker, asio::any_io_executor control, std::weak_ptr<TransferRun> run)
@@ -31,7 +41,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
         receipts_(config.receipts),
         worker_(worker),
         control_(std::move(control)),
-        run_(std::move(run)) {
+        run_(std::move(run)),
+        team_(std::make_shared<LaneTeam>(refs_of(config, worker), *this)) {
     if (role_ == TransferRole::source) {
       source_.emplace(config.source_side, *this, *this);
     } else {
@@ -39,10 +50,16 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     }
   }
 
+  ~WorkerPart() override { team_->retire(); }
+  WorkerPart(const WorkerPart&) = delete;
+  WorkerPart& operator=(const WorkerPart&) = delete;
+
+  [[nodiscard]] LaneTeam& team() { return *team_; }
   [[nodiscard]] storage::SourceObserver& source_observer() { return *source_; }
   [[nodiscard]] storage::SinkObserver& sink_observer() { return *sink_; }
 
   void start(std::shared_ptr<storage::SourceReader> reader, std::shared_ptr<storage::Sink> sink) {
+    team_->start(reader, sink);
     if (source_) source_->start(std::move(reader));
     if (sink_) sink_->start(std::move(sink));
   }
@@ -63,6 +80,10 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (!closed_) number_and_send(std::move(envelope));
   }
 
+  void on_tick() {
+    if (!closed_) team_->on_tick(io::monotonic_now());
+  }
+
   void on_link_room() {
     if (source_ && !closed_ && has_room()) source_->on_room();
   }
@@ -75,7 +96,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       if (self->source_) self->source_->close();
       if (self->sink_) self->sink_->close();
       if (!self->has_lane_) return self->gone();
-      self->let_lane_go([self] { self->gone(); });
+      self->let_lanes_go([self] { self->gone(); });
     };
     if (sink_) {
       sink_->checkpoint(finish);
@@ -86,28 +107,43 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
 
   /// On the worker's thread, so that it comes after the adding, which is posted from there. Again does no harm.
   void cut_off() {
-    if (has_lane_ && !closed_) let_lane_go({});
+    if (has_lane_ && !closed_) let_lanes_go({});
   }
 
   // io::LaneObserver
   void on_event(const engine::SenderEvent& event) override {
     if (closed_) return;
     if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
-    if (const auto* drained = std::get_if<engine::Drained>(&event)) return source_->on_drained(drained->end);
+    if (const auto* drained = std::get_if<engine::Drained>(&event)) return team_->on_drained(drained->end);
+    if (const auto* news = std::get_if<engine::CongestionNews>(&event)) return team_->on_congestion(*news);
     if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
     if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
   }
   void on_event(const engine::ReceiverEvent& event) override {
     if (closed_) return;
     if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
-    if (const auto* drained = std::get_if<engine::Drained>(&event)) return sink_->on_drained(drained->end);
+    if (const auto* drained = std::get_if<engine::Drained>(&event)) return team_->on_drained(drained->end);
     if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
     if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
   }
-  void on_stats(const engine::LaneStats& stats) override {
+  void on_stats(const engine::LaneStats& stats) override { team_->on_stats(stats); }
+
+  // LaneTeamHost
+  void on_team_drained(TransferOffset end) override {
+    if (closed_) return;
+    if (source_) source_->on_drained(end);
+    if (sink_) sink_->on_drained(end);
+  }
+  void on_team_heard() override {
+    if (!closed_) on_peer_heard();
+  }
+  void on_team_stats(const engine::LaneStats& stats) override {
     if (sink_ && !closed_) follow_path(stats);
-    lane_stats_ = stats;
+    take_stats(stats);
     publish_stats();
+  }
+  void on_team_failed(Error error) override {
+    if (!closed_) on_failed(std::move(error));
   }
 
   // SideHost
@@ -128,13 +164,11 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   }
   void on_committed() override {
     // The lane's periodic counters are a quarter of a second old; the summary gets its last ones.
-    const auto settle = [self = shared_from_this()](const engine::LaneStats& stats) {
-      self->lane_stats_ = stats;
-      self->deliver_committed();
-    };
     if (!has_lane_) return deliver_committed();
-    if (source_) return to_sender([settle](engine::Sender& sender) { settle(sender.stats()); });
-    to_receiver([settle](engine::Receiver& receiver) { settle(receiver.stats()); });
+    team_->async_stats(source_.has_value(), [self = shared_from_this()](const engine::LaneStats& stats) {
+      self->take_stats(stats);
+      self->deliver_committed();
+    });
   }
   void on_failed(Error error) override {
     RunOutcome outcome;
@@ -144,39 +178,54 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
 
   // SenderLane and ReceiverLane: the same words where they mean the same.
   void offer(TransferOffset end) override {
-    to_sender([end](engine::Sender& sender) { sender.offer(end); });
+    to_senders(Reopens::yes, [end](engine::Sender& sender) { sender.offer(end); });
   }
   void finish(TransferOffset end) override {
-    if (source_) return to_sender([end](engine::Sender& sender) { sender.finish(end); });
-    to_receiver([end](engine::Receiver& receiver) { receiver.finish(end); });
+    if (source_) return to_senders(Reopens::yes, [end](engine::Sender& sender) { sender.finish(end); });
+    to_receivers(Reopens::yes, [end](engine::Receiver& receiver) { receiver.finish(end); });
   }
   void withhold(TransferRange range) override {
     // Holes and held blocks may overlap; each byte counts once.
     (void)withheld_.insert({range.begin.value, range.end.value});
-    if (source_) return to_sender([range](engine::Sender& sender) { sender.withhold(range); });
-    to_receiver([range](engine::Receiver& receiver) { receiver.withhold(range); });
+    if (source_) return to_senders(Reopens::no, [range](engine::Sender& sender) { sender.withhold(range); });
+    to_receivers(Reopens::no, [range](engine::Receiver& receiver) { receiver.withhold(range); });
   }
   void resend(TransferRange range) override {
-    to_sender([range](engine::Sender& sender) { sender.resend(range); });
+    to_senders(Reopens::yes, [range](engine::Sender& sender) { sender.resend(range); });
   }
   void on_source_ready() override {
-    to_sender([](engine::Sender& sender) { sender.on_source_ready(); });
+    // Of what came for lane 0; the others' windows are told on their workers.
+    if (has_lane_) worker_.with_sender(own_, [](engine::Sender& sender, TimePoint) { sender.on_source_ready(); });
   }
   void expect(TransferOffset end) override {
-    to_receiver([end](engine::Receiver& receiver) { receiver.expect(end); });
+    to_receivers(Reopens::yes, [end](engine::Receiver& receiver) { receiver.expect(end); });
     return_credit();
   }
   void forget(TransferRange range) override {
-    to_receiver([range](engine::Receiver& receiver) { receiver.forget(range); });
+    to_receivers(Reopens::yes, [range](engine::Receiver& receiver) { receiver.forget(range); });
   }
   void on_sink_room() override {
     if (!has_lane_) return;
-    worker_.with_receiver(own_, [](engine::Receiver& receiver, TimePoint now) { receiver.on_sink_room(now); });
+    team_->tell_receivers(Reopens::no, [](engine::Receiver& receiver, TimePoint now) { receiver.on_sink_room(now); });
   }
 
   std::atomic<std::size_t> outbound_bytes_{0};  // handed to the control thread and not yet to the link
 
  private:
+  using Reopens = LaneTeam::Reopens;
+
+  static std::vector<LaneRef> refs_of(const RunConfig& config, io::Worker& worker) {
+    std::vector<LaneRef> refs{{&worker, config.own}};
+    for (const LaneSeat& seat : config.more_lanes) refs.push_back({seat.worker, seat.keys.own_id});
+    return refs;
+  }
+
+  void take_stats(const engine::LaneStats& stats) {
+    lane_stats_ = stats;
+    // Several lanes count what came by them; what none of them need bring is known here.
+    if (!team_->alone()) lane_stats_.bytes_settled += withheld_.size();
+  }
+
   void deliver_committed() {
     RunOutcome outcome;
     if (source_) {
@@ -234,6 +283,10 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
           run.receipt_ = receipt;
           run.changed_.notify();
         });
+      } else if (!team_->alone() && source_ && envelope->has_extent_moved()) {
+        team_->on_admitted(envelope->extent_moved().number());
+      } else if (!team_->alone() && sink_ && envelope->has_move_extent()) {
+        team_->on_move(decode_move(envelope->move_extent()));
       } else if (source_) {
         source_->handle(*envelope);
       } else {
@@ -330,16 +383,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     });
   }
 
-  /// Says goodbye to the peer; `done` when the lane is no more, or was not there.
-  void let_lane_go(std::function<void()> done) {
-    if (source_) {
-      worker_.with_sender(own_, [](engine::Sender& sender, TimePoint) { sender.close(engine::TransportError::none); });
-    } else {
-      worker_.with_receiver(
-          own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::none); });
-    }
-    worker_.remove(own_, std::move(done));
-  }
+  /// Says goodbye to the peer; `done` when the lanes are no more, or were not there.
+  void let_lanes_go(std::function<void()> done) { team_->let_go(source_.has_value(), std::move(done)); }
 
   void gone() {
     to_control([](TransferRun& run) {
@@ -348,13 +393,13 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     });
   }
 
-  template <class Act>
-  void to_sender(Act act) {
-    if (has_lane_) worker_.with_sender(own_, [act](engine::Sender& sender, TimePoint) { act(sender); });
+  void to_senders(Reopens reopens, const std::function<void(engine::Sender&)>& act) {
+    if (has_lane_) team_->tell_senders(reopens, act);
   }
   template <class Act>
-  void to_receiver(Act act) {
-    if (has_lane_) worker_.with_receiver(own_, [act](engine::Receiver& receiver, TimePoint) { act(receiver); });
+  void to_receivers(Reopens reopens, Act act) {
+    if (!has_lane_) return;
+    team_->tell_receivers(reopens, [act](engine::Receiver& receiver, TimePoint) { act(receiver); });
   }
   template <class Act>
   void to_control(Act act) {
@@ -371,6 +416,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   io::Worker& worker_;
   asio::any_io_executor control_;
   std::weak_ptr<TransferRun> run_;
+  const std::shared_ptr<LaneTeam> team_;
   std::optional<SourceSide> source_;
   std::optional<SinkSide> sink_;
   DualOrder order_;
@@ -404,10 +450,36 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
   std::shared_ptr<storage::SourceReader> reader;
   std::shared_ptr<storage::Sink> sink;
   if (config.role == TransferRole::source) {
-    reader = config.make_reader(part->source_observer());
+    std::vector<storage::SourceReader::LaneWay> ways;
+    for (const LaneSeat& seat : config.more_lanes) {
+      ways.push_back({.post = seat.post, .on_resident = [to = seat.worker, own = seat.keys.own_id] {
+                        to->with_sender(own, [](engine::Sender& sender, TimePoint) { sender.on_source_ready(); });
+                      }});
+    }
+    reader = config.make_reader(part->source_observer(), std::move(ways));
   } else {
-    sink = config.make_sink(part->sink_observer());
+    std::vector<storage::PostToWorker> ways;
+    for (const LaneSeat& seat : config.more_lanes) ways.push_back(seat.post);
+    sink = config.make_sink(part->sink_observer(), ways);
   }
+  const std::size_t lanes = 1 + config.more_lanes.size();
+  config.sender.place.lanes = config.receiver.place.lanes = lanes;
+  // The other lanes may breathe before home's side has started, and before the peer can hear of them. What they have to
+  // say is taken home, where it finds a side that offers and expects nothing yet; what is said to them is posted later.
+  for (std::size_t lane = 1; lane < lanes; ++lane) {
+    LaneSeat& seat = config.more_lanes[lane - 1];
+    const ConnectionId own = seat.keys.own_id;
+    config.sender.place.lane = config.receiver.place.lane = lane;
+    const auto ear = part->team().make_ear(lane);
+    if (reader) {
+      seat.worker->add_sender(own, engine::Sender{config.sender, std::move(seat.keys), Rng{crypto::random_u64()}},
+                              reader->window_of(lane), config.peer, ear);
+    } else {
+      seat.worker->add_receiver(own, engine::Receiver{config.receiver, std::move(seat.keys), Rng{crypto::random_u64()}},
+                                std::shared_ptr<engine::SinkWindow>(sink, &sink->window_of(lane)), config.peer, ear);
+    }
+  }
+  config.sender.place.lane = config.receiver.place.lane = 0;
   // One closure on the worker, which adds the lane and starts the side. Its order matters twice. Adding is itself
   // posted, so the lane breathes only after this closure, and no event of it can meet a side that has not started: the
   // peer may have sent its first messages long before. And what the side asks of the lane is posted after the adding.
@@ -446,7 +518,12 @@ void TransferRun::send(proto::Envelope envelope) {
 
 asio::awaitable<void> TransferRun::send_loop() {
   const auto self = shared_from_this();
+  auto next_tick = std::chrono::steady_clock::now() + lanes_tick;
   while (!closing_ && !link_->ended()) {
+    if (const auto now = std::chrono::steady_clock::now(); !part_->team().alone() && now >= next_tick) {
+      next_tick = now + lanes_tick;
+      worker_.post([part = part_] { part->on_tick(); });
+    }
     while (!outbox_.empty() && link_->has_room()) {
       auto envelope = std::move(outbox_.front());
       outbox_.pop_front();

@@ -55,6 +55,13 @@ struct RunOutcome {
   std::set<std::uint64_t> left_out;        // entries that are not in the receipt all the same
 };
 
+/// A lane beyond the first, with a worker of its own.
+struct LaneSeat {
+  engine::LaneKeys keys;
+  io::Worker* worker = nullptr;  // outlives the run
+  storage::PostToWorker post;    // storage's way there
+};
+
 /// What a run is made of. Engines are built from `keys` here; reader and sink by the owner, who knows the store.
 struct RunConfig {
   TransferRole role = TransferRole::source;
@@ -65,8 +72,14 @@ struct RunConfig {
   engine::ReceiverConfig receiver;
   SourceSideConfig source_side;
   SinkSideConfig sink_side;
-  std::function<std::shared_ptr<storage::SourceReader>(storage::SourceObserver&)> make_reader;  // role source
-  std::function<std::shared_ptr<storage::Sink>(storage::SinkObserver&)> make_sink;              // role sink
+  std::vector<LaneSeat> more_lanes;  // with `keys` alone
+  /// Role source. The ways: to the lanes of `more_lanes`.
+  std::function<std::shared_ptr<storage::SourceReader>(storage::SourceObserver&,
+                                                       std::vector<storage::SourceReader::LaneWay>)>
+      make_reader;
+  /// Role sink. Likewise.
+  std::function<std::shared_ptr<storage::Sink>(storage::SinkObserver&, const std::vector<storage::PostToWorker>&)>
+      make_sink;
   std::shared_ptr<ReceiptSpool> receipts;  // to which reader or sink report; nullptr in a dry run
   bool report_entries = false;
 };

@@ -179,6 +179,20 @@ Decoded<std::vector<storage::EntryBlocks>> decode_repair(const proto::RepairList
   return blocks;
 }
 
+void encode_move(const engine::NumberedMove& move, proto::MoveExtent& out) {
+  out.set_number(move.number);
+  out.set_from(static_cast<std::uint32_t>(move.move.from));
+  out.set_to(static_cast<std::uint32_t>(move.move.to));
+  out.set_all(!move.move.extent);
+  if (move.move.extent) out.set_extent(*move.move.extent);
+}
+
+engine::NumberedMove decode_move(const proto::MoveExtent& in) {
+  engine::NumberedMove move{.number = in.number(), .move = {.from = in.from(), .to = in.to()}};
+  if (!in.all()) move.move.extent = in.extent();
+  return move;
+}
+
 void encode_error(const Error& error, proto::Failure& out) { out = failure_envelope(error).failure(); }
 
 }  // namespace penstock::control

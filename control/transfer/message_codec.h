@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/wire_error.h"
 #include "control/proto/gate.pb.h"
+#include "dataplane/engine/ranges/extent_table.h"
 #include "dataplane/storage/manifest_entry.h"
 #include "dataplane/storage/verdict.h"
 
@@ -29,6 +30,10 @@ Decoded<storage::DigestRun> decode_digests(const proto::BlockDigests& in);
 
 void encode_repair(std::span<const storage::EntryBlocks> blocks, proto::RepairList& out);
 Decoded<std::vector<storage::EntryBlocks>> decode_repair(const proto::RepairList& in);
+
+/// Numbers that no lane has are left to who knows how many there are.
+void encode_move(const engine::NumberedMove& move, proto::MoveExtent& out);
+engine::NumberedMove decode_move(const proto::MoveExtent& in);
 
 void encode_error(const Error& error, proto::Failure& out);
 

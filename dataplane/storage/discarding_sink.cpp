@@ -1,10 +1,12 @@
 #include "dataplane/storage/discarding_sink.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <utility>
 #include <vector>
 
+#include "dataplane/storage/lane_windows.h"
 #include "dataplane/storage/manifest_validator.h"
 #include "dataplane/storage/slab_sink_window.h"
 
@@ -14,14 +16,17 @@ namespace {
 
 class DiscardingSink final : public Sink, public std::enable_shared_from_this<DiscardingSink> {
  public:
-  DiscardingSink(std::uint32_t roots, SlabAccount slabs, PostToWorker post, SinkObserver& observer)
+  DiscardingSink(std::uint32_t roots, SlabAccount slabs, std::vector<PostToWorker> workers, SinkObserver& observer)
       : slabs_(std::move(slabs)),
-        post_(std::move(post)),
+        post_(workers.front()),
         observer_(&observer),
-        window_(slabs_, [this](FilledSlab slab) { drop(slab); }),
+        windows_(slabs_, std::move(workers), [this](FilledSlab slab) { drop(slab); }),
         validator_(roots) {}
+  void start() { windows_.set_owner(shared_from_this()); }
 
-  engine::SinkWindow& window() override { return window_; }
+  engine::SinkWindow& window() override { return windows_.at(0); }
+  engine::SinkWindow& window_of(std::size_t lane) override { return windows_.at(lane); }
+  void on_given_up(std::size_t lane, TransferRange range) override { windows_.at(lane).hand_on_within(range); }
 
   void on_entries(std::uint64_t first_index, std::vector<ManifestEntry> entries) override {
     if (failed_) return;
@@ -37,7 +42,7 @@ class DiscardingSink final : public Sink, public std::enable_shared_from_this<Di
     }
     verdicts.decided = validator_.entries();
     verdicts.space_end = {validator_.bytes()};
-    for (const auto& range : verdicts.withhold) window_.withhold(range);
+    windows_.withhold(verdicts.withhold);
     tell([verdicts = std::move(verdicts)](SinkObserver& observer) { observer.on_verdicts(verdicts); });
   }
   void on_left_out() override { validator_.allow_missing_roots(); }
@@ -45,14 +50,14 @@ class DiscardingSink final : public Sink, public std::enable_shared_from_this<Di
     if (failed_) return;
     if (auto finished = validator_.finish(entries, bytes); !finished) return fail(std::move(finished).error());
     ended_ = true;
-    window_.finish({bytes});
+    windows_.finish({bytes});
   }
   void on_digests(DigestRun) override {}  // of bytes that are gone
   void fail_entry(std::uint64_t, Error) override { ++files_failed_; }
 
   void audit() override {
-    window_.flush();
-    tell([](SinkObserver& observer) { observer.on_audited({}); });
+    windows_.flush(
+        [self = shared_from_this()] { self->tell([](SinkObserver& observer) { observer.on_audited({}); }); });
   }
   void commit() override {
     SinkTotals totals;
@@ -68,7 +73,7 @@ class DiscardingSink final : public Sink, public std::enable_shared_from_this<Di
   void on_bandwidth_delay_product(std::uint64_t bytes) override { slabs_.set_bandwidth_delay_product(bytes); }
   void close() override {
     observer_ = nullptr;
-    window_.discard();
+    windows_.discard();
   }
   SinkProgress progress() const override { return {.bytes_written = bytes_, .bytes_durable = bytes_}; }
 
@@ -82,7 +87,7 @@ class DiscardingSink final : public Sink, public std::enable_shared_from_this<Di
     failed_ = true;
     tell([error = std::move(error)](SinkObserver& observer) { observer.on_sink_failed(error); });
   }
-  /// Later, as a sink that works on other threads would: the caller is in the middle of something.
+  /// Later, at home, as a sink that works on other threads would: the caller is in the middle of something.
   void tell(std::function<void(SinkObserver&)> news) {
     post_([weak = weak_from_this(), news = std::move(news)] {
       const auto self = weak.lock();
@@ -93,20 +98,22 @@ class DiscardingSink final : public Sink, public std::enable_shared_from_this<Di
   SlabAccount slabs_;
   PostToWorker post_;
   SinkObserver* observer_;  // nullptr once closed
-  SlabSinkWindow window_;
+  LaneWindows windows_;
   ManifestValidator validator_;
   std::uint64_t files_ = 0;
   std::uint64_t files_failed_ = 0;
-  std::uint64_t bytes_ = 0;
+  std::atomic<std::uint64_t> bytes_{0};  // lanes drop theirs on their own workers
   bool ended_ = false;
   bool failed_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<Sink> make_discarding_sink(std::uint32_t roots, SlabAccount slabs, PostToWorker post,
+std::shared_ptr<Sink> make_discarding_sink(std::uint32_t roots, SlabAccount slabs, std::vector<PostToWorker> workers,
                                            SinkObserver& observer) {
-  return std::make_shared<DiscardingSink>(roots, std::move(slabs), std::move(post), observer);
+  auto sink = std::make_shared<DiscardingSink>(roots, std::move(slabs), std::move(workers), observer);
+  sink->start();
+  return sink;
 }
 
 }  // namespace penstock::storage

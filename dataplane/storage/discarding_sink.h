@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "dataplane/storage/executor.h"
 #include "dataplane/storage/sink.h"
@@ -14,9 +15,10 @@ namespace penstock::storage {
 /// back without a write. No file system is looked at, no digest is made or compared, nothing is durable: whoever uses
 /// it must tell the sender so. `SinkTotals::files` and `bytes`, and `SinkProgress::bytes_durable`, count what was
 /// thrown away, so that both ends see that the transfer goes on.
-/// Memory: slabs of its account, and the manifest's open directories. Threads: all on the worker; see Sink. Held by
-/// shared_ptr; the owner calls close() before it lets go, and `observer` is borrowed until then.
-[[nodiscard]] std::shared_ptr<Sink> make_discarding_sink(std::uint32_t roots, SlabAccount slabs, PostToWorker post,
-                                                         SinkObserver& observer);
+/// `workers`: the way to that of each lane, home's first. Memory: slabs of its account, and the manifest's open
+/// directories. Threads: all on the worker; see Sink. Held by shared_ptr; the owner calls close() before it lets go,
+/// and `observer` is borrowed until then.
+[[nodiscard]] std::shared_ptr<Sink> make_discarding_sink(std::uint32_t roots, SlabAccount slabs,
+                                                         std::vector<PostToWorker> workers, SinkObserver& observer);
 
 }  // namespace penstock::storage

@@ -47,7 +47,11 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
       const std::size_t could_hold = slabs_.available() / lanes_ + open_.size();
       if (open_.size() >= std::max<std::size_t>(2, could_hold / 2)) evict_one();
       Slab slab = slabs_.take();
-      if (!slab) return false;
+      if (!slab) {
+        // Others of the account may wait for what we keep; and it comes back to us as well.
+        if (lanes_ > 1) evict_one();
+        return false;
+      }
       found = open_
                   .emplace(number_of(at), Open{.slab = std::make_shared<Slab>(std::move(slab)),
                                                .received = bytes::IntervalSet{},
@@ -65,7 +69,8 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
 std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes / lanes_; }
 
 void SlabSinkWindow::on_quiet() {
-  while (open_.size() > slabs_kept_when_quiet) evict_one();
+  // With siblings a slab that is kept may be the one that another lane goes without.
+  while (open_.size() > (lanes_ > 1 ? 0 : slabs_kept_when_quiet)) evict_one();
   for (auto at = open_.begin(); at != open_.end(); ++at) hand_new_runs(at);
   if (on_quiet_lane_) on_quiet_lane_();
 }

@@ -31,7 +31,8 @@ inline constexpr std::size_t slabs_kept_when_quiet = 2;
 /// A slab is handed on when all bytes that can still come for it have come, or when it must make room (the one touched
 /// longest ago goes first). At most half of what the account may hold stays open partly filled.
 /// on_quiet hands on what has arrived; the slabs_kept_when_quiet touched last stay open for the rest, since credit was
-/// granted for it: a lane that is merely paused must not find its room gone.
+/// granted for it: a lane that is merely paused must not find its room gone. Where several windows share the account,
+/// none stays open.
 /// Threads: the lane's worker.
 class SlabSinkWindow final : public engine::SinkWindow {
  public:

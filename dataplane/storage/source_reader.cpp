@@ -67,6 +67,9 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     if (!move.extent) return;
     on_lane(move.from, [range = extents_.bytes_of(*move.extent)](LaneResidents& window) { window.drop(range); });
   }
+  void on_frontier(std::function<void(std::size_t lane, TransferOffset frontier)> told) override {
+    on_frontier_ = std::move(told);
+  }
   void on_lane_over(std::size_t lane) override {
     lanes_.at(lane).over = true;
     on_lane(lane, [](LaneResidents& window) { window.clear(); });
@@ -228,6 +231,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     retention_ = retention_ - view.retention + retention;
     view.retention = retention;
     if (retention_ / slab_bytes != before) slabs_.set_bandwidth_delay_product(retention_);
+    if (on_frontier_) on_frontier_(lane, frontier);
     pump();
   }
 
@@ -330,6 +334,7 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   engine::ExtentMap extents_;  // whom a slab is for
   LaneResidents home_lane_;
   std::vector<LaneView> lanes_;
+  std::function<void(std::size_t, TransferOffset)> on_frontier_;
   std::uint64_t retention_ = 0;  // of all lanes
   bool evicting_ = false;        // a lane was asked
 

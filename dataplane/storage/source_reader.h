@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -102,6 +103,8 @@ class SourceReader : public engine::SourceWindow {
   [[nodiscard]] virtual std::shared_ptr<engine::SourceWindow> window_of(std::size_t /*lane*/) { return nullptr; }
   /// From now on what is read of these extents is for their new lane. The old one's slabs of them go.
   virtual void on_extents_moved(const engine::ExtentMove& /*move*/) {}
+  /// Told how far each lane has sent, as the reader hears of it.
+  virtual void on_frontier(std::function<void(std::size_t lane, TransferOffset frontier)> /*told*/) {}
   /// Nothing goes to this lane any more, or waits for it. Its extents move next.
   virtual void on_lane_over(std::size_t /*lane*/) {}
   /// A repair round: these blocks are read, digested and sent again. Blocks that do not exist are ignored.

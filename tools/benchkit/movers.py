@@ -136,7 +136,7 @@ def can_discard() -> bool:
 
 
 def penstocks(kind: type[Penstock] = Penstock, suffix: str = "") -> list[Contender]:
-    """Ourselves with the defaults, and as `penstock NAME` with each other controller there is."""
+    """Ourselves with the defaults, as `penstock NAME` with each other controller there is, and with two lanes."""
     offered, default = our_controllers()
     movers: list[Contender] = [kind("penstock" + suffix, f"encrypted, verified; --cc {default}")]
     for name in offered:
@@ -144,5 +144,7 @@ def penstocks(kind: type[Penstock] = Penstock, suffix: str = "") -> list[Contend
             continue
         given = ("--cc", name)
         movers.append(kind(f"penstock {name}{suffix}", f"encrypted, verified; --cc {name}", given, rate_given=name == "fixed"))
+    # What several lanes cost where there are no cores for them, beside the same controller on one.
+    movers.append(kind(f"penstock 2 lanes{suffix}", "encrypted, verified; --cc cubic --lanes 2", ("--cc", "cubic", "--lanes", "2")))
     return movers
 

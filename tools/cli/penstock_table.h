@@ -108,9 +108,10 @@ inline constexpr OptionSpec penstock_options[] = {
   {.name = "--fec", .value_name = "off", .commands = penstock_on::transfers,
    .help = "Forward error correction.",
    .default_text = "off", .setting = "fec", .environment = "PENSTOCK_FEC", .value_not_yet = "auto|K,M"},
-  {.name = "--lanes", .value_name = "1", .commands = penstock_on::transfers,
-   .help = "Lanes of one transfer, for more than one core.",
-   .default_text = "1", .setting = "lanes", .environment = "PENSTOCK_LANES", .value_not_yet = "2 and more"},
+  {.name = "--lanes", .value_name = "N", .commands = penstock_on::transfers,
+   .help = "Spread one transfer over so many lanes, 64 at most, each with a thread at both ends; the daemon takes part "
+           "with as many as it has workers. For machines with cores to spare. Together they take one flow's share.",
+   .default_text = "1", .setting = "lanes", .environment = "PENSTOCK_LANES"},
   {.name = "--data", .value_name = "auto|udp", .commands = penstock_on::transfers,
    .help = "How file bytes travel. `auto` means UDP for now.",
    .default_text = "auto", .setting = "data", .environment = "PENSTOCK_DATA", .value_not_yet = "tcp"},

@@ -20,6 +20,7 @@ namespace {
 
 inline constexpr std::uint64_t mtu_least = 1280;  // RFC 8200 section 5: every IPv6 path carries it
 inline constexpr std::uint64_t mtu_most = 65535;
+inline constexpr std::uint64_t lanes_most = 64;  // crypto::lanes_max
 
 Error usage(std::string message) { return Error{ErrorCode::USAGE, std::move(message)}; }
 
@@ -180,14 +181,8 @@ class Reader {
         },
         [](bool) {});
     take(
-        "lanes",
-        [](std::string_view text) -> Result<std::uint64_t> {
-          auto lanes = parse_number(text, 1, 64);
-          if (lanes && *lanes > 1)
-            return usage("more than one lane is not there yet, it comes with a later version; there is: 1");
-          return lanes;
-        },
-        [](std::uint64_t) {});
+        "lanes", [](std::string_view text) { return parse_number(text, 1, lanes_most); },
+        [&](std::uint64_t value) { out.lanes = static_cast<std::size_t>(value); });
     take(
         "data",
         [](std::string_view text) {
@@ -234,6 +229,11 @@ class Reader {
     if (refused) return *refused;
     if (out.congestion == CongestionKind::fixed && !out.rate)
       return lookup.find("cc")->refuse("fixed needs --rate, the rate to send at");
+    if (out.congestion == CongestionKind::bbr && out.lanes > 1) {
+      if (const auto asked = lookup.find("cc"))
+        return asked->refuse("bbr has one lane; use cubic or fixed with --lanes");
+      out.congestion = CongestionKind::cubic;
+    }
     out.dry_run = words_.has("--dry-run");
     out.report_files = out.dry_run || out_.verbosity == Verbosity::verbose;
     return out;

@@ -13,7 +13,17 @@ using bytes::Interval;
 // more, and the faster lane waits for bytes that are not read yet, for the source is read in order.
 constexpr std::uint64_t turns_behind_max = 2;
 
-ExtentState state_of(const bytes::IntervalSet& settled) {
+/// What is known of a lane's extents, those among them that it never heard it had.
+ExtentState all_left(const ExtentMap& map, const ExtentState& left,
+                     const std::vector<std::pair<std::uint64_t, ExtentState>>& inherited) {
+  if (inherited.empty()) return left;
+  bytes::IntervalSet settled;
+  (void)settled.insert({0, left.settled_below});
+  for (const Interval& part : left.settled) (void)settled.insert(part);
+  for (const auto& [extent, state] : inherited) {
+    (void)settled.erase(map.bytes_of(extent));
+    for (const Interval& part : state.settled) (void)settled.insert(part);
+  }
   ExtentState state;
   for (const Interval& part : settled.intervals()) {
     if (part.begin == 0)
@@ -35,7 +45,7 @@ std::optional<ExtentTable::Wish> ExtentTable::poll_wish() {
   std::optional<std::size_t> slowest;
   std::optional<std::size_t> fastest;
   for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-    if (lanes_[lane].over) continue;
+    if (lanes_[lane].ending) continue;
     if (!slowest || lanes_[lane].frontier < lanes_[*slowest].frontier) slowest = lane;
     if (!fastest || lanes_[lane].frontier > lanes_[*fastest].frontier) fastest = lane;
   }
@@ -47,23 +57,29 @@ std::optional<ExtentTable::Wish> ExtentTable::poll_wish() {
   return Wish{.from = *slowest, .to = *fastest, .below = {lanes_[*fastest].frontier}};
 }
 
-std::optional<NumberedMove> ExtentTable::on_yielded(const Wish& wish, std::optional<std::uint64_t> extent,
-                                                    ExtentState state) {
+std::vector<NumberedMove> ExtentTable::on_yielded(const Wish& wish, std::optional<std::uint64_t> extent,
+                                                  ExtentState state) {
   LaneState& from = lanes_[wish.from];
   from.asked = false;
   if (!extent) {
     from.refused_at = from.frontier;
-    return std::nullopt;
+    return {};
   }
-  return tell({.from = wish.from, .to = wish.to, .extent = extent}, std::move(state));
+  std::vector<NumberedMove> told{tell({.from = wish.from, .to = wish.to, .extent = extent}, std::move(state))};
+  // Its end came between: what it gives away is told already, and this is not among it.
+  if (lanes_[wish.to].over) told.push_back(tell({.from = wish.to, .to = 0, .extent = extent}, {}));
+  return told;
+}
+
+void ExtentTable::on_lane_ending(std::size_t lane) {
+  PENSTOCK_CHECK(lane > 0 && !lanes_[lane].ending);
+  lanes_[lane].ending = true;
 }
 
 NumberedMove ExtentTable::on_lane_over(std::size_t lane, const ExtentState& state) {
-  LaneState& ended = lanes_[lane];
-  PENSTOCK_CHECK(lane > 0 && !ended.over);
-  ended.over = true;
-  (void)ended.settled.insert({0, state.settled_below});
-  for (const Interval& part : state.settled) (void)ended.settled.insert(part);
+  PENSTOCK_CHECK(lanes_[lane].ending && !lanes_[lane].over);
+  lanes_[lane].over = true;
+  lanes_[lane].left = state;
   // What is on its way to the lane goes with the rest: the state is put together when the far end has admitted both.
   return tell({.from = lane, .to = 0, .extent = std::nullopt}, {});
 }
@@ -78,13 +94,21 @@ std::optional<ExtentTable::Admitted> ExtentTable::on_admitted(std::uint64_t numb
   if (waiting_.empty() || waiting_.front().told.number != number) return std::nullopt;
   Admitted admitted{.move = waiting_.front().told.move, .state = std::move(waiting_.front().state)};
   waiting_.pop_front();
+  LaneState& from = lanes_[admitted.move.from];
   if (!admitted.move.extent) {
-    admitted.state = state_of(lanes_[admitted.move.from].settled);
-    lanes_[admitted.move.from].settled.clear();
-  } else if (LaneState& to = lanes_[admitted.move.to]; to.over) {
-    (void)to.settled.erase(map_.bytes_of(*admitted.move.extent));
-    for (const Interval& part : admitted.state.settled) (void)to.settled.insert(part);
+    admitted.state = all_left(map_, from.left, from.inherited);
+    from.left = {};
+    from.inherited.clear();
+  } else if (from.over && admitted.move.to == 0) {
+    const auto found =
+        std::ranges::find(from.inherited, *admitted.move.extent, &std::pair<std::uint64_t, ExtentState>::first);
+    if (found != from.inherited.end()) {  // else the lane gave it away itself, while it lived
+      admitted.state = std::move(found->second);
+      from.inherited.erase(found);
+    }
   }
+  if (LaneState& to = lanes_[admitted.move.to]; to.ending && admitted.move.extent)
+    to.inherited.emplace_back(*admitted.move.extent, admitted.state);
   return admitted;
 }
 

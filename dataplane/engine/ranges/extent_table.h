@@ -40,12 +40,15 @@ class ExtentTable {
     TransferOffset below;
   };
   [[nodiscard]] std::optional<Wish> poll_wish();
-  /// The answer. What the far end is to be told.
-  [[nodiscard]] std::optional<NumberedMove> on_yielded(const Wish& wish, std::optional<std::uint64_t> extent,
-                                                       ExtentState state);
-  /// The lane is over, with what is known of its extents. Requires: lane > 0, and not said before.
+  /// The answer. What the far end is to be told: nothing if it had none; two moves if the lane that was to get it is
+  /// over.
+  [[nodiscard]] std::vector<NumberedMove> on_yielded(const Wish& wish, std::optional<std::uint64_t> extent,
+                                                     ExtentState state);
+  /// The lane is asked for what it has: from now on it adopts nothing. Requires: lane > 0, and not said before.
+  void on_lane_ending(std::size_t lane);
+  /// It is over, with what is known of its extents. Requires: on_lane_ending, and not said before.
   [[nodiscard]] NumberedMove on_lane_over(std::size_t lane, const ExtentState& state);
-  [[nodiscard]] bool is_over(std::size_t lane) const { return lanes_[lane].over; }
+  [[nodiscard]] bool is_over(std::size_t lane) const { return lanes_[lane].ending; }
 
   /// The far end has admitted the oldest move that waits. Its new owner is to adopt it, all others but the old one to
   /// note it; a new owner that is over is passed over, for its end moves it on. nullopt: no such move, nonsense.
@@ -62,8 +65,10 @@ class ExtentTable {
     std::uint64_t frontier = 0;
     std::optional<std::uint64_t> refused_at;  // it had nothing to yield, its frontier being there
     bool asked = false;
-    bool over = false;
-    bytes::IntervalSet settled;  // of a lane that is over: of its extents, and of those that it would have got
+    bool ending = false;
+    bool over = false;                                             // and its move is told
+    ExtentState left;                                              // of a lane that is over
+    std::vector<std::pair<std::uint64_t, ExtentState>> inherited;  // extents that it would have got since
   };
   struct Waiting {
     NumberedMove told;

@@ -106,6 +106,7 @@ std::optional<RangeScheduler::Yielded> RangeScheduler::yield(std::size_t to, Tra
       rest.begin = known->end;
     }
     run_ = {};
+    frontier_waits_ = false;  // perhaps for these very bytes, which will not come here now
     return yielded;
   }
   return std::nullopt;
@@ -127,6 +128,7 @@ void RangeScheduler::adopt(const ExtentMove& move, const ExtentState& state) {
     for (const Interval& run : extents_.moved_by(move, part)) settled.push_back(run);
   PENSTOCK_CHECK(move.to == lane_ && extents_.apply(move));
   run_ = {};
+  frontier_waits_ = false;  // what lies behind it must be asked for first: it is read in order
   for (const Interval& run : gained) {
     (void)settled_.erase(run);
     insert_overlap(settled_, withheld_, run);

@@ -43,5 +43,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto second = decode_repair(again);
     PENSTOCK_CHECK(second && *second == *decoded);
   }
+  if (envelope.has_move_extent()) {
+    const auto move = decode_move(envelope.move_extent());
+    proto::MoveExtent again;
+    encode_move(move, again);
+    const auto second = decode_move(again);
+    PENSTOCK_CHECK(second.number == move.number && second.move == move.move);
+    for (const std::size_t lanes : {2U, 64U}) {
+      penstock::engine::ExtentDesk desk(lanes);
+      if (!desk.on_move(move)) continue;
+      const auto admitted = desk.poll();
+      PENSTOCK_CHECK(admitted && admitted->move.from < lanes && admitted->move.to < lanes);
+    }
+  }
   return 0;
 }

@@ -45,7 +45,7 @@ struct Scene {
   SlabPool pool{{.shared = 2, .guaranteed = 3, .slabs_max = 64}};
   test::TestWorker worker;
   News news;
-  std::shared_ptr<Sink> sink = make_discarding_sink(1, std::move(*pool.open_account()), worker.post(), news);
+  std::shared_ptr<Sink> sink = make_discarding_sink(1, std::move(*pool.open_account()), {worker.post()}, news);
   ~Scene() {
     sink->close();
     CHECK(pool.in_use() == 0);

@@ -11,6 +11,7 @@ PostToWorker TestWorker::post() {
   return [queue = queue_](std::function<void()> task) {
     {
       const std::lock_guard lock(queue->mutex);
+      if (queue->closed) return;
       queue->tasks.push_back(std::move(task));
     }
     queue->wake.notify_one();
@@ -45,7 +46,8 @@ class Harness final : public SourceObserver, public SinkObserver {
       : plan_(plan),
         rng_(plan.seed),
         own_pool_({.shared = plan.shared_slabs, .guaranteed = 3, .slabs_max = plan.slabs_max}),
-        pool_(plan.pool != nullptr ? *plan.pool : own_pool_) {}
+        pool_(plan.pool != nullptr ? *plan.pool : own_pool_),
+        extents_(plan.lanes) {}
 
   Outcome run() {
     // What tasks may use outlives the executor, whose end joins them; with the process's executor it is the process's.
@@ -103,10 +105,11 @@ class Harness final : public SourceObserver, public SinkObserver {
                               .spill_directory = journals ? journals->directory() : -1,
                               .digest_interval = plan_.digest_interval},
                              std::make_unique<PosixSource>(std::move(roots), PosixSourceConfig{.links = plan_.links}),
-                             std::move(*pool_.open_account()), executor, worker_.post(), *this);
+                             std::move(*pool_.open_account(plan_.lanes)), executor, worker_.post(), *this,
+                             std::vector<SourceReader::LaneWay>(plan_.lanes - 1, {worker_.post(), [] {}}));
     journal_ = journal;
-    sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool_.open_account()), executor,
-                            claims, worker_.post(), *this, calls());
+    sink_ = make_posix_sink(std::move(sink_config), std::move(journal), std::move(*pool_.open_account(plan_.lanes)),
+                            executor, claims, std::vector<PostToWorker>(plan_.lanes, worker_.post()), *this, calls());
     reader_->request_entries(100);
     outcome_.finished = worker_.run_until([this] {
       if (!over_ && !stopping_) pump();
@@ -231,6 +234,7 @@ class Harness final : public SourceObserver, public SinkObserver {
 
   /// Sends until bytes or room are missing; either brings a task, after which it goes on.
   void pump() {
+    if (plan_.lanes > 1) return pump_lanes();
     while (!outstanding_.empty() && !over_) {
       auto run = outstanding_.front();
       if (plan_.shuffled) {
@@ -254,6 +258,10 @@ class Harness final : public SourceObserver, public SinkObserver {
     }
     const std::uint64_t frontier = outstanding_.empty() ? offered_ : outstanding_.front().begin;
     reader_->on_progress({frontier}, {frontier}, 0);
+    audit_if_all_sent();
+  }
+
+  void audit_if_all_sent() {
     const bool all_decided = manifest_bytes_ && decided_ == manifest_entries_;
     if (all_decided && released_after_verdicts_ == manifest_entries_ && offered_ == *manifest_bytes_ &&
         outstanding_.empty() && all_read_at_ == manifest_entries_ && !resending_ && !auditing_) {
@@ -262,12 +270,65 @@ class Harness final : public SourceObserver, public SinkObserver {
     }
   }
 
-  bool deliver(std::uint64_t at, std::span<const std::byte> bytes) {
+  /// The same, each lane its own extents in order. None waits for another, but for the source.
+  void pump_lanes() {
+    if (!worker_.idle()) return;  // asking brings more tasks than one turn takes: the answer would never be heard
+    const auto window_of = [this](std::size_t lane) {
+      return lane == 0 ? std::static_pointer_cast<engine::SourceWindow>(reader_) : reader_->window_of(lane);
+    };
+    const auto first_of = [this](std::size_t lane) -> std::optional<bytes::Interval> {
+      for (const auto& run : outstanding_.intervals())
+        if (const auto own = extents_.first_run(lane, run)) return own;
+      return std::nullopt;
+    };
+    std::vector<bool> stuck(plan_.lanes);
+    while (std::find(stuck.begin(), stuck.end(), false) != stuck.end() && !over_) {
+      const auto lane = static_cast<std::size_t>(rng_.below(plan_.lanes));
+      const auto run = first_of(lane);
+      if (!run || stuck[lane]) {
+        stuck[lane] = true;
+        continue;
+      }
+      const std::uint64_t slab_end = (run->begin / slab_bytes + 1) * slab_bytes;
+      const std::uint64_t length = std::min({run->size(), slab_end - run->begin, chunk_max});
+      const auto bytes = window_of(lane)->resident({run->begin}, static_cast<std::size_t>(length));
+      if (bytes.empty() || !deliver(run->begin, bytes, lane)) {
+        if (bytes.empty()) window_of(lane)->prefetch({{run->begin}, {run->begin + length}});
+        stuck[lane] = true;
+        continue;
+      }
+      outstanding_.erase({run->begin, run->begin + bytes.size()});
+      outcome_.bytes_on_wire += bytes.size();
+      if (plan_.stop_after && outcome_.bytes_on_wire >= *plan_.stop_after) return stop();
+      if (rng_.chance(1, 40)) move_some(lane, run->begin);
+    }
+    for (std::size_t lane = 0; lane < plan_.lanes; ++lane) {
+      const auto run = first_of(lane);
+      const std::uint64_t frontier = run ? run->begin : offered_;
+      window_of(lane)->on_progress({frontier}, {frontier}, 0);
+      sink_->window_of(lane).on_quiet();  // as the driver calls it a few milliseconds after the last byte
+    }
+    audit_if_all_sent();
+  }
+
+  /// As the homes do it, but at once: half filled slabs may be in it.
+  void move_some(std::size_t from, std::uint64_t near) {
+    const std::uint64_t extent = extents_.extent_of(near) + rng_.below(4);
+    const engine::ExtentMove move{
+        .from = from, .to = static_cast<std::size_t>(rng_.below(plan_.lanes)), .extent = extent};
+    if (!extents_.apply(move)) return;
+    reader_->on_extents_moved(move);
+    const auto moved = extents_.bytes_of(extent);
+    sink_->on_given_up(from, {{moved.begin}, {moved.end}});
+    ++outcome_.extents_moved;
+  }
+
+  bool deliver(std::uint64_t at, std::span<const std::byte> bytes, std::size_t lane = 0) {
     ++chunks_;
     std::vector<std::byte> copy(bytes.begin(), bytes.end());
     if (outcome_.rounds == 0 && plan_.corrupt_every != 0 && chunks_ % plan_.corrupt_every == 0) copy[0] ^= std::byte{1};
     if (outcome_.rounds == 0 && plan_.lose_every != 0 && chunks_ % plan_.lose_every == 0) return true;
-    auto& window = sink_->window();
+    auto& window = sink_->window_of(lane);
     if (const auto room = window.lend({at}, copy.size()); !room.empty()) {
       std::memcpy(room.data(), copy.data(), copy.size());
       window.commit({at}, copy.size());
@@ -295,6 +356,7 @@ class Harness final : public SourceObserver, public SinkObserver {
   std::shared_ptr<SourceReader> reader_;
   std::shared_ptr<Sink> sink_;
   std::shared_ptr<Journal> journal_;
+  engine::ExtentMap extents_;
   bytes::IntervalSet outstanding_;
   bytes::IntervalSet withheld_;
   std::uint64_t offered_ = 0;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/bytes/interval_set.h"
@@ -24,15 +25,31 @@ namespace penstock::storage::test {
 /// The worker of a test: runs what storage posts to it, on the test's own thread.
 class TestWorker {
  public:
+  TestWorker() = default;
+  TestWorker(const TestWorker&) = delete;
+  TestWorker& operator=(const TestWorker&) = delete;
+  /// What was posted and not run is dropped, as by a real one.
+  ~TestWorker() {
+    std::deque<std::function<void()>> dropped;  // outside of the lock
+    const std::lock_guard lock{queue_->mutex};
+    dropped.swap(queue_->tasks);
+    queue_->closed = true;
+  }
   [[nodiscard]] PostToWorker post();
   /// Runs what was posted until `done`; false when nothing comes for a minute.
   [[nodiscard]] bool run_until(const std::function<bool()>& done);
+  /// Nothing is posted that was not run.
+  [[nodiscard]] bool idle() const {
+    const std::lock_guard lock{queue_->mutex};
+    return queue_->tasks.empty();
+  }
 
  private:
   struct Queue {
     std::mutex mutex;
     std::condition_variable wake;
     std::deque<std::function<void()>> tasks;
+    bool closed = false;
   };
   std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
 };
@@ -50,6 +67,7 @@ struct Plan {
   HeldDigests held_digests = HeldDigests::compute;
   std::chrono::milliseconds digest_interval{0};
   std::uint64_t seed = 1;
+  std::size_t lanes = 1;                    // a window each at both ends; extents move between them at random
   bool shuffled = false;                    // bytes arrive in random order, some slabs are flushed early
   std::optional<std::uint64_t> stop_after;  // bytes on the way; then a checkpoint, and all is dropped
   bool stop_without_checkpoint = false;
@@ -81,6 +99,7 @@ struct Outcome {
   std::uint64_t entries = 0;
   int digest_runs = 0;
   int rounds = 0;
+  std::uint64_t extents_moved = 0;
   bool journal_finished = false;
 };
 

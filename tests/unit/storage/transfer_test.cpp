@@ -128,6 +128,45 @@ TEST_CASE("transfer: a tree of awkward names, sizes, links and modes arrives as 
   }
 }
 
+TEST_CASE("transfer: by several lanes all arrives as it was, while extents move from one to another") {
+  const Fixture at;
+  write_file(at.source + "/first", pattern(333'333, 1));  // so that no block of the next lies in one slab
+  write_file(at.source + "/large", pattern(40 * MiB + 4321, 2));
+  for (std::size_t i = 0; i < 300; ++i) write_file(at.source + "/small" + std::to_string(i), pattern(i * 97, 3));
+  write_file(at.source + "/zlast", pattern(9 * MiB, 4));
+  std::uint64_t moved = 0;
+  for (const std::size_t lanes : {2U, 3U, 9U}) {
+    CAPTURE(lanes);
+    Plan plan = at.plan(at.source, at.target + "/copy" + std::to_string(lanes));
+    plan.identity.resume_key[0] = static_cast<std::byte>(lanes);
+    plan.lanes = lanes;
+    plan.seed = lanes;
+    plan.corrupt_every = 41;  // and is repaired
+    const auto outcome = run_transfer(plan);
+    check_committed(outcome);
+    CHECK(outcome.rounds > 0);
+    CHECK(difference(at.source, plan.destination) == "");
+    moved += outcome.extents_moved;
+  }
+  CHECK(moved > 0);
+}
+
+TEST_CASE("transfer: what several lanes brought is resumed by another number of them") {
+  const Fixture at;
+  write_file(at.source + "/large", pattern(60 * MiB + 99, 5));
+  Plan plan = at.plan(at.source, at.target + "/copy");
+  plan.lanes = 3;
+  plan.stop_after = 30 * MiB;
+  CHECK(run_transfer(plan).finished);
+  plan.stop_after.reset();
+  plan.lanes = 2;
+  const auto outcome = run_transfer(plan);
+  check_committed(outcome);
+  CHECK(outcome.totals->bytes_resumed >= 15 * MiB);
+  CHECK(outcome.totals->bytes_resumed + outcome.totals->bytes_received == 60 * MiB + 99);
+  CHECK(difference(at.source, plan.destination) == "");
+}
+
 TEST_CASE("transfer: a directory 200 deep arrives") {
   const Fixture at;
   std::string path = at.source;

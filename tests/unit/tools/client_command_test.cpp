@@ -64,7 +64,7 @@ TEST_CASE("client command: every option reaches its place") {
   const auto push = action<PushCommand>(
       "push a b ann@[2001:db8::7]:7441:/in/ --cc fixed --rate 60MB --mtu 9000 --digest sha256 --overwrite changed "
       "--links follow "
-      "--no-resume -n --connect-timeout 3s --timeout 0 --fec off --lanes 1 --data udp");
+      "--no-resume -n --connect-timeout 3s --timeout 0 --fec off --lanes 7 --data udp");
   CHECK(push.client.user == "ann");
   CHECK(push.client.host == "2001:db8::7");
   CHECK(push.client.port == 7441);
@@ -76,6 +76,7 @@ TEST_CASE("client command: every option reaches its place") {
   CHECK(push.words.sources[1].last_name == "b");
   CHECK(push.transfer.congestion == control::CongestionKind::fixed);
   CHECK(push.transfer.rate == DataRate::bytes_per_second(60'000'000));
+  CHECK(push.transfer.lanes == 7);
   CHECK(push.transfer.mtu == 9000);
   CHECK(push.transfer.digest == control::DigestKind::sha256);
   CHECK(push.transfer.overwrite == control::OverwriteMode::changed);
@@ -147,15 +148,25 @@ TEST_CASE("client command: a value that makes no sense is refused with the place
   CHECK(host.message.starts_with("config.toml:4: "));
 }
 
+TEST_CASE("client command: several lanes are coupled by cubic and fixed; bbr has one") {
+  CHECK(action<PushCommand>("push a h:/b").transfer.lanes == 1);
+  CHECK(action<PushCommand>("push a h:/b --lanes 64 --cc cubic").transfer.lanes == 64);
+  CHECK(action<PullCommand>("pull h:/b a --lanes 2 --cc fixed --rate 1G").transfer.lanes == 2);
+  CHECK(action<PushCommand>("push a h:/b --lanes 1 --cc bbr").transfer.congestion == control::CongestionKind::bbr);
+  const auto error = refusal("push a h:/b --lanes 2 --cc bbr");
+  CHECK(error.code == ErrorCode::USAGE);
+  CHECK(mentions(error.message, "bbr"));
+}
+
 TEST_CASE("client command: what a later version brings is refused by name, wherever it stands") {
-  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2", "--lanes 2", "--data tcp"}) {
+  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2", "--data tcp"}) {
     INFO(options);
     const auto error = refusal(std::string{"push a h:/b "} + options);
     CHECK(error.code == ErrorCode::USAGE);
     CHECK(mentions(error.message, "not there yet"));
     CHECK(mentions(error.message, test::words_of(options)[0]));
   }
-  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\"", "lanes = 4", "data = \"tcp\""}) {
+  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\"", "data = \"tcp\""}) {
     INFO(line);
     const auto error = refusal("pull h:/b a", std::string{"[defaults]\n"} + line + "\n");
     CHECK(error.code == ErrorCode::CONFIG_INVALID);
@@ -172,7 +183,7 @@ TEST_CASE("client command: what a later version brings is refused by name, where
 TEST_CASE("client command: other values are refused with those that there are") {
   for (const auto* options :
        {"--cc reno", "--digest md5", "--overwrite maybe", "--links hard", "--data sctp", "--mtu 1279", "--mtu 65536",
-        "--mtu x", "--lanes 0", "--lanes 999", "--connect-timeout 0", "--timeout 5", "--overwrite=", "--cc fixed"}) {
+        "--mtu x", "--lanes 0", "--lanes 65", "--connect-timeout 0", "--timeout 5", "--overwrite=", "--cc fixed"}) {
     INFO(options);
     CHECK(refusal(std::string{"push a h:/b "} + options).code == ErrorCode::USAGE);
   }

@@ -168,6 +168,30 @@ TEST_CASE("key exchange: both ends of a registered client's session agree on eve
   }
 }
 
+TEST_CASE("key exchange: a daemon makes ids for the lanes that the client wants, and for no more than it will serve") {
+  TestRegistry store;
+  const auto uuid = store.add_client();
+  for (const std::size_t wanted : {1U, 2U, 3U, 4U}) {
+    CAPTURE(wanted);
+    auto offer = client_offer(uuid);
+    offer.connection_ids = ids(wanted, 100);
+    auto ours = daemon_offer();
+    ours.connection_ids = ids(1, 900);
+    std::uint64_t made = 0;
+    ours.one_more_id = [&made]() -> std::optional<ConnectionId> {
+      if (made == 2) return std::nullopt;
+      return ConnectionId{901 + made++};
+    };
+    auto outcome = run(std::move(offer), *store.registry, {}, std::move(ours));
+    REQUIRE(outcome.client);
+    const std::size_t lanes = std::min<std::size_t>(wanted, 3);
+    CHECK(made == lanes - 1);
+    CHECK(outcome.client->agreement.daemon_ids == ids(lanes, 900));
+    CHECK(outcome.client->agreement.client_ids == ids(lanes, 100));
+    CHECK(outcome.client->secrets.lanes.size() == lanes);
+  }
+}
+
 TEST_CASE("key exchange: no two sessions of one client share a key") {
   TestRegistry store;
   const auto uuid = store.add_client();

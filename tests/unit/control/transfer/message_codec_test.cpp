@@ -137,3 +137,16 @@ TEST_CASE("message codec: repair lists survive, and runs that overflow are refus
   overflowing.set_blocks(2, ~std::uint64_t{0});
   CHECK_FALSE(decode_repair(overflowing));
 }
+
+TEST_CASE("message codec: moves of extents survive, of one and of all") {
+  for (const engine::NumberedMove& move :
+       {engine::NumberedMove{.number = 7, .move = {.from = 3, .to = 63, .extent = 1234567}},
+        engine::NumberedMove{.number = 1, .move = {.from = 1, .to = 0, .extent = 0}},
+        engine::NumberedMove{.number = 8, .move = {.from = 2, .to = 0, .extent = std::nullopt}}}) {
+    proto::MoveExtent out;
+    encode_move(move, out);
+    const auto again = decode_move(out);
+    CHECK(again.number == move.number);
+    CHECK((again.move == move.move));
+  }
+}
