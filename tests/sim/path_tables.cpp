@@ -1,5 +1,6 @@
-// What a congestion controller makes of paths, as tables: penstock_sim_paths [--cc bbr|cubic] [--seconds N] [--seed N]
-// [GROUP..]. `trace` follows one path tick by tick. The README of this folder says how to read it.
+// What a congestion controller makes of paths, as tables: penstock_sim_paths [--cc bbr|cubic|scavenger] [--seconds N]
+// [--seed N] [GROUP..]. `trace` follows one path tick by tick, `convergence` two flows on one (--beside bbr|cubic|..).
+// The README of this folder says how to read it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,6 +23,7 @@ using netem::Probability;
 
 struct Arguments {
   Congestion congestion = Congestion::bbr;
+  Congestion beside = Congestion::bbr;  // of `convergence`
   std::int64_t seconds = 10;
   std::uint64_t seed = 1;
   std::vector<std::string> groups;
@@ -173,6 +175,30 @@ void steps(const Arguments& arguments) {
   }
 }
 
+/// How two flows come to share a path, over a minute. The second begins a little after 2 s, by the seed.
+void convergence(const Arguments& arguments) {
+  PathOptions path = arguments.path;
+  path.seed = arguments.seed;
+  PathLab lab(path, {{.congestion = arguments.congestion},
+                     {.congestion = arguments.beside, .start_after = 2s + arguments.seed * 170ms}});
+  lab.run(62s);
+  fmt::print("s, Mbit/s of the first flow, of the second, median queue in % of the RTT\n");
+  const auto bdp = std::max<std::uint64_t>(1, path.rate.bytes_in(path.rtt));
+  for (Duration from = 0s; from < 62s; from += 2s) {
+    const auto first = lab.queue().begin() + from / lab.tick();
+    const auto last = lab.queue().begin() + std::min<std::ptrdiff_t>((from + 2s) / lab.tick(), std::ssize(lab.queue()));
+    std::vector<std::uint64_t> waiting(first, last);
+    std::sort(waiting.begin(), waiting.end());
+    fmt::print(
+        "{:4} {:7.1f} {:7.1f} {:5.0f}\n", (from + 2s) / 1s, static_cast<double>(lab.goodput(0, from, from + 2s)) / 1e6,
+        static_cast<double>(lab.goodput(1, from, from + 2s)) / 1e6,
+        waiting.empty() ? 0.0 : 100.0 * static_cast<double>(waiting[waiting.size() / 2]) / static_cast<double>(bdp));
+  }
+  fmt::print("share of the first flow {:.1f} %\n",
+             100.0 * static_cast<double>(lab.goodput(0, 2s, 62s)) /
+                 static_cast<double>(lab.goodput(0, 2s, 62s) + lab.goodput(1, 2s, 62s)));
+}
+
 struct Couple {
   const char* name;
   Congestion first;
@@ -185,27 +211,39 @@ constexpr Couple couples[] = {{"bbr/bbr", Congestion::bbr, Congestion::bbr},
                               {"scav/cubic", Congestion::scavenger, Congestion::cubic},
                               {"scav/bbr", Congestion::scavenger, Congestion::bbr}};
 
+/// The mean of several beginnings of the second flow: where in a cycle of the first it falls is luck.
 void fairness(const Arguments& arguments) {
+  constexpr int beginnings = 4;
   fmt::print(
-      "\nfairness, 100 Mbit/s, 60 s from the second flow's start at 2 s on: share of the first flow, queue median\n");
+      "\nfairness, 100 Mbit/s, 60 s from the second flow's start on: share of the first flow (least-most of {} "
+      "beginnings), use of the path and median queue in %\n",
+      beginnings);
   for (const auto rtt : {20, 40, 100}) {
     for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
       fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
       for (const auto& [name, first, second] : couples) {
-        PathOptions path{
-            .rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(100), .queue_percent = queue};
-        path.seed = arguments.seed;
-        PathLab lab(path, {{.congestion = first}, {.congestion = second, .start_after = 2s}});
-        lab.run(62s);
-        const auto a = lab.goodput(0, 2s, 62s);
-        const auto b = lab.goodput(1, 2s, 62s);
-        auto waiting = lab.queue();
-        std::nth_element(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(waiting.size() / 2),
-                         waiting.end());
-        fmt::print("  {} {:.0f} % (util {:.0f} %, q {:.0f} %)", name,
-                   100.0 * static_cast<double>(a) / static_cast<double>(a + b), static_cast<double>(a + b) / 958'000.0,
-                   100.0 * static_cast<double>(waiting[waiting.size() / 2]) /
-                       static_cast<double>(path.rate.bytes_in(path.rtt)));
+        double share = 0, least = 100, most = 0, use = 0, waits = 0;
+        for (int i = 0; i < beginnings; ++i) {
+          const Duration begin = 2s + i * 170ms;
+          PathOptions path{.rtt = std::chrono::milliseconds{rtt},
+                           .rate = DataRate::megabits_per_second(100),
+                           .queue_percent = queue};
+          path.seed = arguments.seed + static_cast<std::uint64_t>(i);
+          PathLab lab(path, {{.congestion = first}, {.congestion = second, .start_after = begin}});
+          lab.run(begin + 60s);
+          const auto a = static_cast<double>(lab.goodput(0, begin, begin + 60s));
+          const auto b = static_cast<double>(lab.goodput(1, begin, begin + 60s));
+          auto waiting = lab.queue();
+          const auto middle = waiting.begin() + static_cast<std::ptrdiff_t>(waiting.size() / 2);
+          std::nth_element(waiting.begin(), middle, waiting.end());
+          share += 100 * a / (a + b) / beginnings;
+          least = std::min(least, 100 * a / (a + b));
+          most = std::max(most, 100 * a / (a + b));
+          use += (a + b) / 958'000.0 / beginnings;
+          waits +=
+              100.0 * static_cast<double>(*middle) / static_cast<double>(path.rate.bytes_in(path.rtt)) / beginnings;
+        }
+        fmt::print("  {} {:.0f} ({:.0f}-{:.0f}) {:.0f} {:.0f}", name, share, least, most, use, waits);
         std::fflush(stdout);
       }
       fmt::print("\n");
@@ -241,6 +279,8 @@ int run(int argc, char** argv) {
     const auto number = [&]() -> std::uint64_t { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
     if (word == "--cc")
       arguments.congestion = congestion_named(++i < argc ? argv[i] : "bbr");
+    else if (word == "--beside")
+      arguments.beside = congestion_named(++i < argc ? argv[i] : "bbr");
     else if (word == "--seconds")
       arguments.seconds = static_cast<std::int64_t>(number());
     else if (word == "--seed")
@@ -280,6 +320,7 @@ int run(int argc, char** argv) {
     if (group == "steps") steps(arguments);
     if (group == "fairness") fairness(arguments);
     if (group == "trace") trace(arguments);
+    if (group == "convergence") convergence(arguments);
   }
   return 0;
 }

@@ -22,6 +22,11 @@ class BandwidthFilter {
     now_ = static_cast<std::uint64_t>(Wide{now_} * numerator / denominator);
     before_ = static_cast<std::uint64_t>(Wide{before_} * numerator / denominator);
   }
+  /// Nothing above `rate` is true any more.
+  void limit(std::uint64_t rate) {
+    now_ = std::min(now_, rate);
+    before_ = std::min(before_, rate);
+  }
   [[nodiscard]] std::uint64_t maximum() const { return std::max(now_, before_); }
 
  private:

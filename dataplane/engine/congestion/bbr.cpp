@@ -99,6 +99,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   if (sample.rtt && rtt_floor_.is_near(*sample.rtt)) near_seen_at_ = sample.now;
   const bool quiet = sample.now - near_seen_at_ <= smoothed_rtt_ / 2;
   if (!quiet) queue_seen_at_ = sample.now;
+  if (sample.rtt && (rtt_floor_.is_near(*sample.rtt) || !is_queueing())) drained_round_ = rounds_;
   take_tallies(sample, quiet);
   round_in_flight_max_ = std::max(round_in_flight_max_, sample.in_flight + sample.bytes);
 
@@ -188,7 +189,10 @@ void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
   const bool own_queue =
       state_ == State::startup || state_ == State::drain || state_ == State::up || state_ == State::probe_rtt;
   const bool stuck = state_ == State::down && rounds_ >= phase_round_ + bbr::down_rounds_doubtful;
-  const bool starved = bandwidth_latest_ < max_bandwidth_.maximum() / 4 * 3 && !flight.app_limited;
+  // The window alone holds us back, though it is large enough for others' queue: then it may be too small for the path.
+  const bool window_bound =
+      is_contended() && round_in_flight_max_ + quantum() >= bdp_times(bbr::window_percent_contended);
+  const bool starved = (bandwidth_latest_ < max_bandwidth_.maximum() / 4 * 3 || window_bound) && !flight.app_limited;
   rtt_floor_.on_round(sample.now, {.in_flight_max = std::max(round_in_flight_max_, window_min()),
                                    .content = own_queue || !(stuck || starved)});
   queue_.on_round();
@@ -198,11 +202,18 @@ void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
     if (!flight.app_limited) max_bandwidth_.advance();
     max_bandwidth_.on_sample(bandwidth_latest_);
   }
+  // What others took is theirs. A maximum of two cycles would hold on to it for seconds, and so, with a queue that
+  // never drains, would whoever came first.
+  const bool steady = state_ == State::cruise && rounds_ > phase_round_ + 1 && flight.pace != Pace::probing;
+  const bool longer_path = starved && rtt_floor_.is_doubtful();
+  if (steady && is_contended() && !flight.app_limited && !longer_path) max_bandwidth_.limit(bandwidth_latest_);
   round_in_flight_peak_ = round_in_flight_max_;
   round_in_flight_max_ = 0;
   bandwidth_latest_ = mean_rate_;
   delivered_latest_ = flight.delivered + flight.lost;
 }
+
+bool Bbr::is_contended() const { return rounds_ >= drained_round_ + bbr::contended_rounds; }
 
 bool Bbr::is_queueing() const { return queue_.is_queueing(smoothed_rtt_, rtt_floor_.minimum()); }
 
@@ -237,10 +248,10 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
     const bool lossy = loss_.ppm() >= bbr::elasticity_floor_ppm;
     if (!flight.app_limited && !(suspect && lossy)) {
       const std::uint64_t target = std::min(bdp(), cwnd_);
-      bounds_.in_flight_long = std::max({flight.in_flight_at_departure, target / 10 * 7, bdp()});
+      bounds_.in_flight_long =
+          std::max({flight.in_flight_at_departure / 100 * bbr::long_bound_percent, target / 10 * 7, bdp()});
       long_step_ = 0;
     }
-    fruitless_ = bbr::fruitless_max;  // a probe that costs others packets is not repeated soon
     if (state_ != State::down) enter_down(now);
     awaiting_feedback_ = false;
     test_elasticity_ = test_elasticity_ || (suspect && lossy);
@@ -296,6 +307,8 @@ Pace Bbr::pace() const {
   }
 }
 
+std::uint64_t Bbr::up_percent() const { return gentle_ ? bbr::up_percent_gentle : bbr::up_percents[up_step_]; }
+
 std::uint64_t Bbr::pacing_percent() const {
   switch (state_) {
     case State::startup:
@@ -306,9 +319,9 @@ std::uint64_t Bbr::pacing_percent() const {
       if (test_until_round_ == 0) return bbr::down_percent;
       return (1'000'000 - loss_.ppm()) / 10'000 - bbr::test_margin_percent;  // what arrives, and a little less
     case State::up:
-      return bbr::up_percents[up_step_];
+      return up_percent();
     case State::cruise:
-      return bbr::cruise_percent;
+      return is_contended() ? 100 : bbr::cruise_percent;  // the queue is not ours to drain
     default:
       return 100;
   }
@@ -325,7 +338,9 @@ DataRate Bbr::pacing_rate(const RttEstimator&) const {
 /// Source: draft section "Congestion Window". Once the path was full the window follows the model at once: the pacer
 /// sees to it that nothing leaves in a burst.
 void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
-  const std::uint64_t percent = state_ == State::up ? bbr::window_percent_up : bbr::window_percent;
+  const std::uint64_t percent = is_contended()        ? bbr::window_percent_contended
+                                : state_ == State::up ? bbr::window_percent_up
+                                                      : bbr::window_percent;
   const std::uint64_t wanted =
       std::max({bdp_times(percent) + aggregation_.extra(), bbr::offload_quanta * quantum(), window_min()});
   if (full_) {

@@ -67,6 +67,8 @@ class Bbr final : public CongestionController {
   [[nodiscard]] std::uint64_t rate_of(const AckedSample& sample, const DeliverySample& flight);
   void on_round(const AckedSample& sample, const DeliverySample& flight);
   [[nodiscard]] bool is_queueing() const;
+  /// Others fill the queue: nothing that we do drains it.
+  [[nodiscard]] bool is_contended() const;
   [[nodiscard]] LossTally tally_of(const DeliverySample& flight) const;
   void react_to_loss(TimePoint now, const DeliverySample& flight);
   void bound_short(TimePoint now, std::uint64_t lost);
@@ -97,6 +99,7 @@ class Bbr final : public CongestionController {
   [[nodiscard]] std::uint64_t window_min() const;
   [[nodiscard]] Pace pace() const;
   [[nodiscard]] std::uint64_t pacing_percent() const;
+  [[nodiscard]] std::uint64_t up_percent() const;
   void update_window(const AckedSample& sample, std::uint64_t lost_bytes);
 
   std::uint64_t datagram_;
@@ -126,6 +129,7 @@ class Bbr final : public CongestionController {
   // This round trip.
   bool round_start_ = false;
   std::uint64_t rounds_ = 0;
+  std::uint64_t drained_round_ = 0;  // the last one in which the queue was seen empty
   std::uint64_t round_end_delivered_ = 0;
   std::uint64_t round_in_flight_max_ = 0;
   std::uint64_t round_in_flight_peak_ = 0;  // of the round trip that has just ended
@@ -140,6 +144,7 @@ class Bbr final : public CongestionController {
   TimePoint cycle_at_{};
   std::uint64_t cycle_round_ = 0;
   std::uint64_t wait_rounds_ = 0;
+  std::uint64_t wait_percent_ = 100;  // of the longest time
   std::uint64_t cycles_ = 0;
   bool filter_due_ = false;
   bool test_elasticity_ = false;
@@ -151,6 +156,7 @@ class Bbr final : public CongestionController {
   std::uint64_t growth_base_ = 0;  // bandwidth that startup or up compare with
   std::uint32_t growth_stalled_ = 0;
   std::size_t up_step_ = 0;
+  bool gentle_ = false;             // the next probe is: the last one brought next to nothing
   bool awaiting_feedback_ = false;  // of what was sent in up
   std::uint32_t fruitless_ = 0;     // probes in a row that gained nothing
   std::uint64_t long_step_ = 0;     // by which in_flight_long grows a round trip

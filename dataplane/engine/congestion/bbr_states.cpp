@@ -73,8 +73,9 @@ void Bbr::advance_up(TimePoint now) {
   if (!round_start_ || rounds_ == phase_round_) return;
   if (bounds_.in_flight_long && round_in_flight_peak_ + quantum() >= *bounds_.in_flight_long) {
     // Draft: ProbeInflightLongtermUpward: slowly at first, then ever faster.
-    long_step_ =
-        long_step_ == 0 ? std::max(datagram_, *bounds_.in_flight_long / bbr::long_step_divisor) : 2 * long_step_;
+    const std::int64_t datagrams = std::max<std::int64_t>(1, (now - cycle_at_) / bbr::long_step_time);
+    const std::uint64_t least = datagram_ * static_cast<std::uint64_t>(datagrams);
+    long_step_ = long_step_ == 0 ? std::max(least, *bounds_.in_flight_long / bbr::long_step_divisor) : 2 * long_step_;
     bounds_.in_flight_long = std::min(*bounds_.in_flight_long + long_step_, bbr::window_max);
   }
   enter_down(now);
@@ -83,17 +84,21 @@ void Bbr::advance_up(TimePoint now) {
 /// What the last probe brought. True: it goes on.
 bool Bbr::judge_probe() {
   const std::uint64_t most = max_bandwidth_.maximum();
-  const std::uint64_t gain = std::min<std::uint64_t>(bbr::up_percents[up_step_] - 100, 50);
+  const std::uint64_t gain = std::min<std::uint64_t>(up_percent() - 100, 50);
   const bool queueing = is_queueing();
   // With a queue only nearly all of what was tried counts: then it was taken from another flow that has more.
   if (most >= growth_base_ + growth_base_ * gain * (queueing ? 3 : 2) / 400) {
     if (!queueing) bounds_.in_flight_long.reset();  // there is more room now than that tells of
+    gentle_ = false;
     enter_up(queueing ? 0 : std::min(up_step_ + 1, bbr::up_percents.size() - 1));
     return true;
   }
   if (round_start_ && rounds_ > probe_round_) {
     awaiting_feedback_ = false;
-    if (most < growth_base_ + growth_base_ / 20) fruitless_ = std::min(fruitless_ + 1, bbr::fruitless_max);
+    // Elasticity: who has nearly all of a full path gains nearly nothing by sending more, but for the others' losses.
+    gentle_ = most < growth_base_ + growth_base_ / 100 * (up_percent() - 100) / bbr::gentle_gain_divisor;
+    if (most < growth_base_ + growth_base_ / 20 && !is_contended())
+      fruitless_ = std::min(fruitless_ + 1, bbr::fruitless_max);
     pick_wait(bbr::wait_rounds_min << fruitless_, bbr::wait_rounds_max << fruitless_);
   }
   return false;
@@ -207,12 +212,14 @@ void Bbr::begin_cycle(TimePoint now) {
 
 void Bbr::pick_wait(std::uint64_t rounds_min, std::uint64_t rounds_max) {
   wait_rounds_ = rng_.between(rounds_min, rounds_max);
+  wait_percent_ = rng_.between(bbr::wait_percent_min, 100);
 }
 
 bool Bbr::is_time_to_probe(TimePoint now) const {
   const Duration since = now - cycle_at_;
   if (since < bbr::wait_min) return false;
-  const Duration longest = std::max<Duration>(bbr::wait_max, bbr::wait_rtts_at_least * rtt_floor_.minimum());
+  const Duration most = std::max<Duration>(bbr::wait_max, bbr::wait_rtts_at_least * rtt_floor_.minimum());
+  const Duration longest = most / 100 * static_cast<std::int64_t>(wait_percent_);
   // A bound that chance may have set is not kept for a second where no queue speaks for it.
   const bool doubtful = bounds_.bandwidth_short && !is_queueing();
   const std::uint64_t wait = doubtful ? std::min(wait_rounds_, bbr::wait_rounds_max) : wait_rounds_;

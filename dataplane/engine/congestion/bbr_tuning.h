@@ -23,6 +23,10 @@ inline constexpr std::uint64_t down_percent = 75;
 inline constexpr std::uint64_t test_margin_percent = 2;
 // Draft: 125 alone. While what arrives grows with it, the next step follows, up to doubling (PROTOCOL section 4).
 inline constexpr std::array<std::uint64_t, 4> up_percents{125, 160, 220, 277};
+// Instead of the first step, where the last probe brought less than a fifth of what it tried. More: a quarter of a BDP
+// overflows a short queue at the cost of those who have little; less: more room is noticed late.
+inline constexpr std::uint64_t up_percent_gentle = 110;
+inline constexpr std::uint64_t gentle_gain_divisor = 5;
 inline constexpr std::uint64_t cruise_percent =
     99;  // draft: PacingMarginPercent; none: a queue grows between two probes
 // p (1 - p) 10^4 packets tell a share of p to a hundredth.
@@ -34,10 +38,16 @@ inline constexpr std::uint64_t loss_threshold_divisor = 50;   // draft: LossThre
 inline constexpr std::uint64_t window_percent = 200;          // draft: DefaultCwndGain
 inline constexpr std::uint64_t window_percent_up = 225;       // draft: ProbeBW_UP
 inline constexpr std::uint64_t window_percent_startup = 400;  // samples tell of a rate a round trip and a half late
-inline constexpr std::uint64_t window_min_packets = 4;        // draft: MinPipeCwnd
-inline constexpr std::uint64_t offload_quanta = 3;            // draft: offload_budget
-inline constexpr std::uint64_t window_max = 4 * GiB;          // beyond any path; keeps every product in range
-inline constexpr std::uint64_t rate_min = 1'000;              // bytes a second
+// Where others fill the queue a window of two BDPs would be our share, and not the rate: in a queue of two BDPs two
+// thirds of it at most, of which less again is held the next time.
+inline constexpr std::uint64_t window_percent_contended = 400;
+// Round trips with a queue throughout: our own DOWN, two round trips at most, did not drain it. Fewer: a queue of our
+// own is taken for others'; more: a late-comer waits longer for his share.
+inline constexpr std::uint64_t contended_rounds = 3;
+inline constexpr std::uint64_t window_min_packets = 4;  // draft: MinPipeCwnd
+inline constexpr std::uint64_t offload_quanta = 3;      // draft: offload_budget
+inline constexpr std::uint64_t window_max = 4 * GiB;    // beyond any path; keeps every product in range
+inline constexpr std::uint64_t rate_min = 1'000;        // bytes a second
 inline constexpr std::uint64_t rate_max = 125'000'000'000;
 
 // Draft: BBR.ExtraAckedFilterLen, ten round trips, as two halves.
@@ -51,11 +61,13 @@ inline constexpr std::int64_t records_a_round = 64;
 inline constexpr std::uint64_t wait_rounds_min = 5;  // and refill and up take two and a half
 inline constexpr std::uint64_t wait_rounds_max = 6;
 inline constexpr std::uint32_t fruitless_max = 3;  // twice as long after each probe that gained nothing, but 1 s
-inline constexpr std::uint64_t wait_rounds_first_min = 2;  // after startup, which may have been cut short
-inline constexpr std::uint64_t wait_rounds_first_max = 3;
+inline constexpr std::uint64_t wait_rounds_first_min = 1;  // after startup, which may have been cut short
+inline constexpr std::uint64_t wait_rounds_first_max = 2;
 inline constexpr Duration wait_min = std::chrono::milliseconds{25};  // round trips of microseconds are no cycle
 inline constexpr Duration wait_max = std::chrono::seconds{1};
 inline constexpr std::int64_t wait_rtts_at_least = 4;
+// Of the longest wait, drawn anew each time: two flows that always probe together gain nothing from each other.
+inline constexpr std::uint64_t wait_percent_min = 60;
 
 inline constexpr std::uint64_t startup_stalled_rounds = 3;  // draft: full_bw_count
 inline constexpr std::uint64_t drain_rounds_max = 3;        // draft: Drain
@@ -72,9 +84,14 @@ inline constexpr Duration probe_rtt_min = std::chrono::milliseconds{10};
 inline constexpr Duration probe_rtt_max = std::chrono::milliseconds{200};  // draft: ProbeRTTDuration
 inline constexpr std::int64_t probe_rtt_rtts = 10;
 
+// The long bound, of what was in flight when too much was lost. All that share the queue give way by the same part, and
+// grow by about as many bytes: so they come to have as much (Chiu and Jain, 1989). More: they stay what they are.
+inline constexpr std::uint64_t long_bound_percent = 90;
 // The long bound grows by so much in the next probe that meets it, twice that in the one after, and so on. Faster: who
 // reacts to each loss (cubic) never recovers; slower: a false alarm lasts.
 inline constexpr std::uint64_t long_step_divisor = 256;
+// At least a datagram for each so long since the last probe: where the round trip is long, doubling comes seldom.
+inline constexpr Duration long_step_time = std::chrono::milliseconds{150};
 
 // So long without an acknowledgement is an outage.
 inline constexpr std::int64_t outage_rtts = 4;

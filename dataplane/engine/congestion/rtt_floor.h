@@ -33,6 +33,8 @@ class RttFloor {
   [[nodiscard]] bool is_near(Duration rtt) const;
   /// The last sample that confirmed the minimum, or the end of the last probe.
   [[nodiscard]] TimePoint confirmed_at() const { return confirmed_at_; }
+  /// The minimum may be a matter of the past: that is being found out, or about to be.
+  [[nodiscard]] bool is_doubtful() const { return cap_ || (raised_rounds_ > 0 && rest_rounds_ == 0); }
   /// At most so much is to be in flight: the doubt is being settled.
   [[nodiscard]] std::optional<std::uint64_t> in_flight_cap() const { return cap_; }
 
