@@ -42,7 +42,7 @@ enum class CongestionKind : std::uint8_t { bbr, cubic, fixed };
 }
 
 struct TransferOptions {
-  CongestionKind congestion = CongestionKind::cubic;
+  CongestionKind congestion = CongestionKind::bbr;
   std::optional<DataRate> rate;  // needed by `fixed`, else a cap
   std::size_t lanes = 1;         // at most, each with a worker here; the daemon has so many as it has workers
   DigestKind digest = DigestKind::xxh3;

@@ -44,7 +44,7 @@ enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 
 struct SenderConfig {
   std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram, until PMTU search moves it
-  Congestion congestion = Congestion::cubic;
+  Congestion congestion = Congestion::bbr;
   /// IP bytes, repeats included; the target of `fixed`, a cap elsewhere. Of all lanes together.
   std::optional<DataRate> rate = std::nullopt;
   std::size_t ip_overhead = 28;                               // IPv4 and UDP headers, counted by rates; 48 with IPv6

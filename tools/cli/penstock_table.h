@@ -101,7 +101,7 @@ inline constexpr OptionSpec penstock_options[] = {
 
   {.name = "--cc", .value_name = "bbr|cubic|fixed", .commands = penstock_on::transfers,
    .help = "Congestion control. `fixed` sends at --rate whatever happens, for links that are yours alone.",
-   .default_text = "cubic", .setting = "cc", .environment = "PENSTOCK_CC", .value_not_yet = "scavenger"},
+   .default_text = "bbr", .setting = "cc", .environment = "PENSTOCK_CC", .value_not_yet = "scavenger"},
   {.name = "--rate", .value_name = "RATE", .commands = penstock_on::transfers,
    .help = "Send at most so fast: 500M is 500 000 000 bit/s of IP bytes, 60MB is bytes a second. k M G T are powers of "
            "1000, Ki Mi Gi of 1024.", .setting = "rate", .environment = "PENSTOCK_RATE"},

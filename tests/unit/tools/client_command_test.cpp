@@ -48,7 +48,7 @@ TEST_CASE("client command: what is built in holds when nobody says anything") {
   CHECK(push.client.timeout == std::optional<Duration>{5min});
   CHECK_FALSE(push.client.token);
   CHECK_FALSE(push.client.fingerprint);
-  CHECK(push.transfer.congestion == control::CongestionKind::cubic);
+  CHECK(push.transfer.congestion == control::CongestionKind::bbr);
   CHECK_FALSE(push.transfer.rate);
   CHECK(push.transfer.digest == control::DigestKind::xxh3);
   CHECK(push.transfer.overwrite == control::OverwriteMode::never);
