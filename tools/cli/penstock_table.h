@@ -110,7 +110,8 @@ inline constexpr OptionSpec penstock_options[] = {
    .default_text = "off", .setting = "fec", .environment = "PENSTOCK_FEC", .value_not_yet = "auto|K,M"},
   {.name = "--lanes", .value_name = "N", .commands = penstock_on::transfers,
    .help = "Spread one transfer over so many lanes, 64 at most, each with a thread at both ends; the daemon takes part "
-           "with as many as it has workers. For machines with cores to spare. Together they take one flow's share.",
+           "with as many as it has workers. For machines with cores to spare. Together they take one flow's share, by `cubic` "
+           "unless --cc says `fixed`.",
    .default_text = "1", .setting = "lanes", .environment = "PENSTOCK_LANES"},
   {.name = "--data", .value_name = "auto|udp", .commands = penstock_on::transfers,
    .help = "How file bytes travel. `auto` means UDP for now.",

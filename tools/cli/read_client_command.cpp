@@ -230,8 +230,8 @@ class Reader {
     if (out.congestion == CongestionKind::fixed && !out.rate)
       return lookup.find("cc")->refuse("fixed needs --rate, the rate to send at");
     if (out.congestion == CongestionKind::bbr && out.lanes > 1) {
-      if (const auto asked = lookup.find("cc"))
-        return asked->refuse("bbr has one lane; use cubic or fixed with --lanes");
+      if (const auto cc = lookup.find("cc"); cc && !cc->built_in)
+        return cc->refuse("bbr has one lane; use cubic or fixed with --lanes");
       out.congestion = CongestionKind::cubic;
     }
     out.dry_run = words_.has("--dry-run");

@@ -29,7 +29,7 @@ std::optional<FoundSetting> SettingLookup::find(std::string_view key) const {
       return FoundSetting{value->texts, fmt::format("{}: `{}`", value->where, key), ErrorCode::CONFIG_INVALID};
   }
   if (spec && !spec->default_text.empty())
-    return FoundSetting{{std::string{spec->default_text}}, "built in", ErrorCode::INTERNAL};
+    return FoundSetting{{std::string{spec->default_text}}, "built in", ErrorCode::INTERNAL, true};
   return std::nullopt;
 }
 

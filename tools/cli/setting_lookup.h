@@ -18,6 +18,7 @@ struct FoundSetting {
   std::vector<std::string> texts;      // never empty
   std::string where;                   // "--rate", "$PENSTOCK_RATE" or "FILE:LINE: `rate`"
   ErrorCode blame = ErrorCode::USAGE;  // CONFIG_INVALID when a file said it
+  bool built_in = false;               // nobody said it
 
   [[nodiscard]] const std::string& text() const { return texts.back(); }
   /// The sentence with its place in front.

@@ -150,6 +150,7 @@ TEST_CASE("client command: a value that makes no sense is refused with the place
 
 TEST_CASE("client command: several lanes are coupled by cubic and fixed; bbr has one") {
   CHECK(action<PushCommand>("push a h:/b").transfer.lanes == 1);
+  CHECK(action<PushCommand>("push a h:/b --lanes 2").transfer.congestion == control::CongestionKind::cubic);
   CHECK(action<PushCommand>("push a h:/b --lanes 64 --cc cubic").transfer.lanes == 64);
   CHECK(action<PullCommand>("pull h:/b a --lanes 2 --cc fixed --rate 1G").transfer.lanes == 2);
   CHECK(action<PushCommand>("push a h:/b --lanes 1 --cc bbr").transfer.congestion == control::CongestionKind::bbr);
