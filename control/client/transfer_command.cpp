@@ -113,7 +113,8 @@ Status TransferCommand::check_words() {
   if (request_.words.sources.empty()) return Error{ErrorCode::USAGE, "nothing to transfer was named"};
   if (request_.options.congestion == CongestionKind::fixed && !request_.options.rate)
     return Error{ErrorCode::USAGE, "--cc fixed needs a rate; add --rate, such as --rate 500M"};
-  if (request_.options.congestion == CongestionKind::bbr && request_.options.lanes > 1) return several_lanes_with_bbr();
+  const auto congestion = congestion_named(to_string(request_.options.congestion), request_.options.rate.has_value());
+  if (auto status = check_lanes(congestion, request_.options.lanes); !status) return status;
   if (!push()) return {};
   // A source that is not there is told before anybody is asked to connect.
   const auto roots = open_sources(request_.words);

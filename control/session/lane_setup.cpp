@@ -38,8 +38,9 @@ engine::Congestion congestion_named(std::string_view name, bool has_rate) {
   return engine::SenderConfig{}.congestion;
 }
 
-Error several_lanes_with_bbr() {
-  return {
+Status check_lanes(engine::Congestion congestion, std::size_t lanes) {
+  if (lanes <= 1 || congestion != engine::Congestion::bbr) return {};
+  return Error{
       ErrorCode::USAGE,
       "bbr has one lane: several of them would take several flows' shares of the path; use --cc cubic or fixed with "
       "--lanes"};

@@ -32,8 +32,8 @@ void apply_path(const LanePath& path, RunConfig& config);
 /// not know the name, or for `fixed` without a rate.
 engine::Congestion congestion_named(std::string_view name, bool has_rate);
 
-/// What is said to who asks for both.
-Error several_lanes_with_bbr();
+/// USAGE where lanes are not coupled under this controller (bbr's are not).
+Status check_lanes(engine::Congestion congestion, std::size_t lanes);
 
 /// The UDP side of a control channel's remote end.
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port);
