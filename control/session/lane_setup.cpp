@@ -75,6 +75,8 @@ std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, b
       if (rate_is_capped) return cap_is_servers ? "server_cap" : "rate_cap";
       return "path";
     // A window that losses have shaped is the path's; one that still grows is our own start-up.
+    case engine::SenderLimit::stream:
+      return "path";
     case engine::SenderLimit::cwnd:
       return stats.packets_lost > 0 ? "path" : "cwnd";
     case engine::SenderLimit::receiver_cpu:

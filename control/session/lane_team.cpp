@@ -34,6 +34,14 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   // The lanes share source, path and machine: what holds back one that has work is what holds back most of them.
   if (one.limit != engine::SenderLimit::nothing_to_send && sum.limit == engine::SenderLimit::nothing_to_send)
     sum.limit = one.limit;
+  sum.stream_messages += one.stream_messages;
+  sum.stream_bytes += one.stream_bytes;
+  sum.stream_bytes_repeated += one.stream_bytes_repeated;
+  sum.stream_bytes_arrived += one.stream_bytes_arrived;
+  // UDP answers if it answers any of them, and that is asked of all since the first of them waits.
+  if (one.answered_at && (!sum.answered_at || *one.answered_at > *sum.answered_at)) sum.answered_at = one.answered_at;
+  if (one.unanswered_since && (!sum.unanswered_since || *one.unanswered_since < *sum.unanswered_since))
+    sum.unanswered_since = one.unanswered_since;
   if (one.last_heard && (!sum.last_heard || *one.last_heard > *sum.last_heard)) sum.last_heard = one.last_heard;
 }
 
@@ -303,8 +311,13 @@ void LaneTeam::end_lane(std::size_t lane) {
   table_.on_lane_ending(lane);
 }
 
+void LaneTeam::set_watching(TimePoint now, bool watching) {
+  watching_ = watching;
+  if (heard_first_) heard_first_ = now;
+}
+
 void LaneTeam::on_tick(TimePoint now) {
-  if (alone() || host_ == nullptr || !reader_) return;
+  if (alone() || host_ == nullptr || !reader_ || !watching_) return;
   const auto heard_by_any = sum().last_heard;
   if (!heard_by_any) return;  // that nothing gets through at all is the session's to notice
   if (!heard_first_) heard_first_ = now;

@@ -77,6 +77,9 @@ class LaneTeam final : public std::enable_shared_from_this<LaneTeam> {
   // The source's leases.
   /// The peer's word that it has admitted a move.
   void on_admitted(std::uint64_t number);
+  /// Whether lanes may be called silent at all: not while their bytes go by TCP, nor before they had time to answer
+  /// again.
+  void set_watching(TimePoint now, bool watching);
   /// Once a second or so.
   void on_tick(TimePoint now);
   // The sink's.
@@ -122,7 +125,8 @@ class LaneTeam final : public std::enable_shared_from_this<LaneTeam> {
   std::vector<LaneState> lanes_;
   engine::ExtentTable table_;
   engine::ExtentDesk desk_;
-  std::optional<TimePoint> heard_first_;  // by any lane, as far as a tick saw it
+  std::optional<TimePoint> heard_first_;  // by any lane, as far as a tick saw it; or since when we watch again
+  bool watching_ = true;
 };
 
 }  // namespace penstock::control

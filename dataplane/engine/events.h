@@ -79,6 +79,7 @@ enum class SenderLimit : std::uint8_t {
   pacing,
   receiver_credit,
   receiver_cpu,
+  stream,  // takes no more: TCP's window, not ours
   sender_cpu
 };
 
@@ -111,6 +112,13 @@ struct LaneStats {
   PathReport path;                                   // with Congestion::measure
   SenderLimit limit = SenderLimit::nothing_to_send;  // over the last quarter of a second (lane/limit_meter.h)
   std::optional<TimePoint> last_heard;               // last authentic datagram
+  std::optional<TimePoint> answered_at;              // an acknowledgement of something new came last
+  /// Since when what we have on its way is without an answer; nullopt: nothing is.
+  std::optional<TimePoint> unanswered_since;
+  std::uint64_t stream_messages = 0;        // by the stream, sent or taken; its bytes are counted in payload_bytes too
+  std::uint64_t stream_bytes = 0;           // likewise, repeats included
+  std::uint64_t stream_bytes_repeated = 0;  // of those, that were sent before by whatever way
+  std::uint64_t stream_bytes_arrived = 0;   // sender: acknowledged by StreamAck
 };
 
 }  // namespace penstock::engine

@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/ranges/received_ranges.h"
+#include "dataplane/engine/stream/stream_receipts.h"
 
 namespace penstock::engine {
 namespace {
@@ -116,10 +117,12 @@ struct Receiver::Parts {
   bool room_grew = false;
   bool announced = true;  // Drained told of the present state
   std::optional<TimePoint> rtt_asked_at;
+  StreamReceipts stream;
 
   void handle_data(TimePoint now, const LaneCore::Admitted& packet, std::size_t bytes_behind, Lease& lease,
                    SinkWindow& window, BatchOutcome& outcome);
-  [[nodiscard]] bool store_missing(TransferRange range, Lease& lease, SinkWindow& window);
+  /// The parts of `range` that are not here, of `bytes`.
+  [[nodiscard]] bool store_missing(TransferRange range, std::span<const std::byte> bytes, SinkWindow& window);
   void on_accepted(TimePoint now);
   [[nodiscard]] AckFields ack_fields(std::uint64_t room);
 };
@@ -193,7 +196,7 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
     }
     lease.commit(range);
     stats.payload_bytes_received += length;
-  } else if (!store_missing(range, lease, window)) {
+  } else if (lease.settle(); !store_missing(range, target, window)) {
     ++stats.packets_refused_by_sink;
     return;
   }
@@ -202,21 +205,72 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
   on_accepted(now);
 }
 
-bool Receiver::Parts::store_missing(TransferRange range, Lease& lease, SinkWindow& window) {
+bool Receiver::Parts::store_missing(TransferRange range, std::span<const std::byte> bytes, SinkWindow& window) {
   ranges.on_duplicate(range);
   TransferRange rest = range;
   while (true) {
     const TransferRange part = ranges.first_missing(rest);
     if (part.empty()) return true;
-    lease.settle();
-    const auto bytes = std::span<const std::byte>(scratch).subspan(static_cast<std::size_t>(part.begin - range.begin),
-                                                                   static_cast<std::size_t>(part.size()));
-    if (!window.store(part.begin, bytes)) return false;
+    const auto own =
+        bytes.subspan(static_cast<std::size_t>(part.begin - range.begin), static_cast<std::size_t>(part.size()));
+    if (!window.store(part.begin, own)) return false;
     if (!ranges.accept(part)) return false;
     lane.stats().payload_bytes_received += part.size();
     rest.begin = part.end;
   }
 }
+
+// --- the stream -----------------------------------------------------------------------------------------------------
+
+void Receiver::handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload, SinkWindow& window) {
+  Parts& p = *parts_;
+  if (p.lane.is_over()) return;
+  if (payload.empty() || payload.size() > stream_payload_max || at.value > transfer_space_max - payload.size())
+    return p.lane.close(TransportError::protocol_violation);
+  const TransferRange range{at, at + payload.size()};
+  if (!within_one_slab(range)) return p.lane.close(TransportError::protocol_violation);
+  if (!p.ranges.is_permitted(range)) return p.lane.close(TransportError::credit_exceeded);
+  LaneStats& stats = p.lane.stats();
+  if (!p.ranges.owns(range)) {
+    ++stats.packets_outside_lease;
+    return p.stream.on_refused(now);
+  }
+  const std::uint64_t first_time_before = stats.payload_bytes_received;
+  const bool stored = p.store_missing(range, payload, window);
+  const std::uint64_t taken = stats.payload_bytes_received - first_time_before;
+  ++stats.stream_messages;
+  stats.stream_bytes += taken;
+  if (!stored) {
+    ++stats.packets_refused_by_sink;
+    return p.stream.on_refused(now);
+  }
+  stats.payload_bytes_duplicate += payload.size() - taken;
+  p.stream.on_taken(now, payload.size());
+  if (!p.announced && p.ranges.is_complete()) p.stream.owe(now);
+}
+
+std::optional<StreamAck> Receiver::poll_stream_ack(TimePoint now, const SinkWindow& window) {
+  Parts& p = *parts_;
+  if (p.lane.is_over() || p.lane.stats().stream_messages == 0) return std::nullopt;
+  const CreditFrame credit = p.ranges.credit(window.room());
+  // As in poll_transmit: new room is worth a word of its own when the sender might run dry.
+  const std::uint64_t left = p.ranges.granted() - p.ranges.first_time_received();
+  const std::uint64_t gained = credit.credit - p.ranges.granted();
+  if (gained > 0 && gained >= left / 2) p.stream.owe(now);
+  if (!p.stream.due_at() || *p.stream.due_at() > now) return std::nullopt;
+  p.ranges.on_credit_granted(credit);
+  return p.stream.take(credit);
+}
+
+Receiver::Holding Receiver::holding(const SinkWindow& window, std::size_t ranges_max) {
+  Parts& p = *parts_;
+  Holding holding{.held = p.ranges.arrived(ranges_max), .credit = p.ranges.credit(window.room())};
+  p.ranges.on_credit_granted(holding.credit);
+  return holding;
+}
+
+void Receiver::set_probing(bool probing) { parts_->lane.recovery().set_probing(probing); }
+void Receiver::ping() { parts_->lane.ask_for_ack(); }
 
 void Receiver::Parts::on_accepted(TimePoint now) {
   if (!announced && ranges.is_complete()) lane.ack_tracker().on_tail(now);
@@ -269,7 +323,11 @@ std::optional<ReceiverEvent> Receiver::poll_event() {
   return std::nullopt;
 }
 
-std::optional<TimePoint> Receiver::poll_timeout() const { return parts_->lane.timers().earliest(); }
+std::optional<TimePoint> Receiver::poll_timeout() const {
+  TimerTable table = parts_->lane.timers();
+  if (!parts_->lane.is_over()) table[Timer::stream] = parts_->stream.due_at();
+  return table.earliest();
+}
 
 Duration Receiver::patience() const {
   const Parts& p = *parts_;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "common/random.h"
 #include "common/time.h"
@@ -12,6 +13,7 @@
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/sink_window.h"
+#include "dataplane/engine/stream/stream_words.h"
 
 namespace penstock::engine {
 
@@ -60,6 +62,22 @@ class Receiver {
   [[nodiscard]] bool adopt(const ExtentMove& move, const ExtentState& state);
   /// They went from one sibling to another.
   void note(const ExtentMove& move);
+
+  // The stream, as at the sender.
+  /// A message of it, in order. What datagrams of this lane must not do it must not either: the lane then ends.
+  void handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload, SinkWindow& window);
+  /// What the sender is to be told of it, when something is due.
+  [[nodiscard]] std::optional<StreamAck> poll_stream_ack(TimePoint now, const SinkWindow& window);
+  /// All that is here, and fresh credit: for a sender that our acknowledgements may not have reached. The first
+  /// `ranges_max` ranges.
+  struct Holding {
+    std::vector<TransferRange> held;
+    CreditFrame credit;
+  };
+  [[nodiscard]] Holding holding(const SinkWindow& window, std::size_t ranges_max);
+  /// Datagrams are not expected: no hello and no probe is repeated. `ping` sends one all the same.
+  void set_probing(bool probing);
+  void ping();
 
   /// The sink's room grew: credit may follow.
   void on_sink_room(TimePoint now);

@@ -10,12 +10,18 @@
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/lane/limit_meter.h"
 #include "dataplane/engine/ranges/range_scheduler.h"
+#include "dataplane/engine/stream/stream_flight.h"
 
 namespace penstock::engine {
 namespace {
 
 constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
 constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
+// A far end without room for a message gets no other for so long, or a round trip: slabs are written out meanwhile.
+constexpr Duration stream_pause_min = std::chrono::milliseconds{20};
+// TCP and IP headers and TLS's records, for rates: of 1448 bytes in a segment of 1500, and 22 of each 16 KiB.
+constexpr std::uint64_t with_stream_overhead(std::uint64_t bytes) { return bytes + bytes / 26; }
+constexpr std::uint64_t without_stream_overhead(std::uint64_t bytes) { return bytes - bytes / 27; }
 
 /// Of a rate that all lanes have together.
 std::optional<DataRate> share_of(const SenderConfig& config) {
@@ -67,7 +73,12 @@ struct Sender::Parts {
   Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
       : ip_overhead(settings.ip_overhead),
         lane(core_config(settings), std::move(keys), rng.split()),
-        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place) {}
+        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place) {
+    if (const auto rate = share_of(settings)) {
+      stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
+      stream_pacer->set_rate(TimePoint{}, *rate);
+    }
+  }
 
   std::size_t ip_overhead;
   LaneCore lane;
@@ -80,8 +91,14 @@ struct Sender::Parts {
   std::optional<TimePoint> pacing_at;
   std::optional<TimePoint> persist_at;
   std::uint32_t persist_backoff = 0;
+  bool by_stream = false;
+  StreamFlight stream;
+  std::optional<Pacer> stream_pacer;     // with a rate
+  std::optional<TimePoint> stream_at;    // the stream's pacer, or a pause after a refusal
+  std::optional<TimePoint> stream_rest;  // no message before
 
   void take_news();
+  std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   void on_blocked(TimePoint now);
@@ -117,6 +134,7 @@ void Sender::handle_timeout(TimePoint now) {
   Parts& p = *parts_;
   p.lane.handle_timeout(now, p.news);
   p.take_news();
+  if (p.stream_at && *p.stream_at <= now) p.stream_at.reset();  // the driver asks again
   if (p.persist_at && *p.persist_at <= now) {
     p.persist_at.reset();
     p.persist_backoff = std::min(p.persist_backoff + 1, 16U);
@@ -126,7 +144,9 @@ void Sender::handle_timeout(TimePoint now) {
 
 void Sender::Parts::take_news() {
   for (const auto& range : news.data_acked) scheduler.on_acked(range);
-  for (const auto& range : news.data_lost) scheduler.on_lost(range);
+  // By the stream, all that was in flight is with the scheduler already.
+  if (!by_stream)
+    for (const auto& range : news.data_lost) scheduler.on_lost(range);
   scheduler.on_credit(lane.peer_credit());
   news.clear();
 }
@@ -136,6 +156,7 @@ std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& windo
   p.pacing_at.reset();
   if (buffer.size() < p.lane.datagram_size()) return std::nullopt;
   if (auto out = p.lane.poll_frames(now, buffer, AckFields{})) return out;
+  if (p.by_stream) return std::nullopt;
   if (auto out = p.poll_probe(now, window, buffer)) return out;
   return p.poll_data(now, window, buffer);
 }
@@ -278,6 +299,7 @@ std::optional<TimePoint> Sender::poll_timeout() const {
     if (!table[Timer::pacing]) table[Timer::pacing] = p.pacing_at;
     table[Timer::persist] = p.persist_at;
   }
+  if (p.by_stream && !p.lane.is_over()) table[Timer::stream] = p.stream_at;
   return table.earliest();
 }
 
@@ -292,6 +314,7 @@ Duration Sender::patience() const {
     case SenderLimit::cwnd:
     case SenderLimit::receiver_credit:
     case SenderLimit::receiver_cpu:
+    case SenderLimit::stream:
       break;
   }
   return {};
@@ -314,6 +337,7 @@ void Sender::resend(TransferRange range) {
   // ACKs of copies already on their way would settle bytes that the far end has thrown away since.
   parts_->lane.recovery().disown_data(range, parts_->news);
   parts_->take_news();
+  for (const auto& touched : parts_->stream.disown(range)) parts_->scheduler.on_lost(touched);
   parts_->scheduler.resend(range);
   parts_->announced = false;
 }
@@ -337,6 +361,112 @@ void Sender::on_sibling_congestion(TimePoint now, const CongestionNews& news) {
   parts_->lane.recovery().on_sibling_congestion(now, news);
 }
 
+// --- the stream -----------------------------------------------------------------------------------------------------
+
+void Sender::go_by_stream() {
+  Parts& p = *parts_;
+  if (std::exchange(p.by_stream, true)) return;
+  p.lane.recovery().set_probing(false);
+  p.persist_at.reset();
+  p.pacing_at.reset();
+  std::vector<TransferRange> in_flight;
+  p.lane.recovery().data_in_flight(in_flight);
+  for (const auto& range : in_flight) p.scheduler.on_lost(range);
+}
+
+void Sender::go_by_datagrams() {
+  parts_->by_stream = false;
+  parts_->lane.recovery().set_probing(true);
+}
+
+void Sender::on_held(TransferRange range) { parts_->scheduler.on_acked(range); }
+void Sender::on_credit(const CreditFrame& credit) { parts_->scheduler.on_credit(credit); }
+
+std::optional<StreamChunk> Sender::poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max) {
+  Parts& p = *parts_;
+  p.stream_at.reset();
+  if (!p.by_stream || p.lane.is_over()) return std::nullopt;
+  if (p.stream_rest && now < *p.stream_rest) {
+    p.stream_at = p.stream_rest;
+    p.limits.on_blocked(now, p.limit = SenderLimit::receiver_credit, p.stream_at);
+    return std::nullopt;
+  }
+  p.stream_rest.reset();
+  return p.poll_stream(now, window, length_max);
+}
+
+std::optional<StreamChunk> Sender::Parts::poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max) {
+  if (!stream.has_room()) {
+    limits.on_blocked(now, limit = SenderLimit::receiver_credit);
+    return std::nullopt;
+  }
+  if (stream_pacer) {
+    const std::uint64_t paced = without_stream_overhead(stream_pacer->available(now));
+    if (paced == 0 || stream_pacer->available(now) < stream_pacer->worthwhile()) {
+      stream_at = stream_pacer->ready_at(now);
+      limits.on_blocked(now, limit = SenderLimit::pacing, stream_at);
+      return std::nullopt;
+    }
+    length_max = static_cast<std::size_t>(std::min<std::uint64_t>(length_max, paced));
+  }
+  while (const auto chunk = scheduler.next(length_max)) {
+    const auto payload = window.resident(chunk->at, static_cast<std::size_t>(chunk->length));
+    if (payload.empty()) {
+      prefetches.push_back({scheduler.set_aside(*chunk)});
+      continue;
+    }
+    scheduler.on_sent(*chunk, payload.size());
+    stream.on_sent({chunk->at, chunk->at + payload.size()});
+    LaneStats& stats = lane.stats();
+    ++stats.stream_messages;
+    stats.stream_bytes += payload.size();
+    stats.payload_bytes_sent += payload.size();
+    if (chunk->repeat) {
+      stats.stream_bytes_repeated += payload.size();
+      stats.payload_bytes_retransmitted += payload.size();
+    }
+    if (stream_pacer) {
+      stream_pacer->on_backlog(now);
+      stream_pacer->on_sent(now, with_stream_overhead(payload.size()));
+    }
+    limit = SenderLimit::sender_cpu;
+    limits.on_busy(now);
+    return StreamChunk{chunk->at, payload};
+  }
+  if (stream_pacer) stream_pacer->on_idle(now);
+  switch (scheduler.blocked_by()) {
+    case RangeScheduler::Blocked::nothing_to_send:
+      limit = SenderLimit::nothing_to_send;
+      break;
+    case RangeScheduler::Blocked::source:
+      limit = SenderLimit::source;
+      break;
+    case RangeScheduler::Blocked::receiver_credit:
+      limit = SenderLimit::receiver_credit;
+      break;
+  }
+  limits.on_blocked(now, limit);
+  return std::nullopt;
+}
+
+void Sender::on_stream_full(TimePoint now) {
+  if (parts_->by_stream) parts_->limits.on_blocked(now, parts_->limit = SenderLimit::stream);
+}
+
+void Sender::on_stream_ack(TimePoint now, const StreamAck& ack) {
+  Parts& p = *parts_;
+  if (p.lane.is_over()) return;
+  const auto outcome = p.stream.on_ack(ack);
+  if (!outcome) return p.lane.close(TransportError::acknowledged_unsent);
+  for (const auto& range : outcome->arrived) p.scheduler.on_acked(range);
+  for (const auto& range : outcome->refused) p.scheduler.on_lost(range);
+  p.lane.stats().stream_bytes_arrived += outcome->bytes_arrived;
+  p.scheduler.on_credit(ack.credit);
+  if (!ack.refused.empty()) p.stream_rest = now + std::max(stream_pause_min, p.lane.recovery().rtt().smoothed());
+}
+
+void Sender::ping() { parts_->lane.ask_for_ack(); }
+
 void Sender::on_source_ready() { parts_->scheduler.on_source_ready(); }
 
 bool Sender::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }
@@ -353,6 +483,8 @@ TransferOffset Sender::frontier() const { return parts_->scheduler.frontier(); }
 
 std::uint64_t Sender::retention_target() const {
   const Recovery& recovery = parts_->lane.recovery();
+  // The stream loses nothing, and what it took is copied.
+  if (parts_->by_stream) return 0;
   // By the least RTT: what waits in queues, our own sockets' among them, is in flight too, but is no path.
   const Duration round = recovery.rtt().minimum() + ack_interval(recovery.rtt().minimum());
   const std::uint64_t in_flight = recovery.bytes_in_flight();

@@ -13,6 +13,7 @@
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/ranges/range_scheduler.h"
 #include "dataplane/engine/source_window.h"
+#include "dataplane/engine/stream/stream_words.h"
 
 namespace penstock::engine {
 
@@ -70,6 +71,26 @@ class Sender {
   void note(const ExtentMove& move);
   /// A sibling's event.
   void on_sibling_congestion(TimePoint now, const CongestionNews& news);
+
+  // The stream: a reliable way beside the datagrams, for paths that do not carry those (control/session/README).
+  /// File bytes leave by the stream from now on. What datagrams have on their way goes there too, unless its
+  /// acknowledgement still comes; frames go on by datagrams, but nothing is probed. Harmless when repeated.
+  void go_by_stream();
+  /// And by datagrams again; what the stream has on its way is not sent twice.
+  void go_by_datagrams();
+  /// The far end has these bytes, as it says by another way than ACKs.
+  void on_held(TransferRange range);
+  /// It grants this, likewise.
+  void on_credit(const CreditFrame& credit);
+  /// The next message, `length_max` bytes at most; nullopt: none may leave now, or the lane goes by datagrams. The
+  /// driver sends it: it counts as on its way.
+  [[nodiscard]] std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
+  /// The driver takes no message: the path is the limit.
+  void on_stream_full(TimePoint now);
+  /// The lane ends when it makes no sense.
+  void on_stream_ack(TimePoint now, const StreamAck& ack);
+  /// One datagram that asks for an answer (LaneStats::answered_at).
+  void ping();
 
   /// More bytes came into the window: poll_transmit is worth calling again.
   void on_source_ready();

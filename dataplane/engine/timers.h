@@ -19,8 +19,9 @@ enum class Timer : std::uint8_t {
   pacing,        // the next burst may leave
   key_discard,   // the previous epoch's keys go
   close_repeat,  // say goodbye once more
+  stream,        // the stream's next message may leave, or its acknowledgement is due
 };
-inline constexpr std::size_t timer_count = 7;
+inline constexpr std::size_t timer_count = 8;
 
 /// One deadline for each timer; the earliest is what poll_timeout says.
 class TimerTable {

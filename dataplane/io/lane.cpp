@@ -22,6 +22,7 @@ void Lane::open_path(TimePoint now, const Path& path, Port& port) {
 }
 
 void Lane::deliver(TimePoint now) {
+  serve_stream(now);
   deliver_events();
   if (activity() == reported_activity_) return;
   if (!stats_at_) stats_at_ = last_report_ ? std::max(*last_report_ + timing_.stats_interval, now) : now;
@@ -51,7 +52,10 @@ void Lane::say_goodbye() {
   observer_->on_lane_gone();
 }
 
-std::uint64_t Lane::activity() const { return stats().packets_sent + stats().packets_received; }
+std::uint64_t Lane::activity() const {
+  const engine::LaneStats& now = stats();
+  return now.packets_sent + now.packets_received + now.stream_messages;
+}
 
 void Lane::report_stats(TimePoint now) {
   observer_->on_stats(stats());
@@ -96,6 +100,17 @@ void SenderLane::deliver_events() {
   window_->on_progress(frontier, oldest, sender_.retention_target());
 }
 
+void SenderLane::serve_stream(TimePoint now) {
+  if (!outlet_) return;
+  // The outlet's bound is the bound of a turn.
+  while (const std::size_t room = outlet_->room()) {
+    const auto chunk = sender_.poll_stream(now, *window_, room);
+    if (!chunk) return;
+    outlet_->put(*chunk);
+  }
+  sender_.on_stream_full(now);
+}
+
 void SenderLane::handle_engine_timeout(TimePoint now) { sender_.handle_timeout(now); }
 std::optional<TimePoint> SenderLane::engine_timeout() const { return sender_.poll_timeout(); }
 const engine::LaneStats& SenderLane::stats() const { return sender_.stats(); }
@@ -128,6 +143,16 @@ void ReceiverLane::open_engine_path(TimePoint now) { receiver_.open_path(now); }
 
 void ReceiverLane::deliver_events() {
   while (const auto event = receiver_.poll_event()) observer().on_event(*event);
+}
+
+void ReceiverLane::handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload) {
+  const std::uint64_t before = receiver_.stats().payload_bytes_received;
+  receiver_.handle_stream(now, at, payload, *window_);
+  if (receiver_.stats().payload_bytes_received != before) note_new_bytes(now);
+}
+
+void ReceiverLane::serve_stream(TimePoint now) {
+  if (const auto ack = receiver_.poll_stream_ack(now, *window_)) observer().on_stream_ack(*ack);
 }
 
 void ReceiverLane::handle_engine_timeout(TimePoint now) { receiver_.handle_timeout(now); }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "common/time.h"
 #include "common/units.h"
@@ -15,6 +16,7 @@
 #include "dataplane/io/lane_drops.h"
 #include "dataplane/io/lane_observer.h"
 #include "dataplane/io/send_queue.h"
+#include "dataplane/io/stream_outlet.h"
 
 namespace penstock::io {
 
@@ -73,6 +75,8 @@ class Lane {
  protected:
   virtual void open_engine_path(TimePoint now) = 0;
   virtual void deliver_events() = 0;
+  /// The engine's stream: what it gives goes to the outlet, what it has to say to the observer.
+  virtual void serve_stream(TimePoint /*now*/) {}
   virtual void handle_engine_timeout(TimePoint now) = 0;
   [[nodiscard]] virtual std::optional<TimePoint> engine_timeout() const = 0;
   [[nodiscard]] virtual const engine::LaneStats& stats() const = 0;
@@ -107,10 +111,13 @@ class SenderLane final : public Lane {
   void on_send_blocked(TimePoint now) override;
   [[nodiscard]] Duration patience() const override;
   engine::Sender* sender() override { return &sender_; }
+  /// nullptr: the stream ends here.
+  void set_outlet(std::shared_ptr<StreamOutlet> outlet) { outlet_ = std::move(outlet); }
 
  protected:
   void open_engine_path(TimePoint now) override;
   void deliver_events() override;
+  void serve_stream(TimePoint now) override;
   void handle_engine_timeout(TimePoint now) override;
   [[nodiscard]] std::optional<TimePoint> engine_timeout() const override;
   [[nodiscard]] const engine::LaneStats& stats() const override;
@@ -118,6 +125,7 @@ class SenderLane final : public Lane {
  private:
   engine::Sender sender_;
   std::shared_ptr<engine::SourceWindow> window_;
+  std::shared_ptr<StreamOutlet> outlet_;
   TransferOffset frontier_told_;
   TransferOffset oldest_told_;
 };
@@ -131,10 +139,13 @@ class ReceiverLane final : public Lane {
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   [[nodiscard]] Duration patience() const override;
   engine::Receiver* receiver() override { return &receiver_; }
+  [[nodiscard]] engine::SinkWindow& window() { return *window_; }
+  void handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload);
 
  protected:
   void open_engine_path(TimePoint now) override;
   void deliver_events() override;
+  void serve_stream(TimePoint now) override;
   void handle_engine_timeout(TimePoint now) override;
   [[nodiscard]] std::optional<TimePoint> engine_timeout() const override;
   [[nodiscard]] const engine::LaneStats& stats() const override;

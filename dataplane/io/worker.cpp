@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "common/bytes/view.h"
 #include "common/check.h"
 #include "dataplane/io/bound_ports.h"
 #include "dataplane/io/lane.h"
@@ -133,6 +134,37 @@ void Worker::with_receiver(ConnectionId own, std::function<void(engine::Receiver
     act(*lane->receiver(), monotonic_now());
     lane->forget_served();
     loop->make_runnable(*lane);
+  });
+}
+
+void Worker::set_outlet(ConnectionId own, std::shared_ptr<StreamOutlet> outlet) {
+  post([loop = loop_.get(), own, outlet = std::move(outlet)]() mutable {
+    auto* const lane = dynamic_cast<SenderLane*>(loop->find(own));
+    if (lane == nullptr) return;
+    lane->set_outlet(std::move(outlet));
+    lane->forget_served();
+    loop->make_runnable(*lane);
+  });
+}
+
+void Worker::hand_stream(ConnectionId own, TransferOffset at, std::string payload, std::function<void()> done) {
+  // std::function wants copies; the payload is moved in once and never copied.
+  auto bytes = std::make_shared<std::string>(std::move(payload));
+  post([loop = loop_.get(), own, at, bytes = std::move(bytes), done = std::move(done)] {
+    if (auto* const lane = dynamic_cast<ReceiverLane*>(loop->find(own)); lane != nullptr) {
+      lane->handle_stream(monotonic_now(), at, bytes::as_bytes(*bytes));
+      lane->forget_served();
+      loop->make_runnable(*lane);
+    }
+    done();
+  });
+}
+
+void Worker::ask_holding(ConnectionId own, std::size_t ranges_max,
+                         std::function<void(const engine::Receiver::Holding&)> answer) {
+  post([loop = loop_.get(), own, ranges_max, answer = std::move(answer)] {
+    auto* const lane = dynamic_cast<ReceiverLane*>(loop->find(own));
+    if (lane != nullptr) answer(lane->receiver()->holding(lane->window(), ranges_max));
   });
 }
 

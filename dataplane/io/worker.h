@@ -19,6 +19,7 @@
 #include "dataplane/io/endpoint.h"
 #include "dataplane/io/fast_paths.h"
 #include "dataplane/io/lane_observer.h"
+#include "dataplane/io/stream_outlet.h"
 #include "dataplane/io/udp_socket.h"
 
 namespace penstock::io {
@@ -111,6 +112,14 @@ class Worker {
   /// close... Nothing happens when the lane is gone or of the other kind. `act` must not block.
   void with_sender(ConnectionId own, std::function<void(engine::Sender&, TimePoint now)> act);
   void with_receiver(ConnectionId own, std::function<void(engine::Receiver&, TimePoint now)> act);
+  /// Where the stream of a sending lane goes from now on; nullptr: nowhere.
+  void set_outlet(ConnectionId own, std::shared_ptr<StreamOutlet> outlet);
+  /// A message of a receiving lane's stream, in order. `done` on the worker's thread, also when there is no such lane.
+  void hand_stream(ConnectionId own, TransferOffset at, std::string payload, std::function<void()> done);
+  /// What a receiving lane has, and its fresh credit (Receiver::holding), on the worker's thread; not called when there
+  /// is no such lane.
+  void ask_holding(ConnectionId own, std::size_t ranges_max,
+                   std::function<void(const engine::Receiver::Holding&)> answer);
   /// Lets go of the lane; what it still owes is sent once more if it may leave at once, so a `close` just before
   /// reaches the wire. Then `done`, on the worker's thread; also when there was no such lane.
   void remove(ConnectionId own, std::function<void()> done = {});

@@ -383,6 +383,8 @@ LaneStats& LaneCore::stats() {
   stats_.packets_lost = recovery_.packets_lost();
   stats_.spurious_losses = recovery_.spurious_losses();
   stats_.pto_count = recovery_.probe_timeouts();
+  stats_.answered_at = recovery_.answered_at();
+  stats_.unanswered_since = recovery_.unanswered_since();
   stats_.key_updates = seal_keys_.epoch().value;
   stats_.rtt_smoothed = recovery_.rtt().smoothed();
   stats_.rtt_min = recovery_.rtt().minimum();

@@ -33,7 +33,8 @@ SenderLimit LimitMeter::judge() {
   SenderLimit worst = SenderLimit::source;
   Duration blocked{};
   for (const auto limit :
-       {SenderLimit::source, SenderLimit::cwnd, SenderLimit::receiver_credit, SenderLimit::receiver_cpu}) {
+       {SenderLimit::source, SenderLimit::cwnd, SenderLimit::receiver_credit, SenderLimit::receiver_cpu,
+        SenderLimit::stream}) {
     blocked += spent(limit);
     if (spent(limit) > spent(worst)) worst = limit;
   }

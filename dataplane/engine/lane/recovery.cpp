@@ -102,7 +102,7 @@ PacketNumber Recovery::take_number() {
 void Recovery::on_packet_sent(const SentPacket& packet) {
   ledger_.push(packet);
   in_flight_ += packet.size;
-  ++packets_in_flight_;
+  if (packets_in_flight_++ == 0) unanswered_since_ = packet.sent_at;
   probe_base_ = packet.sent_at;
 }
 
@@ -145,6 +145,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
     }
     probe_backoff_ = 0;
     probes_owed_ = 0;
+    answered_at_ = unanswered_since_ = now;
     AckedSample sample{.now = now,
                        .largest = {*tally.largest},
                        .largest_sent_at = newest.sent_at,
@@ -284,7 +285,7 @@ Duration Recovery::probe_interval() const {
 }
 
 std::optional<TimePoint> Recovery::probe_deadline() const {
-  if (packets_in_flight_ == 0) return std::nullopt;
+  if (packets_in_flight_ == 0 || !probing_) return std::nullopt;
   return probe_base_ + probe_interval();
 }
 
@@ -365,6 +366,15 @@ std::optional<TransferRange> Recovery::newest_data_in_flight() const {
     return TransferRange{{packet.offset}, {packet.offset + packet.length}};
   }
   return std::nullopt;
+}
+
+void Recovery::data_in_flight(std::vector<TransferRange>& to) const {
+  Interval within{ledger_.first(), ledger_.end()};
+  while (const auto gap = resolved_.first_gap(within)) {
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n)
+      if (ledger_[n].kind == SentKind::data) report(to, n);
+    within.begin = gap->end;
+  }
 }
 
 void Recovery::disown_data(TransferRange range, DeliveryNews& news) {

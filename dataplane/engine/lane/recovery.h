@@ -74,6 +74,8 @@ class Recovery {
 
   [[nodiscard]] std::optional<TimePoint> loss_deadline() const { return loss_deadline_; }
   [[nodiscard]] std::optional<TimePoint> probe_deadline() const;
+  /// Silence asks for no probes: the bytes have another way, and whoever wants to know of this one pings.
+  void set_probing(bool probing) { probing_ = probing; }
   /// PTO, and twice what its probes take at the pacing rate (a second at most); with its back-off a quarter of a second
   /// at most, or the former where that is longer.
   [[nodiscard]] Duration probe_interval() const;
@@ -101,6 +103,15 @@ class Recovery {
   /// What the oldest, or the newest, packet that still waits for its ACK carried; data alone.
   [[nodiscard]] std::optional<TransferRange> oldest_data_in_flight() const;
   [[nodiscard]] std::optional<TransferRange> newest_data_in_flight() const;
+
+  /// Every range of data that still waits for its ACK, newest neighbours joined.
+  void data_in_flight(std::vector<TransferRange>& to) const;
+  /// Something new was acknowledged last.
+  [[nodiscard]] std::optional<TimePoint> answered_at() const { return answered_at_; }
+  /// The first ack-eliciting packet after that, or that moment itself; nullopt: nothing waits for an answer.
+  [[nodiscard]] std::optional<TimePoint> unanswered_since() const {
+    return packets_in_flight_ == 0 ? std::nullopt : unanswered_since_;
+  }
 
   /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew. What
   /// `news` says is lost then is not, but has to be sent again as well. Cost: see DisownedData.
@@ -148,6 +159,9 @@ class Recovery {
   std::optional<PacketNumber> largest_acked_;
   std::optional<TimePoint> loss_deadline_;
   std::optional<TimePoint> recovery_start_;
+  std::optional<TimePoint> answered_at_;
+  std::optional<TimePoint> unanswered_since_;
+  bool probing_ = true;
   TimePoint probe_base_{};  // the last ack-eliciting packet, or the last probe time-out
   std::uint32_t probe_backoff_ = 0;
   std::uint32_t probes_owed_ = 0;

@@ -51,6 +51,23 @@ TransferRange ReceivedRanges::first_missing(TransferRange within) const {
   return {{gap->begin}, {gap->end}};
 }
 
+std::vector<TransferRange> ReceivedRanges::arrived(std::size_t ranges_max) const {
+  std::vector<TransferRange> ranges;
+  for (const Interval& here : here_.intervals()) {
+    for (Interval rest = here; rest.begin < rest.end;) {
+      const auto own = extents_.whole() ? std::optional{rest} : extents_.first_run(lane_, rest);
+      if (!own) break;
+      if (ranges.size() == ranges_max) return ranges;
+      if (!ranges.empty() && ranges.back().end.value == own->begin)
+        ranges.back().end = {own->end};
+      else
+        ranges.push_back({{own->begin}, {own->end}});
+      rest.begin = own->end;
+    }
+  }
+  return ranges;
+}
+
 bool ReceivedRanges::is_permitted(TransferRange range) const {
   if (range.end.value > offset_limit()) return false;
   const Interval part = as_interval(range);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "common/bytes/interval_set.h"
 #include "common/units.h"
@@ -46,6 +47,8 @@ class ReceivedRanges {
 
   /// No byte of it is here.
   [[nodiscard]] bool is_wholly_new(TransferRange range) const { return !here_.intersects(as_interval(range)); }
+  /// What is here or withheld, the first `ranges_max` ranges of it. With siblings: of our extents.
+  [[nodiscard]] std::vector<TransferRange> arrived(std::size_t ranges_max) const;
   /// The first part of `within` that is not here; empty when all is. Loop by moving its begin to the part's end.
   [[nodiscard]] TransferRange first_missing(TransferRange within) const;
   /// The sender may have sent this: it lies within the manifest or the initial credit, and does not exceed the credit.

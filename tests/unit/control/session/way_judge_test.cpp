@@ -1,0 +1,234 @@
+#include "control/session/way_judge.h"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+namespace penstock::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A source on a path that can be told what to carry, looked at four times a second of virtual time.
+class Path {
+ public:
+  explicit Path(DataWay first = DataWay::udp) : judge_(start, first) { look_.rtt = 20ms; }
+
+  bool udp_works = true;
+  bool control_works = true;
+  bool path_limited = true;
+  std::uint64_t udp_rate = 50'000'000;
+  std::uint64_t tcp_rate = 50'000'000;
+  unsigned udp_loss_percent = 0;
+
+  struct Turn {
+    Duration at;
+    DataWay way;
+    SwitchReason reason;
+  };
+  std::vector<Turn> turns;
+  std::uint64_t udp_pings = 0;
+
+  void set_rtt(Duration rtt) { look_.rtt = rtt; }
+  void set_path_known(bool known) { look_.path_known = known; }
+  [[nodiscard]] Duration elapsed() const { return now_ - start; }
+  [[nodiscard]] DataWay way() const { return judge_.way(); }
+  void run(Duration time) {
+    for (const TimePoint end = now_ + time; now_ < end;) step();
+  }
+
+ private:
+  static constexpr TimePoint start{100s};
+
+  void step() {
+    now_ += WayJudge::look_every;
+    const bool by_udp = judge_.way() == DataWay::udp;
+    if (by_udp && look_.path_known) {
+      const std::uint64_t packets = udp_rate / 4 / 1400 + 1;
+      look_.packets_sent += packets;
+      look_.packets_lost += packets * udp_loss_percent / 100;
+    }
+    const bool answered = udp_works && look_.path_known && (by_udp || pinged_);
+    if (answered) {
+      if (by_udp) look_.udp_bytes += udp_rate / 4;
+      look_.answered_at = now_;
+      look_.unanswered_since.reset();
+      if (by_udp) look_.unanswered_since = now_;
+    } else if ((by_udp || pinged_) && look_.path_known && !look_.unanswered_since) {
+      look_.unanswered_since = now_;
+    }
+    if (!by_udp) look_.tcp_bytes += tcp_rate / 4;
+    if (asked_at_ && control_works && now_ - *asked_at_ >= look_.rtt) {
+      look_.control_answered = asked_at_;
+      asked_at_.reset();
+    }
+    look_.now = now_;
+    look_.path_limited = path_limited;
+    const auto order = judge_.on_look(look_);
+    if (order.ping_control && !asked_at_) asked_at_ = now_;
+    pinged_ = order.ping_udp;
+    udp_pings += order.ping_udp ? 1 : 0;
+    if (order.turn) turns.push_back({elapsed(), order.turn->way, order.turn->reason});
+  }
+
+  TimePoint now_ = start;
+  WayJudge judge_;
+  WayLook look_;
+  bool pinged_ = false;
+  std::optional<TimePoint> asked_at_;
+};
+
+}  // namespace
+
+TEST_CASE("way judge: UDP that never answers is left within three seconds") {
+  for (const Duration rtt : {Duration{1ms}, Duration{20ms}, Duration{100ms}, Duration{250ms}, Duration{500ms}}) {
+    Path path;
+    path.udp_works = false;
+    path.set_rtt(rtt);
+    path.run(10s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().at <= 3s);
+    CHECK(path.turns.front().way == DataWay::tcp);
+    CHECK(path.turns.front().reason == SwitchReason::dark);
+  }
+}
+
+TEST_CASE("way judge: a peer whose address was never heard counts as dark") {
+  Path path;
+  path.set_path_known(false);
+  path.run(3s);
+  REQUIRE(path.turns.size() == 1);
+  CHECK(path.turns.front().reason == SwitchReason::dark);
+}
+
+TEST_CASE("way judge: UDP that dies midway is left within three seconds") {
+  Path path;
+  path.run(20s);
+  path.udp_works = false;
+  const Duration died = path.elapsed();
+  path.run(10s);
+  REQUIRE(path.turns.size() == 1);
+  CHECK(path.turns.front().at - died <= 3s);
+}
+
+TEST_CASE("way judge: an outage of everything is not UDP's fault") {
+  Path path;
+  path.run(10s);
+  path.udp_works = path.control_works = false;
+  path.run(20s);
+  CHECK(path.turns.empty());
+  path.udp_works = path.control_works = true;
+  path.run(20s);
+  CHECK(path.turns.empty());
+}
+
+TEST_CASE("way judge: UDP that works is never left, whatever it loses by chance") {
+  Path path;
+  path.udp_loss_percent = 25;
+  path.udp_rate = 10'000'000;
+  path.run(10min);
+  CHECK(path.turns.empty());
+}
+
+TEST_CASE("way judge: what comes back after half a minute is taken back, once it has answered thrice") {
+  Path path;
+  path.run(10s);
+  path.udp_works = false;
+  path.run(35s);
+  CHECK(path.way() == DataWay::tcp);
+  path.udp_works = true;
+  path.run(2min);
+  REQUIRE(path.turns.size() == 2);
+  CHECK(path.turns.back().way == DataWay::udp);
+  CHECK(path.turns.back().reason == SwitchReason::back);
+  CHECK(path.way() == DataWay::udp);
+}
+
+TEST_CASE("way judge: a path that opens and shuts again and again is asked ever more seldom") {
+  Path path;
+  path.udp_works = false;
+  for (int minute = 0; minute < 60; ++minute) {
+    path.run(58s);
+    path.udp_works = path.way() == DataWay::tcp;  // answers pings, and dies under bytes
+    path.run(2s);
+    path.udp_works = false;
+  }
+  path.run(1s);
+  CHECK(path.turns.size() <= 16);  // in an hour
+  CHECK(path.udp_pings < 300);
+}
+
+TEST_CASE("way judge: dead UDP is asked with less than a hundred pings in an hour") {
+  Path path;
+  path.udp_works = false;
+  path.run(1h);
+  CHECK(path.turns.size() == 1);
+  CHECK(path.udp_pings < 100);
+}
+
+TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the two is kept") {
+  SUBCASE("TCP is better") {
+    Path path;
+    path.udp_rate = 200'000;
+    path.udp_loss_percent = 30;
+    path.run(25s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().reason == SwitchReason::poor);
+    CHECK(path.turns.front().at < 8s);
+    CHECK(path.way() == DataWay::tcp);
+    path.run(10min);
+    // Each return shows that it is as poor as before.
+    CHECK(path.way() == DataWay::tcp);
+    CHECK(path.turns.size() <= 13);
+  }
+  SUBCASE("TCP is worse: random loss") {
+    Path path;
+    path.udp_rate = 200'000;
+    path.udp_loss_percent = 20;
+    path.tcp_rate = 20'000;
+    path.run(12s);
+    REQUIRE(path.turns.size() == 2);
+    CHECK(path.turns.back().way == DataWay::udp);
+    CHECK(path.turns.back().reason == SwitchReason::better);
+    path.run(1h);
+    CHECK(path.turns.size() <= 24);  // twelve trials of five seconds
+  }
+  SUBCASE("midway: a quarter of what UDP did before") {
+    Path path;
+    path.run(20s);
+    path.udp_rate = 5'000'000;
+    path.udp_loss_percent = 50;
+    path.run(10s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().reason == SwitchReason::poor);
+  }
+  SUBCASE("but not when a disk is what holds the source back") {
+    Path path;
+    path.udp_rate = 200'000;
+    path.udp_loss_percent = 30;
+    path.path_limited = false;
+    path.run(1min);
+    CHECK(path.turns.empty());
+  }
+}
+
+TEST_CASE("way judge: a session that begins by TCP tries UDP half a minute later") {
+  Path path{DataWay::tcp};
+  path.run(29s);
+  CHECK(path.turns.empty());
+  path.run(5s);
+  REQUIRE(path.turns.size() == 1);
+  CHECK(path.turns.front().way == DataWay::udp);
+}
+
+TEST_CASE("way judge: RTTs of seconds are waited for") {
+  Path path;
+  path.set_rtt(5s);
+  path.udp_works = false;
+  path.run(10s);
+  CHECK(path.turns.empty());
+  path.run(10s);
+  CHECK(path.turns.size() == 1);
+}
+
+}  // namespace penstock::control
