@@ -101,6 +101,7 @@ struct Sender::Parts {
   std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  std::optional<Transmit> poll_tail_copies(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   void on_blocked(TimePoint now);
 };
 
@@ -158,7 +159,9 @@ std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& windo
   if (auto out = p.lane.poll_frames(now, buffer, AckFields{})) return out;
   if (p.by_stream) return std::nullopt;
   if (auto out = p.poll_probe(now, window, buffer)) return out;
-  return p.poll_data(now, window, buffer);
+  if (auto out = p.poll_data(now, window, buffer)) return out;
+  if (p.limit != SenderLimit::nothing_to_send) return std::nullopt;
+  return p.poll_tail_copies(now, window, buffer);
 }
 
 std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
@@ -178,7 +181,7 @@ std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& w
   }
   const auto sent = payload.first(std::min(payload.size(), length));
   const std::size_t size = data_overhead + sent.size();
-  lane.seal_data(now, range->begin, sent, buffer);
+  lane.seal_data(now, range->begin, sent, buffer, 1);
   lane.on_data_batch(now, 1, size);
   lane.stats().payload_bytes_sent += sent.size();
   lane.stats().payload_bytes_retransmitted += sent.size();
@@ -230,7 +233,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
       continue;
     }
     const std::size_t size = data_overhead + payload.size();
-    lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size));
+    lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size), chunk->repeat ? 1 : 0);
     scheduler.on_sent(*chunk, payload.size());
     stats.payload_bytes_sent += payload.size();
     if (chunk->repeat) stats.payload_bytes_retransmitted += payload.size();
@@ -251,6 +254,48 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   if (segments == 0) return std::nullopt;
   persist_at.reset();
   persist_backoff = 0;
+  lane.on_data_batch(now, segments, out.size);
+  return out;
+}
+
+/// Nothing is left to be sent for the first time, or again: spare window carries copies of what was repeated.
+std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWindow& window,
+                                                        std::span<std::byte> buffer) {
+  Recovery& recovery = lane.recovery();
+  const std::size_t segments_max =
+      std::min({batch_segments_max, udp_payload_limit / lane.datagram_size(), buffer.size() / lane.datagram_size()});
+  std::uint64_t allowance = recovery.allowance();
+  std::uint64_t paced = recovery.pacer().available(now);
+  Transmit out;
+  std::size_t segments = 0;
+  while (segments < segments_max && lane.can_seal_data()) {
+    const auto number = recovery.next_tail_copy();
+    if (!number) break;
+    const SentPacket packet = recovery.packet(*number);
+    const std::size_t size = data_overhead + packet.length;
+    if (allowance < size || (segments > 0 && size > out.segment_size)) break;
+    if (paced < size + ip_overhead) {
+      pacing_at = recovery.pacer().ready_at(now);
+      break;
+    }
+    const auto payload = window.resident({packet.offset}, packet.length);
+    // Another copy arrived; or it would have to be read again, which takes too long to be worth it.
+    if (!scheduler.is_wanted({{packet.offset}, {packet.offset + packet.length}}) || payload.size() < packet.length) {
+      recovery.skip_tail_copy();
+      continue;
+    }
+    lane.seal_data(now, {packet.offset}, payload.first(packet.length), buffer.subspan(out.size),
+                   static_cast<std::uint8_t>(packet.attempt + 1));
+    recovery.on_tail_copy();
+    lane.stats().payload_bytes_sent += packet.length;
+    lane.stats().payload_bytes_retransmitted += packet.length;
+    allowance -= size;
+    paced -= size + ip_overhead;
+    out.size += size;
+    if (segments++ == 0) out.segment_size = size;
+    if (size < out.segment_size) break;
+  }
+  if (segments == 0) return std::nullopt;
   lane.on_data_batch(now, segments, out.size);
   return out;
 }

@@ -39,6 +39,10 @@ PathCell measure_path(const PathOptions& options, FlowPlan plan, Duration length
   const std::uint64_t needed = plan.bytes / passed * million + options.rate.bytes_in(options.rtt) / 2;
   cell.waste_per_mille = sent > needed ? (sent - needed) * 1000 / plan.bytes : 0;
 
+  if (cell.complete && cell.flow.last_new_at)
+    cell.tail_milli_rtt =
+        static_cast<std::uint64_t>((*cell.flow.finished_at - *cell.flow.last_new_at) * 1000 / options.rtt);
+
   auto waiting = lab.queue();
   if (!waiting.empty()) {
     const auto middle = waiting.begin() + static_cast<std::ptrdiff_t>(waiting.size() / 2);

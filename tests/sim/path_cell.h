@@ -16,6 +16,8 @@ struct PathCell {
   std::uint64_t waste_per_mille = 0;
   /// What waited at the bottleneck, half of the time at least, of a bandwidth-delay product.
   std::uint64_t queue_median_per_mille = 0;
+  /// From sending the last new byte to the arrival of all, in thousandths of a round trip.
+  std::uint64_t tail_milli_rtt = 0;
   bool complete = false;
   FlowOutcome flow;
 };

@@ -93,6 +93,7 @@ class PathLab::Flow {
       if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
       while (const auto batch = engine.poll_transmit(now, source, flow.buffer_))
         flow.transmit(*batch, *flow.lab_.forward_);
+      if (!flow.outcome_.last_new_at && engine.frontier().value == flow.plan_.bytes) flow.outcome_.last_new_at = now;
       while (const auto event = engine.poll_event())
         if (const auto* news = std::get_if<engine::CongestionNews>(&*event)) flow.tell_siblings(*news);
       PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));

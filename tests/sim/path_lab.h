@@ -70,6 +70,7 @@ struct FlowTick {
 
 struct FlowOutcome {
   std::optional<TimePoint> finished_at;
+  std::optional<TimePoint> last_new_at;  // when its last byte was sent for the first time
   engine::LaneStats sender;
   engine::LaneStats receiver;
   std::vector<FlowTick> ticks;

@@ -251,6 +251,36 @@ void fairness(const Arguments& arguments) {
   }
 }
 
+/// How long the last bytes take, FEC off: PROTOCOL section 4.
+void tail(const Arguments& arguments) {
+  constexpr std::size_t seeds = 101;
+  fmt::print("\ntail, {} seeds: round trips from the last new byte's departure until all are there; waste %\n", seeds);
+  for (const auto rtt : rtts_ms) {
+    for (const auto rate : rates) {
+      for (const auto loss : {10'000U, 50'000U, 200'000U}) {
+        std::vector<std::uint64_t> tails;
+        std::uint64_t waste = 0;
+        for (std::size_t i = 0; i < seeds; ++i) {
+          PathOptions path{.rtt = std::chrono::milliseconds{rtt},
+                           .rate = DataRate::megabits_per_second(rate),
+                           .loss = Probability::parts_per_million(loss)};
+          path.seed = arguments.seed + i;
+          const PathCell cell =
+              measure_path(path, {.congestion = arguments.congestion}, std::max<Duration>(1s, 12 * path.rtt));
+          tails.push_back(cell.tail_milli_rtt);
+          waste = std::max(waste, cell.waste_per_mille);
+        }
+        std::sort(tails.begin(), tails.end());
+        fmt::print("  rtt {:3} {:3} Mbit/s loss {:2} %: median {:.2f} p95 {:.2f} most {:.2f}, waste at most {:.1f} %\n",
+                   rtt, rate, loss / 10'000, static_cast<double>(tails[seeds / 2]) / 1000,
+                   static_cast<double>(tails[seeds * 95 / 100]) / 1000, static_cast<double>(tails.back()) / 1000,
+                   percent(waste));
+        std::fflush(stdout);
+      }
+    }
+  }
+}
+
 void trace(const Arguments& arguments) {
   PathOptions path = arguments.path;
   path.seed = arguments.seed;
@@ -312,13 +342,14 @@ int run(int argc, char** argv) {
     else
       arguments.groups.emplace_back(word);
   }
-  if (arguments.groups.empty()) arguments.groups = {"matrix", "ack-loss", "variants", "steps", "fairness"};
+  if (arguments.groups.empty()) arguments.groups = {"matrix", "ack-loss", "tail", "variants", "steps", "fairness"};
   for (const std::string& group : arguments.groups) {
     if (group == "matrix") matrix(arguments, "loss after the bottleneck, queue of 1 BDP", {});
     if (group == "ack-loss") matrix(arguments, "the same loss on the way back", {.ack_loss = Probability::percent(1)});
     if (group == "variants") variants(arguments);
     if (group == "steps") steps(arguments);
     if (group == "fairness") fairness(arguments);
+    if (group == "tail") tail(arguments);
     if (group == "trace") trace(arguments);
     if (group == "convergence") convergence(arguments);
   }

@@ -20,6 +20,7 @@ enum class SentKind : std::uint8_t {
   none,     // not ack-eliciting
   skipped,  // never sent: whoever acknowledges it does so blindly
   data,
+  copied,  // data of which a copy left later: its loss asks for nothing, the copy's does
   control,
   ping,
 };
@@ -31,6 +32,7 @@ struct SentPacket {
   std::uint32_t length = 0;  // bytes from there
   std::uint16_t size = 0;    // of the datagram
   SentKind kind = SentKind::none;
+  std::uint8_t attempt = 0;  // data: 0 sent for the first time, 1 repeated, then copies of that repeat
 };
 
 static_assert(sizeof(SentPacket) == 24);  // the ledger's memory: dataplane/README
@@ -57,6 +59,8 @@ class SentPackets {
     PENSTOCK_CHECK(number - first_ < end_ - first_);
     return ring_[number & (ring_.size() - 1)];
   }
+  /// A copy of what it carried leaves. Requires: first() <= number < end(), data.
+  void mark_copied(std::uint64_t number) { ring_[number & (ring_.size() - 1)].kind = SentKind::copied; }
   /// What it carried is of no interest any more. Requires: first() <= number < end().
   void disown(std::uint64_t number) { ring_[number & (ring_.size() - 1)].kind = SentKind::ping; }
   /// Requires: first() <= bound <= end().

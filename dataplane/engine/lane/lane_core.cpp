@@ -348,8 +348,8 @@ Transmit LaneCore::seal_frames(TimePoint now, std::span<const std::byte> frames,
   return {size, size};
 }
 
-void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload,
-                         std::span<std::byte> out) {
+void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out,
+                         std::uint8_t attempt) {
   const PacketNumber number = recovery_.take_number();
   seal_keys_.update_if_due(number);
   PacketHeader header = header_for(PacketType::data, number);
@@ -361,7 +361,8 @@ void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::
        .offset = at.value,
        .length = static_cast<std::uint32_t>(payload.size()),
        .size = static_cast<std::uint16_t>(data_header_size + payload.size() + crypto::aead_tag_size),
-       .kind = SentKind::data});
+       .kind = SentKind::data,
+       .attempt = attempt});
 }
 
 void LaneCore::on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes) {

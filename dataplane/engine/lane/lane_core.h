@@ -87,7 +87,9 @@ class LaneCore {
   [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send_bulk() && !seal_keys_.exhausted(); }
   /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
   /// can_send of recovery(), and that much room.
-  void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out);
+  /// `attempt`: as SentPacket's.
+  void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out,
+                 std::uint8_t attempt);
   /// The DATA packets sealed since the last call left as one batch.
   void on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes);
 

@@ -103,6 +103,7 @@ void Recovery::on_packet_sent(const SentPacket& packet) {
   ledger_.push(packet);
   in_flight_ += packet.size;
   if (packets_in_flight_++ == 0) unanswered_since_ = packet.sent_at;
+  if (packet.kind == SentKind::data && packet.attempt > 0) ++repeats_in_flight_;
   probe_base_ = packet.sent_at;
 }
 
@@ -168,7 +169,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
-      if (packet.kind == SentKind::data) report(news.data_acked, n);
+      if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       controller_->on_spurious_loss(packet.sent_at);
       detector_.on_spurious_loss(now, rtt_);
@@ -186,10 +187,11 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
-      if (packet.kind == SentKind::data) report(news.data_acked, n);
+      if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       in_flight_ -= packet.size;
       tally.bytes += packet.size;
+      on_resolved(packet);
     }
     if (largest_acked_ && found->begin < largest_acked_->value)
       detector_.on_reordering(largest_acked_->value - found->begin);
@@ -231,6 +233,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
       }
       if (packet.kind == SentKind::data) report(news.data_lost, end);
       if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
+      on_resolved(packet);
       lost.newest_sent_at = packet.sent_at;
       lost.bytes += packet.size;
       ++lost.packets;
@@ -331,6 +334,35 @@ void Recovery::on_app_limited() {
   if (allowance() >= pacer_.packet_bytes()) controller_->on_app_limited(in_flight_);
 }
 
+/// A repeat that is on its way no more.
+void Recovery::on_resolved(const SentPacket& packet) {
+  if (packet.kind == SentKind::data && packet.attempt > 0) --repeats_in_flight_;
+}
+
+std::optional<PacketNumber> Recovery::next_tail_copy() {
+  if (repeats_in_flight_ == 0) return std::nullopt;
+  const std::uint64_t wanted = tail_copies_.wanted({.sent = ledger_.end(),
+                                                    .lost = packets_lost_,
+                                                    .in_flight = packets_in_flight_,
+                                                    .repeats_in_flight = repeats_in_flight_,
+                                                    .window = controller_->cwnd() / pacer_.packet_bytes()});
+  if (wanted == 0) return std::nullopt;
+  tail_cursor_ = std::max(tail_cursor_, ledger_.first());
+  for (; tail_cursor_ != ledger_.end(); ++tail_cursor_) {
+    const SentPacket& packet = ledger_[tail_cursor_];
+    if (packet.attempt > 0 && packet.attempt <= wanted && !resolved_.contains(tail_cursor_) &&
+        carries_data(tail_cursor_))
+      return PacketNumber{tail_cursor_};
+  }
+  return std::nullopt;
+}
+
+void Recovery::on_tail_copy() {
+  on_resolved(ledger_[tail_cursor_]);
+  ledger_.mark_copied(tail_cursor_++);
+  tail_copies_.on_copy_sent();
+}
+
 bool Recovery::receiver_drops_recent(TimePoint now) const {
   return receiver_drops_at_ && now - *receiver_drops_at_ < receiver_drops_memory;
 }
@@ -386,8 +418,10 @@ void Recovery::disown_data(TransferRange range, DeliveryNews& news) {
   // nothing any more.
   for (std::uint64_t n = ledger_.first(); n != ledger_.end(); ++n) {
     const SentPacket& packet = ledger_[n];
-    if (packet.kind != SentKind::data || !disowned_.touches(n, packet.offset, packet.length)) continue;
-    report(news.data_lost, n);
+    if (packet.kind != SentKind::data && packet.kind != SentKind::copied) continue;
+    if (!disowned_.touches(n, packet.offset, packet.length)) continue;
+    if (packet.kind == SentKind::data) report(news.data_lost, n);
+    if (!resolved_.contains(n)) on_resolved(packet);
     ledger_.disown(n);
   }
   disowned_.clear();

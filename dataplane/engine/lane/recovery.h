@@ -15,6 +15,7 @@
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/pacer.h"
 #include "dataplane/engine/lane/disowned_data.h"
+#include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/wire/ack_frame.h"
 
@@ -87,6 +88,16 @@ class Recovery {
   /// There was nothing more to send, although the window had room.
   void on_app_limited();
 
+  /// Of what was repeated, and deserves a copy (TailCopies), the packet that comes next. Requires: nothing else is to
+  /// be sent. Cost: in all, a look at every packet.
+  [[nodiscard]] std::optional<PacketNumber> next_tail_copy();
+  [[nodiscard]] const SentPacket& packet(PacketNumber number) const { return ledger_[number.value]; }
+  /// Of the one that came next a copy was sent: from now on that answers for these bytes, so that one loss is repeated
+  /// once.
+  void on_tail_copy();
+  /// It needs none.
+  void skip_tail_copy() { ++tail_cursor_; }
+
   /// For the other lanes of the transfer, and from one of them.
   [[nodiscard]] std::optional<CongestionNews> take_congestion_news() { return controller_->take_news(); }
   void on_sibling_congestion(TimePoint now, const CongestionNews& news);
@@ -124,6 +135,7 @@ class Recovery {
   [[nodiscard]] std::uint64_t packets_lost() const { return packets_lost_; }
   [[nodiscard]] std::uint64_t spurious_losses() const { return spurious_losses_; }
   [[nodiscard]] std::uint64_t probe_timeouts() const { return probe_timeouts_; }
+  [[nodiscard]] std::uint64_t tail_copies() const { return tail_copies_.sent(); }
 
  private:
   struct AckTally;
@@ -137,6 +149,7 @@ class Recovery {
   void report(std::vector<TransferRange>& to, std::uint64_t number) const;
   [[nodiscard]] bool carries_data(std::uint64_t number) const;
   void draw_skip();
+  void on_resolved(const SentPacket& packet);
 
   RttEstimator rtt_;
   LossDetector detector_;
@@ -155,6 +168,9 @@ class Recovery {
   std::vector<bytes::Interval> losses_;  // likewise, that were found lost
   std::uint64_t in_flight_ = 0;
   std::uint64_t packets_in_flight_ = 0;
+  std::uint64_t repeats_in_flight_ = 0;  // data that was sent before, the latest copy of each
+  TailCopies tail_copies_;
+  std::uint64_t tail_cursor_ = 0;  // packets below it were considered
   std::uint64_t app_limited_until_ = 0;
   std::optional<PacketNumber> largest_acked_;
   std::optional<TimePoint> loss_deadline_;

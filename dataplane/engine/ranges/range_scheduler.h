@@ -66,6 +66,10 @@ class RangeScheduler {
   /// Why next() had nothing.
   [[nodiscard]] Blocked blocked_by() const;
 
+  /// Not all of it is settled.
+  [[nodiscard]] bool is_wanted(TransferRange range) const {
+    return settled_.first_gap({range.begin.value, range.end.value}).has_value();
+  }
   [[nodiscard]] TransferOffset oldest_unacknowledged() const;
   [[nodiscard]] TransferOffset frontier() const;
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
