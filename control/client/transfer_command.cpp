@@ -350,7 +350,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   auto message = open_message_of(request_, session->opened.daemon.pin, transfer_id_, resume_wanted());
   const auto peer = endpoint_of(link->channel().remote(), session->opened.session.agreement.udp_port);
-  if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu.value_or(io::mtu_believed)))
+  if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
     message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
   proto::Envelope open;
   *open.mutable_open_transfer() = std::move(message);

@@ -251,7 +251,7 @@ LanePath ServerSession::path_to_client(std::uint32_t client_payload_max) const {
   LanePath path;
   const auto peer = endpoint_of(link_->channel().remote(), 0);
   path.ip_overhead = io::ip_overhead(peer);
-  if (const auto payload = io::udp_payload_towards(peer, std::size_t{65535})) path.udp_payload = *payload;
+  if (const auto payload = io::udp_payload_towards(peer, io::mtu_of_no_wire)) path.udp_payload = *payload;
   if (client_payload_max != 0) path.udp_payload = std::min<std::size_t>(path.udp_payload, client_payload_max);
   path.udp_payload = std::max(path.udp_payload, engine::udp_payload_min);
   path.rtt = link_->channel().smoothed_rtt().value_or(path.rtt);

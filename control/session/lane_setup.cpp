@@ -23,10 +23,12 @@ engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement
 }
 
 void apply_path(const LanePath& path, RunConfig& config) {
-  config.sender.udp_payload_size = path.udp_payload;
+  // Only DATA is ever longer than what all paths carry, and only as far as the path shows that it does.
+  config.sender.udp_payload_size = engine::udp_payload_min;
+  config.sender.udp_payload_max = path.udp_payload;
   config.sender.ip_overhead = path.ip_overhead;
   config.sender.initial_rtt = path.rtt;
-  config.receiver.udp_payload_size = path.udp_payload;
+  config.receiver.udp_payload_size = engine::udp_payload_min;
   config.receiver.ip_overhead = path.ip_overhead;
   config.receiver.initial_rtt = path.rtt;
 }

@@ -22,7 +22,7 @@ engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement
 
 /// What the path says about a lane.
 struct LanePath {
-  std::size_t udp_payload = engine::udp_payload_min;
+  std::size_t udp_payload = engine::udp_payload_min;  // the most that both ends' interfaces take
   std::size_t ip_overhead = 28;
   Duration rtt = std::chrono::milliseconds{100};
 };

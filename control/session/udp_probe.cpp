@@ -12,8 +12,9 @@
 namespace penstock::control {
 namespace {
 
-// A CONTROL message that fills one datagram: what is left are the frame's own words and the packet's.
-constexpr std::size_t frame_room = 64;
+constexpr std::size_t message_size = 16;
+// Tuning: a search that ends up between two sizes takes so many round trips.
+constexpr int search_round_trips = 24;
 // Tuning: how late the end of a probe may be noticed.
 constexpr Duration poll_interval = std::chrono::milliseconds{20};
 
@@ -23,7 +24,7 @@ using SteadyClock = std::chrono::steady_clock;
 struct Findings {
   explicit Findings(const asio::any_io_executor& executor) : changed(executor) {}
   AsyncEvent changed;
-  std::size_t largest_echo = 0;
+  bool echoed = false;
   bool heard = false;
   engine::LaneStats stats;
   bool closed = false;
@@ -36,13 +37,13 @@ class Watch final : public io::LaneObserver {
       : control_(std::move(control)), findings_(std::move(findings)) {}
   void on_event(const engine::SenderEvent& event) override {
     const auto* message = std::get_if<engine::ControlReceived>(&event);
-    const std::size_t size = message != nullptr ? message->message.size() : 0;
+    const bool echoed = message != nullptr;
     const bool heard = message != nullptr || std::get_if<engine::PeerHeard>(&event) != nullptr;
     const bool closed = std::get_if<engine::Closed>(&event) != nullptr;
-    tell([size, heard, closed](Findings& findings) {
+    tell([echoed, heard, closed](Findings& findings) {
       findings.heard = findings.heard || heard;
       findings.closed = findings.closed || closed;
-      findings.largest_echo = std::max(findings.largest_echo, size);
+      findings.echoed = findings.echoed || echoed;
     });
   }
   void on_stats(const engine::LaneStats& stats) override {
@@ -90,24 +91,27 @@ asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKey
   const auto watch = std::make_shared<Watch>(executor, findings);
   const ConnectionId own = keys.own_id;
   engine::SenderConfig config;
-  config.udp_payload_size = path.udp_payload;
+  config.udp_payload_max = path.udp_payload;
   config.congestion = engine::Congestion::measure;
   config.rate = plan.rate_cap;
   config.ip_overhead = path.ip_overhead;
   config.initial_rtt = path.rtt;
   worker.add_sender(own, engine::Sender{config, std::move(keys), Rng{crypto::random_u64()}},
                     std::make_shared<engine::BlankSource>(), peer, watch);
-  const std::size_t large = path.udp_payload - frame_room;
-  worker.with_sender(own, [large](engine::Sender& sender, TimePoint) {
-    const std::vector<std::byte> small_message(16);
-    const std::vector<std::byte> large_message(large);
-    (void)sender.queue_control(small_message);
-    (void)sender.queue_control(large_message);
+  worker.with_sender(own, [](engine::Sender& sender, TimePoint) {
+    const std::vector<std::byte> message(message_size);
+    (void)sender.queue_control(message);
   });
   auto deadline = SteadyClock::now() + plan.echo_patience;
-  while (findings->largest_echo < large && !findings->closed && SteadyClock::now() < deadline)
+  while (!findings->echoed && !findings->closed && SteadyClock::now() < deadline)
     co_await findings->changed.async_wait(poll_interval);
-  if (findings->largest_echo >= large && plan.bulk_bytes > 0) {
+  deadline = std::min(deadline, SteadyClock::now() + search_round_trips * path.rtt);
+  while (findings->echoed && !findings->stats.datagram_size_settled && !findings->closed &&
+         SteadyClock::now() < deadline) {
+    worker.with_sender(own, [watch](engine::Sender& sender, TimePoint) { watch->on_stats(sender.stats()); });
+    co_await findings->changed.async_wait(poll_interval);
+  }
+  if (findings->echoed && plan.bulk_bytes > 0) {
     worker.with_sender(
         own, [end = plan.bulk_bytes](engine::Sender& sender, TimePoint) { sender.offer(TransferOffset{end}); });
     deadline = SteadyClock::now() + plan.bulk_patience;
@@ -127,18 +131,13 @@ asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKey
     result.rtt_smoothed = findings->stats.rtt_smoothed;
   }
   result.path = findings->stats.path;
-  if (findings->largest_echo >= large) {
-    result.largest_payload = path.udp_payload;
-  } else if (findings->heard) {
-    result.largest_payload = findings->largest_echo + frame_room;
-  }
+  if (findings->echoed) result.largest_payload = static_cast<std::size_t>(findings->stats.datagram_size);
   co_return result;
 }
 
 void start_probe_echo(io::Worker& worker, engine::LaneKeys keys, const LanePath& path, std::uint64_t bulk_bytes) {
   const ConnectionId own = keys.own_id;
   engine::ReceiverConfig config;
-  config.udp_payload_size = path.udp_payload;
   config.ip_overhead = path.ip_overhead;
   config.initial_rtt = path.rtt;
   engine::Receiver receiver{config, std::move(keys), Rng{crypto::random_u64()}};

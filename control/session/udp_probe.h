@@ -27,12 +27,12 @@ struct ProbeResult {
   bool reachable = false;
   std::optional<Duration> rtt;           // the shortest
   std::optional<Duration> rtt_smoothed;  // at the end
-  std::size_t largest_payload = 0;       // UDP payload of the largest datagram that came through
+  std::size_t largest_payload = 0;       // UDP payload of the largest datagram that came through; 0: none did
   engine::PathReport path;               // what bulk revealed, as far as it went
 };
 
-/// Client: sends CONTROL messages of two sizes over a lane without files, and waits for their echo; then, when full
-/// datagrams come through, measures rate and loss with bytes that nobody keeps (engine/congestion/path_meter.h).
+/// Client: sends a CONTROL message over a lane without files, waits for its echo, and for the search for the largest
+/// datagram (engine/path); then measures rate and loss with bytes that nobody keeps (engine/congestion/path_meter.h).
 /// Ends by itself after both patiences at the latest, and earlier when the daemon lets go.
 /// Consumes the lane's keys. The worker is the caller's and outlives the call.
 asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKeys keys, io::Endpoint peer,

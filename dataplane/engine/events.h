@@ -104,6 +104,10 @@ struct LaneStats {
   std::uint64_t key_updates = 0;
   std::uint64_t spurious_losses = 0;
   std::uint64_t pto_count = 0;  // probe time-outs fired
+  std::uint64_t datagram_size = 0;  // UDP payload of a full DATA datagram, as far as the path is known to carry it
+  bool datagram_size_settled = false;  // nothing larger is being tried at the moment
+  std::uint64_t size_probes_lost = 0;
+  std::uint64_t black_holes = 0;  // times that the path was found to carry less than before
   Duration rtt_smoothed{};
   Duration rtt_min{};
   std::uint64_t cwnd = 0;  // bytes

@@ -43,7 +43,9 @@ enum class Congestion : std::uint8_t { cubic, fixed, measure, bbr, scavenger };
 enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 
 struct SenderConfig {
-  std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram, until PMTU search moves it
+  std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram at the start
+  /// What PMTU search may move DATA to (path/pmtu_search.h); no more than the former: it stays as it is.
+  std::size_t udp_payload_max = 0;
   Congestion congestion = Congestion::bbr;
   /// IP bytes, repeats included; the target of `fixed`, a cap elsewhere. Of all lanes together.
   std::optional<DataRate> rate = std::nullopt;

@@ -36,6 +36,7 @@ LaneCoreConfig core_config(const SenderConfig& config) {
                        .congestion = config.congestion,
                        .rate = share_of(config),
                        .lanes = config.place.lanes},
+          .datagram_size_max = config.udp_payload_max,
           .key_update_packets = config.key_update_packets,
           .sends_bulk = true};
 }
@@ -97,7 +98,8 @@ struct Sender::Parts {
   std::optional<TimePoint> stream_at;    // the stream's pacer, or a pause after a refusal
   std::optional<TimePoint> stream_rest;  // no message before
 
-  void take_news();
+  void take_news(TimePoint now);
+  void settle_news();
   std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
@@ -127,14 +129,14 @@ BatchOutcome Sender::handle_datagrams(TimePoint now, std::span<std::byte> batch,
     }
     p.lane.handle_frames(now, *packet, outcome, p.news);
   }
-  p.take_news();
+  p.take_news(now);
   return outcome;
 }
 
 void Sender::handle_timeout(TimePoint now) {
   Parts& p = *parts_;
   p.lane.handle_timeout(now, p.news);
-  p.take_news();
+  p.take_news(now);
   if (p.stream_at && *p.stream_at <= now) p.stream_at.reset();  // the driver asks again
   if (p.persist_at && *p.persist_at <= now) {
     p.persist_at.reset();
@@ -143,7 +145,12 @@ void Sender::handle_timeout(TimePoint now) {
   }
 }
 
-void Sender::Parts::take_news() {
+void Sender::Parts::take_news(TimePoint now) {
+  lane.take_path_news(now, news);
+  settle_news();
+}
+
+void Sender::Parts::settle_news() {
   for (const auto& range : news.data_acked) scheduler.on_acked(range);
   // By the stream, all that was in flight is with the scheduler already.
   if (!by_stream)
@@ -158,6 +165,7 @@ std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& windo
   if (buffer.size() < p.lane.datagram_size()) return std::nullopt;
   if (auto out = p.lane.poll_frames(now, buffer, AckFields{})) return out;
   if (p.by_stream) return std::nullopt;
+  if (auto out = p.lane.poll_size_probe(now, buffer)) return out;
   if (auto out = p.poll_probe(now, window, buffer)) return out;
   if (auto out = p.poll_data(now, window, buffer)) return out;
   if (p.limit != SenderLimit::nothing_to_send) return std::nullopt;
@@ -169,10 +177,11 @@ std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& w
   if (!lane.is_open() || recovery.probes_owed() == 0 || !recovery.can_send()) return std::nullopt;
   // The oldest bytes fill the hole that others wait for; the newest make the receiver report all below.
   const auto range = recovery.probes_owed() > 1 ? recovery.oldest_data_in_flight() : recovery.newest_data_in_flight();
+  // Silence again: perhaps it is large datagrams that do not come through any more.
+  const std::size_t size_max = recovery.probe_backoff() > 1 ? lane.datagram_size() : lane.data_size();
   recovery.on_probe_sent();
   if (!range) return std::nullopt;
-  const auto length =
-      static_cast<std::size_t>(std::min<std::uint64_t>(range->size(), lane.datagram_size() - data_overhead));
+  const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(range->size(), size_max - data_overhead));
   const auto payload = window.resident(range->begin, length);
   if (payload.empty()) {
     prefetches.push_back({*range});
@@ -189,9 +198,9 @@ std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& w
 }
 
 std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
-  const std::size_t payload_max = lane.datagram_size() - data_overhead;
+  const std::size_t payload_max = lane.data_size() - data_overhead;
   const std::size_t segments_max =
-      std::min({batch_segments_max, udp_payload_limit / lane.datagram_size(), buffer.size() / lane.datagram_size()});
+      std::min({batch_segments_max, udp_payload_limit / lane.data_size(), buffer.size() / lane.data_size()});
   const Pacer& pacer = lane.recovery().pacer();
   std::uint64_t allowance = lane.recovery().allowance();
   std::uint64_t paced = pacer.available(now);
@@ -263,7 +272,7 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
                                                         std::span<std::byte> buffer) {
   Recovery& recovery = lane.recovery();
   const std::size_t segments_max =
-      std::min({batch_segments_max, udp_payload_limit / lane.datagram_size(), buffer.size() / lane.datagram_size()});
+      std::min({batch_segments_max, udp_payload_limit / lane.data_size(), buffer.size() / lane.data_size()});
   std::uint64_t allowance = recovery.allowance();
   std::uint64_t paced = recovery.pacer().available(now);
   Transmit out;
@@ -273,6 +282,10 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
     if (!number) break;
     const SentPacket packet = recovery.packet(*number);
     const std::size_t size = data_overhead + packet.length;
+    if (size > lane.data_size()) {  // the path carries no such datagram any more: its loss asks for a repeat in parts
+      recovery.skip_tail_copy();
+      continue;
+    }
     if (allowance < size || (segments > 0 && size > out.segment_size)) break;
     if (paced < size + ip_overhead) {
       pacing_at = recovery.pacer().ready_at(now);
@@ -381,7 +394,7 @@ void Sender::withhold(TransferRange range) { parts_->scheduler.withhold(range); 
 void Sender::resend(TransferRange range) {
   // ACKs of copies already on their way would settle bytes that the far end has thrown away since.
   parts_->lane.recovery().disown_data(range, parts_->news);
-  parts_->take_news();
+  parts_->settle_news();
   for (const auto& touched : parts_->stream.disown(range)) parts_->scheduler.on_lost(touched);
   parts_->scheduler.resend(range);
   parts_->announced = false;

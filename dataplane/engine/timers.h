@@ -20,8 +20,9 @@ enum class Timer : std::uint8_t {
   key_discard,   // the previous epoch's keys go
   close_repeat,  // say goodbye once more
   stream,        // the stream's next message may leave, or its acknowledgement is due
+  size_probe,    // nothing was heard of a probe for a larger datagram
 };
-inline constexpr std::size_t timer_count = 8;
+inline constexpr std::size_t timer_count = 9;
 
 /// One deadline for each timer; the earliest is what poll_timeout says.
 class TimerTable {

@@ -1,10 +1,12 @@
-"""Two network namespaces, a cable between them, and its MTU: large, small, over IPv4 and IPv6, with and without offloads."""
+"""Two network namespaces, a cable between them, and its MTU: large, small, over IPv4 and IPv6, with and without offloads.
+Three, with a router whose links carry less than the hosts' own, and that never says so."""
 
 import filecmp
+import json
 import subprocess
 import unittest
 
-from lab import PATIENCE, LabTest
+from lab import PATIENCE, LabTest, Outcome
 
 
 def why_impossible():
@@ -77,15 +79,15 @@ class Mtu(LabTest):
 
     def test_9000_bytes_over_ipv4(self):
         self.cable(9000)
-        self.carries(9000, "10.77.0.1", "auto", said=1500)
+        self.carries(9000, "10.77.0.1", "auto", said=9000)
 
     def test_9000_bytes_over_ipv6(self):
         self.cable(9000)
-        self.carries(9000, "[fd77::1]", "auto", said=1500)
+        self.carries(9000, "[fd77::1]", "auto", said=9000)
 
     def test_9000_bytes_without_offloads(self):
         self.cable(9000)
-        self.carries(9000, "10.77.0.1", "off", said=1500)
+        self.carries(9000, "10.77.0.1", "off", said=9000)
 
     def test_1280_bytes_over_ipv4(self):
         self.cable(1280)
@@ -109,6 +111,84 @@ class Mtu(LabTest):
             self.assertEqual(self.ann.register_at(where, self.daemon.token(user="u%d" % number)).exit, 0)
             self.check(self.push(file, "%s:/%d" % (where, number)), 0)
             self.assertTrue(filecmp.cmp(file, self.served(str(number)), shallow=False))
+
+
+class BlackHole(LabTest):
+    """The hosts' interfaces say 1500; the router between them carries less, and its ICMP messages go nowhere."""
+
+    with_daemon = False
+
+    def setUp(self):
+        if why := why_impossible():
+            self.skipTest(why)
+        super().setUp()
+        self.near, self.router, self.far = Host(), Host(), Host()
+        for host in (self.near, self.router, self.far):
+            self.addCleanup(host.close)
+        for host, name, number in ((self.near, "near", 1), (self.far, "far", 2)):
+            self.router.ip("link", "add", name, "type", "veth", "peer", "name", "cable", "netns", str(host.holder.pid))
+            self.router.ip("address", "add", "10.78.%d.1/24" % number, "dev", name)
+            self.router.ip("link", "set", name, "up")
+            host.ip("address", "add", "10.78.%d.2/24" % number, "dev", "cable")
+            host.ip("link", "set", "cable", "up")
+            # TCP's own search is not what is tested: its segments are small from the start.
+            host.ip("route", "add", "10.78.0.0/16", "via", "10.78.%d.1" % number, "advmss", "1000")
+        forwarding = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]
+        subprocess.run([*self.router.prefix, *forwarding], check=True, timeout=PATIENCE)
+        # What the router itself would say.
+        self.router.ip("rule", "add", "iif", "lo", "lookup", "77", "priority", "0")
+        self.router.ip("route", "add", "blackhole", "default", "table", "77")
+
+    def serve_far(self):
+        self.daemon = self.serve(listen="10.78.2.2:0", prefix=self.far.prefix)
+        self.addCleanup(self.daemon.kill)
+        self.ann.prefix = self.near.prefix
+        where = "10.78.2.2:%d" % self.daemon.port
+        self.assertEqual(self.ann.register_at(where, self.daemon.token()).exit, 0)
+        return where
+
+    def narrow(self, mtu):
+        for name in ("near", "far"):
+            self.router.ip("link", "set", name, "mtu", str(mtu))
+
+    def test_a_black_hole_from_the_start_is_no_failure(self):
+        self.narrow(1300)
+        where = self.serve_far()
+        found = self.check(self.ann.json("ping", where, "--timeout", "5s"), 0).last
+        self.assertTrue(found["udp"], found)
+        self.assertLessEqual(found["path_mtu"], 1300)
+        self.assertGreater(found["path_mtu"], 1300 - 8)
+        file = self.random_file("blob", 20_000_003)
+        pushed = self.check(self.push(file, where + ":/blob"), 0).last
+        self.assertEqual(pushed["data"], "udp")
+        self.assertTrue(filecmp.cmp(file, self.served("blob"), shallow=False))
+        self.check(self.pull(where + ":/blob", self.path("back")), 0)
+        self.assertTrue(filecmp.cmp(file, self.path("back"), shallow=False))
+
+    def shrinks(self, *words, target):
+        process = self.ann.start(*words, "--json", "--rate", "20M")
+        self.addCleanup(process.kill)
+        for line in process.stdout:
+            said = json.loads(line)
+            if said["event"] == "progress" and said["bytes"] > 0:
+                break
+        self.assertIsNone(process.poll())
+        self.narrow(1300)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        done = self.check(Outcome(process, stdout, stderr), 0).last
+        self.assertEqual(done["data"], "udp")
+        self.assertTrue(filecmp.cmp(self.path("blob"), target, shallow=False))
+
+    def test_a_path_that_shrinks_under_a_push_is_used_as_it_is(self):
+        where = self.serve_far()
+        file = self.random_file("blob", 10_000_003)
+        self.shrinks("push", file, where + ":/blob", target=self.served("blob"))
+
+    def test_a_path_that_shrinks_under_a_pull_is_used_as_it_is(self):
+        where = self.serve_far()
+        file = self.random_file("blob", 10_000_003)
+        self.check(self.push(file, where + ":/blob"), 0)
+        self.shrinks("pull", where + ":/blob", self.path("back"), target=self.path("back"))
 
 
 if __name__ == "__main__":

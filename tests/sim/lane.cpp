@@ -297,7 +297,8 @@ void Lane::SenderEnd::turn() {
   if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
   int batches = 0;
   while (const auto batch = engine.poll_transmit(now, lane.source_, lane.buffer_)) {
-    lane.transmit(*batch, lane.options_.sender.udp_payload_size, lane.to_receiver_);
+    const auto& sizes = lane.options_.sender;
+    lane.transmit(*batch, std::max(sizes.udp_payload_size, sizes.udp_payload_max), lane.to_receiver_);
     if (++batches > batches_per_turn_max) return lane.fail("the sender's poll_transmit does not end");
   }
   while (auto event = engine.poll_event()) handle(std::move(*event));

@@ -169,6 +169,12 @@ RandomCase make_random_case(std::uint64_t seed) {
   for (std::uint64_t i = 0; i < lanes; ++i) random.plans.push_back(random_plan(luck, options));
   // Drawn last, so that the networks of known seeds stay what they are.
   if (!random.options.paced && luck.chance(1, 2)) random.options.congestion = engine::Congestion::bbr;
+  if (luck.chance(1, 2)) {
+    // The size is searched for, now and then on a path that carries less than it seems.
+    const auto ceiling = std::exchange(random.options.udp_payload_size, engine::udp_payload_min);
+    random.options.udp_payload_max = ceiling;
+    if (luck.chance(1, 3)) random.options.mtu = static_cast<std::uint32_t>(luck.between(1228, ceiling + 28));
+  }
   // Together they take what one would; blind senders above the rate would measure nothing but the queue.
   if (auto& paced = random.options.paced) paced = DataRate::bits_per_second(paced->bits_per_second() / lanes);
   return random;
@@ -180,6 +186,8 @@ std::string describe(const RandomCase& random) {
   std::string text =
       fmt::format("rtt {} us, rate {} Mbit/s, payload {} B, loss {} %, ack loss {} %", o.rtt / 1us,
                   o.rate.bits_per_second() / 1'000'000, o.udp_payload_size, percent(o.loss), percent(o.ack_loss));
+  if (o.udp_payload_max > 0) text += fmt::format(", searched up to {} B", o.udp_payload_max);
+  if (o.mtu) text += fmt::format(", path MTU {}", *o.mtu);
   if (o.queue_bytes) text += fmt::format(", queue {} B", *o.queue_bytes);
   if (o.burst) text += fmt::format(", bursts {}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good));
   if (o.jitter > Duration::zero()) text += fmt::format(", jitter {} us", o.jitter / 1us);

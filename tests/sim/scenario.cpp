@@ -21,6 +21,7 @@ netem::LinkSettings link_of(const Options& options, netem::Probability loss) {
           .rate = options.rate,
           .queue = {.bytes = options.queue_bytes.value_or(std::max(bdp, queue_min)), .packets = 1'000'000},
           .overhead = ip_overhead,
+          .mtu = options.mtu,
           .loss_placement = options.loss_placement,
           .loss = loss,
           .reorder = options.reorder,
@@ -33,6 +34,7 @@ EngineOptions engines_of(const Options& options) {
   const Duration initial_rtt = options.initial_rtt > Duration::zero() ? options.initial_rtt : options.rtt;
   EngineOptions engines;
   engines.sender.udp_payload_size = options.udp_payload_size;
+  engines.sender.udp_payload_max = options.udp_payload_max;
   engines.sender.congestion = options.congestion;
   engines.sender.rate = options.paced;
   if (options.congestion == engine::Congestion::fixed && !options.paced) {

@@ -40,11 +40,13 @@ struct Options {
   netem::Probability duplicate = {};
   netem::Probability corrupt = {};
   std::optional<Outage> outage = {};
+  std::optional<std::uint32_t> mtu = {};  // bytes of IP, both ways; longer ones vanish
 
   engine::Congestion congestion = engine::Congestion::cubic;
   std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
   engine::ChunkOrder order = engine::ChunkOrder::sequential;
   std::size_t udp_payload_size = 1472;
+  std::size_t udp_payload_max = 0;  // of the sender: above the former, sizes are searched
   std::uint64_t initial_credit = 1 * MiB;
   std::optional<std::uint64_t> sender_initial_credit = {};  // a sender that cheats
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;

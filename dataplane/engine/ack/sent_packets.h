@@ -23,6 +23,7 @@ enum class SentKind : std::uint8_t {
   copied,  // data of which a copy left later: its loss asks for nothing, the copy's does
   control,
   ping,
+  path_probe,  // of a larger datagram: in nobody's flight, and its loss is news for the search alone
 };
 
 /// What an ack-eliciting packet carried, so that it can be sent again or let go.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -34,7 +35,10 @@ class Bbr final : public CongestionController {
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint sent_at) override;
-  void on_datagram_size(std::uint64_t bytes) override { datagram_ = bytes; }
+  void on_datagram_size(std::uint64_t bytes) override {
+    datagram_ = bytes;
+    cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
+  }
   void on_app_limited(std::uint64_t in_flight) override;
   void on_receiver_drops(std::uint64_t packets) override;
 

@@ -48,7 +48,7 @@ class CongestionController {
   virtual void on_packets_lost(const LostSample& sample) = 0;
   /// A packet sent at `sent_at` and declared lost was acknowledged after all.
   virtual void on_spurious_loss(TimePoint sent_at) = 0;
-  /// Datagrams changed their size.
+  /// Datagrams changed their size. The window is large enough for one afterwards, whatever it was.
   virtual void on_datagram_size(std::uint64_t bytes) = 0;
   /// The window has room, and there is nothing more to send, or the sender is kept from sending as fast as it may.
   virtual void on_app_limited(std::uint64_t /*in_flight*/) {}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -28,7 +29,10 @@ class Cubic final : public CongestionController {
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint sent_at) override;
-  void on_datagram_size(std::uint64_t bytes) override { datagram_ = bytes; }
+  void on_datagram_size(std::uint64_t bytes) override {
+    datagram_ = bytes;
+    cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
+  }
   [[nodiscard]] std::optional<CongestionNews> take_news() override;
   void on_sibling_news(TimePoint now, const CongestionNews& news) override;
 

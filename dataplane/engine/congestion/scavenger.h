@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -26,7 +27,10 @@ class Scavenger final : public CongestionController {
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint) override { log_.on_spurious_loss(datagram_); }
-  void on_datagram_size(std::uint64_t bytes) override { datagram_ = bytes; }
+  void on_datagram_size(std::uint64_t bytes) override {
+    datagram_ = bytes;
+    cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
+  }
   void on_app_limited(std::uint64_t in_flight) override { log_.on_app_limited(in_flight); }
 
   [[nodiscard]] std::uint64_t cwnd() const override { return probing() ? window_min() : cwnd_; }

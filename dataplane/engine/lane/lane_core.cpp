@@ -14,6 +14,26 @@ constexpr std::uint32_t close_repeats_max = 3;
 constexpr Duration oldest_needed_interval_min = std::chrono::milliseconds{4};
 constexpr std::uint32_t epochs_kept_probe_timeouts = 3;  // PROTOCOL section 2
 
+// A probe of which nothing was heard for so many PTO is lost: with nothing else in flight no acknowledgement says so.
+constexpr int size_probe_timeouts = 3;
+constexpr std::size_t ethernet_mtu = 1500;  // what most paths carry
+
+PmtuSearch::Config search_config(const LaneCoreConfig& config) {
+  const std::size_t start = std::clamp(config.recovery.datagram_size, udp_payload_min, udp_payload_limit);
+  return {.start = start,
+          .ceiling = std::min(std::max(start, config.datagram_size_max), udp_payload_limit),
+          .likely = ethernet_mtu - config.recovery.ip_overhead};
+}
+
+/// Congestion control thinks in datagrams of the likely size from the start, so that a search costs no window.
+RecoveryConfig recovery_config(const LaneCoreConfig& config) {
+  const PmtuSearch search(search_config(config));
+  RecoveryConfig recovery = config.recovery;
+  recovery.datagram_size = search.assumed();
+  recovery.base_size = search.settled() ? udp_payload_limit : search.size();
+  return recovery;
+}
+
 bool is_ack_eliciting(FrameType type) { return type == FrameType::ping || type == FrameType::control; }
 
 }  // namespace
@@ -25,8 +45,9 @@ LaneCore::LaneCore(const LaneCoreConfig& config, LaneKeys keys, Rng rng)
       own_id_(keys.own_id),
       seal_keys_(*keys.backend, std::move(keys.send_secret), config.key_update_packets),
       open_keys_(*keys.backend, std::move(keys.receive_secret)),
-      recovery_(config.recovery, std::move(rng)),
-      scratch_(datagram_size_) {}
+      size_search_(search_config(config)),
+      recovery_(recovery_config(config), std::move(rng)),
+      scratch_(size_search_.ceiling()) {}
 
 void LaneCore::open_path(TimePoint) {
   if (state_ == State::waiting) state_ = State::open;
@@ -193,6 +214,7 @@ TimerTable LaneCore::timers() const {
   table[Timer::loss] = recovery_.loss_deadline();
   table[Timer::probe] = recovery_.probe_deadline();
   table[Timer::key_discard] = open_keys_.discard_at();
+  table[Timer::size_probe] = size_search_.deadline();
   return table;
 }
 
@@ -208,10 +230,19 @@ void LaneCore::handle_timeout(TimePoint now, DeliveryNews& news) {
     for (const auto& range : news.control_lost) control_out_.on_lost(range);
     news.control_lost.clear();
   }
+  if (table.take_if_due(Timer::size_probe, now)) size_search_.on_deadline(now);
   if (table.take_if_due(Timer::probe, now)) {
     recovery_.on_probe_deadline(now);
     if (!control_out_.resend_oldest() && !recovery_.oldest_data_in_flight()) ping_owed_ = true;
   }
+}
+
+void LaneCore::take_path_news(TimePoint now, const DeliveryNews& news) {
+  const std::size_t before = size_search_.assumed();
+  for (const auto& probe : news.probes_acked) size_search_.on_probe_acked(now, probe.number, probe.size);
+  for (const auto& probe : news.probes_lost) size_search_.on_probe_lost(now, probe.number);
+  (void)size_search_.on_tidings(news.sizes, recovery_.next_number());
+  if (size_search_.assumed() != before) recovery_.on_datagram_size(size_search_.assumed());
 }
 
 // --- out ------------------------------------------------------------------------------------------------------------
@@ -263,6 +294,20 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   }
   PENSTOCK_CHECK(out.ok());
   return seal_frames(now, out.written(), sent, buffer);
+}
+
+std::optional<Transmit> LaneCore::poll_size_probe(TimePoint now, std::span<std::byte> buffer) {
+  if (state_ != State::open || !recovery_.can_send_bulk() || seal_keys_.exhausted()) return std::nullopt;
+  const auto size = size_search_.probe_due(now);
+  if (!size || buffer.size() < *size) return std::nullopt;
+  bytes::WireWriter out(std::span<std::byte>(scratch_).first(*size - frames_header_size - crypto::aead_tag_size));
+  encode_ping(out);
+  encode_padding(out, out.remaining());
+  const Transmit probe =
+      seal_frames(now, out.written(), SentPacket{.sent_at = now, .kind = SentKind::path_probe}, buffer);
+  size_search_.on_probe_sent(now, {recovery_.next_number().value - 1},
+                             size_probe_timeouts * recovery_.rtt().probe_timeout());
+  return probe;
 }
 
 std::optional<Transmit> LaneCore::seal_close(TimePoint now, std::span<std::byte> buffer) {
@@ -340,8 +385,12 @@ Transmit LaneCore::seal_frames(TimePoint now, std::span<const std::byte> frames,
   } else {
     SentPacket recorded = sent;
     recorded.size = static_cast<std::uint16_t>(size);
-    recovery_.on_packet_sent(recorded);
-    recovery_.on_batch_sent(now, 1, size);
+    if (sent.kind == SentKind::path_probe) {
+      recovery_.on_size_probe_sent(now, recorded);
+    } else {
+      recovery_.on_packet_sent(recorded);
+      recovery_.on_batch_sent(now, 1, size);
+    }
   }
   ++stats_.packets_sent;
   stats_.bytes_sent += size;
@@ -386,6 +435,10 @@ LaneStats& LaneCore::stats() {
   stats_.pto_count = recovery_.probe_timeouts();
   stats_.answered_at = recovery_.answered_at();
   stats_.unanswered_since = recovery_.unanswered_since();
+  stats_.datagram_size = size_search_.size();
+  stats_.datagram_size_settled = size_search_.settled();
+  stats_.size_probes_lost = size_search_.probes_lost();
+  stats_.black_holes = size_search_.black_holes();
   stats_.key_updates = seal_keys_.epoch().value;
   stats_.rtt_smoothed = recovery_.rtt().smoothed();
   stats_.rtt_min = recovery_.rtt().minimum();

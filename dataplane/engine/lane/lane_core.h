@@ -18,6 +18,7 @@
 #include "dataplane/engine/lane/control_stream.h"
 #include "dataplane/engine/lane/recovery.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/pmtu_search.h"
 #include "dataplane/engine/ranges/replay_window.h"
 #include "dataplane/engine/timers.h"
 #include "dataplane/engine/wire/packet_header.h"
@@ -26,6 +27,7 @@ namespace penstock::engine {
 
 struct LaneCoreConfig {
   RecoveryConfig recovery;
+  std::size_t datagram_size_max = 0;  // what PMTU search may move DATA to; 0: it stays at recovery.datagram_size
   std::uint64_t key_update_packets = 0;
   /// This end sends bulk: it tells the peer once a round trip which acknowledgements it still needs, in a datagram of
   /// its own if for two nothing else was due.
@@ -72,11 +74,15 @@ class LaneCore {
   /// All but persist; the halves add theirs.
   [[nodiscard]] TimerTable timers() const;
   void handle_timeout(TimePoint now, DeliveryNews& news);
+  /// What the path was found to carry. Requires: called after each input that filled `news`.
+  void take_path_news(TimePoint now, const DeliveryNews& news);
 
   // --- out ---
   /// A datagram of frames, when one is owed: goodbye, acknowledgement, control, probe. `fields` is what an ACK says
   /// beside its ranges.
   [[nodiscard]] std::optional<Transmit> poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields);
+  /// A probe of a larger datagram, when one is due.
+  [[nodiscard]] std::optional<Transmit> poll_size_probe(TimePoint now, std::span<std::byte> buffer);
   /// An ack-eliciting packet is wanted: a hello, a probe, a question for credit.
   void ask_for_ack() { ping_owed_ = true; }
   /// The same, riding on the next acknowledgement, for an RTT sample that costs no datagram of its own.
@@ -99,7 +105,10 @@ class LaneCore {
 
   [[nodiscard]] Recovery& recovery() { return recovery_; }
   [[nodiscard]] const Recovery& recovery() const { return recovery_; }
+  /// Of datagrams of frames: never more than any path is taken to carry, once sizes are searched.
   [[nodiscard]] std::size_t datagram_size() const { return datagram_size_; }
+  /// Of full DATA datagrams.
+  [[nodiscard]] std::size_t data_size() const { return size_search_.size(); }
   [[nodiscard]] bool heard() const { return stats_.last_heard.has_value(); }
   /// Counters; the parts' own are copied in on the way.
   [[nodiscard]] LaneStats& stats();
@@ -128,6 +137,7 @@ class LaneCore {
   OpenKeys open_keys_;
   ReplayWindow replay_;
   AckTracker tracker_;
+  PmtuSearch size_search_;
   Recovery recovery_;
   ControlSender control_out_;
   ControlReceiver control_in_;

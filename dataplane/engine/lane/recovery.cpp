@@ -68,6 +68,9 @@ void DeliveryNews::clear() {
   data_lost.clear();
   control_acked.clear();
   control_lost.clear();
+  probes_acked.clear();
+  probes_lost.clear();
+  sizes.clear();
 }
 
 struct Recovery::AckTally {
@@ -81,6 +84,7 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       controller_(make_controller(config, rng)),
       rate_cap_(config.rate),
       ip_overhead_(config.ip_overhead),
+      base_size_(config.base_size),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
       offload_budget_max_(std::max(offload_budget_max / config.lanes, offload_budget_step)),
@@ -111,6 +115,16 @@ void Recovery::on_unacknowledged_sent() {
   const std::uint64_t number = ledger_.end();
   ledger_.push({});
   (void)resolved_.insert({number, number + 1});
+}
+
+void Recovery::on_size_probe_sent(TimePoint now, const SentPacket& packet) {
+  ledger_.push(packet);
+  pacer_.on_sent(now, packet.size + ip_overhead_);
+}
+
+void Recovery::on_datagram_size(std::size_t bytes) {
+  controller_->on_datagram_size(bytes);
+  pacer_.set_packet_bytes(bytes + ip_overhead_);
 }
 
 void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes) {
@@ -157,7 +171,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
                        .numbers = acked_};
     detect_losses(now, news);
     sample.in_flight = in_flight_;
-    controller_->on_packets_acked(sample, rtt_);
+    if (tally.packets > 0) controller_->on_packets_acked(sample, rtt_);
   }
   forget_resolved(now);
   update_pacing(now);
@@ -169,6 +183,11 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
+      if (packet.kind == SentKind::path_probe) {
+        news.probes_acked.push_back({{n}, packet.size});
+        continue;
+      }
+      if (packet.size > base_size_) note_large_acked(n, news);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       controller_->on_spurious_loss(packet.sent_at);
@@ -184,9 +203,21 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
 
 bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
   while (const auto found = resolved_.first_gap(range)) {
+    std::uint64_t probes = 0;
+    std::uint64_t listed = found->begin;  // acked_ has all below it
+    std::optional<std::uint64_t> small;
+    std::optional<std::uint64_t> large;
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
+      if (packet.kind == SentKind::path_probe) {
+        news.probes_acked.push_back({{n}, packet.size});
+        if (n > listed) acked_.push_back({listed, n});
+        listed = n + 1;
+        ++probes;
+        continue;
+      }
+      (packet.size > base_size_ ? large : small) = n;
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       in_flight_ -= packet.size;
@@ -195,15 +226,31 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     }
     if (largest_acked_ && found->begin < largest_acked_->value)
       detector_.on_reordering(largest_acked_->value - found->begin);
-    const std::uint64_t count = found->size();
+    const std::uint64_t count = found->size() - probes;
     packets_in_flight_ -= count;
     tally.packets += count;
+    news.sizes.acked += count;
+    news.sizes.newest_small_acked = std::max(news.sizes.newest_small_acked, small);
+    note_large_acked(large, news);
     tally.largest = std::max(tally.largest.value_or(0), found->end - 1);
-    acked_.push_back(*found);
+    if (found->end > listed) acked_.push_back({listed, found->end});
     (void)resolved_.insert(*found);
     range.begin = found->end;
   }
   return true;
+}
+
+void Recovery::note_large_acked(std::optional<std::uint64_t> number, DeliveryNews& news) {
+  newest_large_acked_ = std::max(newest_large_acked_, number);
+  news.sizes.newest_large_acked = std::max(news.sizes.newest_large_acked, number);
+}
+
+/// A larger datagram that no later larger one has overtaken may tell of a black hole.
+void Recovery::note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) const {
+  ++news.sizes.lost;
+  if (packet.size <= base_size_ || (newest_large_acked_ && *newest_large_acked_ > number)) return;
+  ++news.sizes.large_lost;
+  if (!news.sizes.oldest_large_lost || number < *news.sizes.oldest_large_lost) news.sizes.oldest_large_lost = number;
 }
 
 void Recovery::on_loss_deadline(TimePoint now, DeliveryNews& news) {
@@ -231,6 +278,11 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
         loss_deadline_ = packet.sent_at + delay;
         break;
       }
+      if (packet.kind == SentKind::path_probe) {
+        news.probes_lost.push_back({{end}, packet.size});
+        continue;
+      }
+      note_lost(end, packet, news);
       if (packet.kind == SentKind::data) report(news.data_lost, end);
       if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
       on_resolved(packet);

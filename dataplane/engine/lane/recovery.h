@@ -17,6 +17,7 @@
 #include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/pmtu_search.h"
 #include "dataplane/engine/wire/ack_frame.h"
 
 namespace penstock::engine {
@@ -27,11 +28,19 @@ struct DeliveryNews {
   std::vector<TransferRange> data_lost;
   std::vector<bytes::Interval> control_acked;
   std::vector<bytes::Interval> control_lost;
+  struct SizeProbe {
+    PacketNumber number;
+    std::size_t size = 0;
+  };
+  std::vector<SizeProbe> probes_acked;
+  std::vector<SizeProbe> probes_lost;
+  PmtuSearch::Tidings sizes;
   void clear();
 };
 
 struct RecoveryConfig {
   std::size_t datagram_size = udp_payload_min;
+  std::size_t base_size = udp_payload_limit;  // larger datagrams are watched for a black hole
   std::size_t ip_overhead = 28;
   Duration initial_rtt{};
   Congestion congestion = Congestion::cubic;
@@ -61,6 +70,10 @@ class Recovery {
   void on_packet_sent(const SentPacket& packet);
   /// The same for a packet that is not ack-eliciting: nobody waits for its ACK, and it takes no window.
   void on_unacknowledged_sent();
+  /// The same for a probe of a larger datagram, outside of all accounts but the pacer's.
+  void on_size_probe_sent(TimePoint now, const SentPacket& packet);
+  /// Full datagrams have another size from now on.
+  void on_datagram_size(std::size_t bytes);
   /// A batch is complete: `packets` datagrams of `bytes` in all, ack-eliciting ones.
   void on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes);
 
@@ -72,6 +85,8 @@ class Recovery {
   void on_probe_deadline(TimePoint now);
   [[nodiscard]] std::uint32_t probes_owed() const { return probes_owed_; }
   void on_probe_sent() { probes_owed_ -= probes_owed_ > 0 ? 1U : 0U; }
+  /// Probe time-outs in a row, with no acknowledgement between.
+  [[nodiscard]] std::uint32_t probe_backoff() const { return probe_backoff_; }
 
   [[nodiscard]] std::optional<TimePoint> loss_deadline() const { return loss_deadline_; }
   [[nodiscard]] std::optional<TimePoint> probe_deadline() const;
@@ -140,6 +155,8 @@ class Recovery {
  private:
   struct AckTally;
   [[nodiscard]] bool take_spurious(TimePoint now, bytes::Interval range, DeliveryNews& news);
+  void note_large_acked(std::optional<std::uint64_t> number, DeliveryNews& news);
+  void note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) const;
   [[nodiscard]] bool take_acked(bytes::Interval range, AckTally& tally, DeliveryNews& news);
   void detect_losses(TimePoint now, DeliveryNews& news);
   void forget_resolved(TimePoint now);
@@ -160,6 +177,7 @@ class Recovery {
   std::unique_ptr<CongestionController> controller_;
   std::optional<DataRate> rate_cap_;
   std::size_t ip_overhead_;
+  std::size_t base_size_;
   Pacer pacer_;
   Rng rng_;
   std::uint64_t skip_in_ = 0;  // packets until the next skipped number
@@ -173,6 +191,7 @@ class Recovery {
   std::uint64_t tail_cursor_ = 0;  // packets below it were considered
   std::uint64_t app_limited_until_ = 0;
   std::optional<PacketNumber> largest_acked_;
+  std::optional<std::uint64_t> newest_large_acked_;  // above base_size_
   std::optional<TimePoint> loss_deadline_;
   std::optional<TimePoint> recovery_start_;
   std::optional<TimePoint> answered_at_;

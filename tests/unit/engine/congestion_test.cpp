@@ -4,15 +4,28 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/engine/congestion/bbr.h"
 #include "dataplane/engine/congestion/cubic.h"
 #include "dataplane/engine/congestion/fixed.h"
 #include "dataplane/engine/congestion/pacer.h"
+#include "dataplane/engine/congestion/scavenger.h"
 #include "tests/unit/engine/pair.h"
 
 namespace penstock::engine::test {
 namespace {
 
 constexpr std::uint64_t datagram = 1200;
+// A window that fits no datagram, with nothing in flight, would stand still for ever.
+TEST_CASE("congestion: datagrams that grow beyond the least window widen it") {
+  Cubic cubic(datagram, 100ms, 64);
+  Bbr bbr(datagram, 28, 100ms, Rng{1});
+  Scavenger scavenger(datagram, 100ms);
+  for (CongestionController* controller : std::initializer_list<CongestionController*>{&cubic, &bbr, &scavenger}) {
+    controller->on_datagram_size(65'507);
+    CHECK(controller->cwnd() >= 2 * 65'507);
+  }
+}
+
 TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
 
 /// A path that carries whatever is sent, one round trip after another.

@@ -80,10 +80,11 @@ TEST_CASE("bind with companion: it gives up in the end") {
 }
 
 TEST_CASE("path mtu: the believed size is capped, and never below what every path carries") {
-  CHECK(*udp_payload_towards(endpoint("127.0.0.1:1")) == 1472);
+  CHECK(*udp_payload_towards(endpoint("127.0.0.1:1")) == 1472);  // loopback is no wire
   CHECK(*udp_payload_towards(endpoint("[::1]:1")) == 1452);
   CHECK(*udp_payload_towards(endpoint("127.0.0.1:1"), 9000) == 8972);
   CHECK(*udp_payload_towards(endpoint("127.0.0.1:1"), 600) == 1200);
+  CHECK(*udp_payload_towards(endpoint("127.0.0.1:1"), mtu_of_no_wire) == 65507);
 }
 
 }  // namespace penstock::io
