@@ -113,6 +113,7 @@ struct Receiver::Parts {
   DeliveryNews news;
   std::vector<std::byte> scratch;  // payload that has no place yet
   std::uint64_t socket_drops = 0;
+  std::optional<std::uint64_t> window_limit;
   std::uint64_t room_max = 0;  // seen so far: the scale of the queue fill
   bool room_grew = false;
   bool announced = true;  // Drained told of the present state
@@ -306,7 +307,7 @@ AckFields Receiver::Parts::ack_fields(std::uint64_t room) {
   room_max = std::max({room_max, room, std::uint64_t{1}});
   __extension__ using Wide = unsigned __int128;
   return {.delay = {},
-          .credit = ranges.credit(room),
+          .credit = ranges.credit(window_limit ? std::min(room, *window_limit) : room),
           .socket_drops = saturated(socket_drops),
           .sink_refusals = saturated(lane.stats().packets_refused_by_sink),
           .queue_fill = static_cast<std::uint8_t>(255 - Wide{room} * 255 / room_max)};
@@ -370,6 +371,8 @@ bool Receiver::adopt(const ExtentMove& move, const ExtentState& state) {
 void Receiver::note(const ExtentMove& move) { parts_->ranges.note(move); }
 
 void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
+void Receiver::limit_window(std::optional<std::uint64_t> bytes) { parts_->window_limit = bytes; }
+Duration Receiver::rtt_min() const { return parts_->lane.recovery().rtt().minimum(); }
 void Receiver::on_socket_drops(std::uint64_t total) { parts_->socket_drops = total; }
 
 bool Receiver::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }

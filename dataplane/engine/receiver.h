@@ -81,6 +81,10 @@ class Receiver {
 
   /// The sink's room grew: credit may follow.
   void on_sink_room(TimePoint now);
+  /// Whatever room the sink has, the sender gets credit for no more than so much beyond what came. Nullopt: no limit.
+  void limit_window(std::optional<std::uint64_t> bytes);
+  /// Zero before the first sample.
+  [[nodiscard]] Duration rtt_min() const;
   /// SO_RXQ_OVFL of our socket, as a running total; reported in ACKs.
   void on_socket_drops(std::uint64_t total);
 

@@ -137,6 +137,8 @@ std::optional<engine::Transmit> ReceiverLane::poll_transmit(TimePoint now, std::
   return receiver_.poll_transmit(now, *window_, buffer);
 }
 
+void ReceiverLane::hold_window(const ReceiveShare& share) { receiver_.limit_window(share.window(receiver_.rtt_min())); }
+
 Duration ReceiverLane::patience() const { return receiver_.patience(); }
 
 void ReceiverLane::open_engine_path(TimePoint now) { receiver_.open_path(now); }

@@ -15,6 +15,7 @@
 #include "dataplane/engine/source_window.h"
 #include "dataplane/io/lane_drops.h"
 #include "dataplane/io/lane_observer.h"
+#include "dataplane/io/receive_share.h"
 #include "dataplane/io/send_queue.h"
 #include "dataplane/io/stream_outlet.h"
 
@@ -61,6 +62,8 @@ class Lane {
   void forget_served() { served_until_.reset(); }
   /// How long what came in for the lane could have waited in its socket without harm.
   [[nodiscard]] virtual Duration patience() const = 0;
+  /// Takes what its socket's share allows it now.
+  virtual void hold_window(const ReceiveShare& /*share*/) {}
   /// The last statistics, then on_lane_gone; nothing is delivered afterwards.
   void say_goodbye();
 
@@ -70,7 +73,8 @@ class Lane {
   // The loop's own marks.
   std::optional<std::size_t> heap_index;
   bool runnable = false;  // in the run queue
-  bool waiting = false;   // for its socket to become writable
+  ReceiveShare::Mark share_mark;
+  bool waiting = false;  // for its socket to become writable
 
  protected:
   virtual void open_engine_path(TimePoint now) = 0;
@@ -138,6 +142,7 @@ class ReceiverLane final : public Lane {
                                         const SocketDrops& drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   [[nodiscard]] Duration patience() const override;
+  void hold_window(const ReceiveShare& share) override;
   engine::Receiver* receiver() override { return &receiver_; }
   [[nodiscard]] engine::SinkWindow& window() { return *window_; }
   void handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload);

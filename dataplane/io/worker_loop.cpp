@@ -28,6 +28,12 @@ ConnectionId connection_id_of(std::span<const std::byte> datagram) {
   return {value};
 }
 
+std::size_t bytes_of(std::span<const ReceivedRun> runs) {
+  std::size_t bytes = 0;
+  for (const ReceivedRun& run : runs) bytes += run.bytes.size();
+  return bytes;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<WorkerLoop>> WorkerLoop::create(const WorkerConfig& config, std::vector<UdpSocket> sockets,
@@ -198,6 +204,7 @@ bool WorkerLoop::read_port(Port& port) {
   // the peer's datagrams, even where an earlier datagram woke us.
   if (inbox_.has_tasks()) run_tasks();
   const TimePoint now = monotonic_now();
+  port.share.on_read(now, bytes_of(runs), port.in.socket_drops());
   ReceiveModeration::Read read{.messages = runs.size(), .emptied = !port.in.saturated()};
   read_patience_ = ReceiveModeration::rest_max;
   for (const ReceivedRun& run : runs) {
@@ -246,6 +253,8 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   const auto outcome =
       lane->handle_datagrams(now, batch, segment_size, {.socket = &port, .total = port.in.socket_drops()});
   if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
+  port.share.on_lane(lane->share_mark);
+  lane->hold_window(port.share);
   read_patience_ = std::min(read_patience_, lane->patience());
   make_runnable(*lane);
 }

@@ -276,6 +276,34 @@ TEST_CASE("engine: a datagram that the sink has no room for is not acknowledged,
   CHECK(pair.sink.bytes() == pair.source.bytes());
 }
 
+TEST_CASE(
+    "engine: with its window limited a receiver grants a window's worth beyond what came, and all of it arrives") {
+  constexpr std::uint64_t limit = 32 * KiB;
+  Pair pair({.sender = {.congestion = Congestion::fixed,
+                        .rate = DataRate::megabits_per_second(1000),
+                        .initial_credit = limit},
+             .receiver = {.initial_credit = limit},
+             .one_way = 10ms,
+             .size = 4 * MiB});
+  pair.receiver.limit_window(limit);
+  pair.open();
+  pair.offer_all();
+  const TimePoint begin = pair.now();
+  std::uint64_t received = 0;
+  for (int round = 1; round <= 20; ++round) {
+    CHECK(!pair.run_until([] { return false; }, 20ms));
+    // A round trip brings one window, at most.
+    CHECK(pair.receiver.stats().payload_bytes_received - received <= limit + 2 * udp_payload_min);
+    received = pair.receiver.stats().payload_bytes_received;
+  }
+  CHECK(received >= 10 * limit);
+  CHECK(pair.sender.stats().limit == SenderLimit::receiver_credit);
+  pair.receiver.limit_window(std::nullopt);
+  REQUIRE(pair.run_until([&] { return pair.receiver_drained() && pair.sender_drained(); }, 1s));
+  CHECK(pair.now() - begin < 1s);
+  CHECK(pair.sink.bytes() == pair.source.bytes());
+}
+
 TEST_CASE("engine: ranges that are not resident are asked for once, skipped, and sent when they are there") {
   Pair pair({.size = 3 * MiB});
   pair.source.absent[1] = true;
