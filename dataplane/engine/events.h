@@ -9,6 +9,7 @@
 
 #include "common/time.h"
 #include "common/units.h"
+#include "dataplane/engine/fec/repair_policy.h"
 #include "dataplane/engine/path_report.h"
 
 namespace penstock::engine {
@@ -61,13 +62,18 @@ struct CongestionNews {
   TimePoint newest_spurious{};
   bool slow_start_over = false;
 };
+/// FEC: the measured loss, or the configuration, asks for this ratio. The driver agrees on it with the peer, and then
+/// calls on_repair_agreed.
+struct RepairProposal {
+  RepairRatio ratio;
+};
 /// The lane is over; nothing more is sent but CLOSE. `by_peer`: it told us so.
 struct Closed {
   TransportError error = TransportError::none;
   bool by_peer = false;
 };
 
-using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, CongestionNews, Closed>;
+using SenderEvent = std::variant<Prefetch, ControlReceived, Drained, PeerHeard, CongestionNews, RepairProposal, Closed>;
 using ReceiverEvent = std::variant<ControlReceived, Drained, PeerHeard, Closed>;
 
 /// What holds a sender back (DESIGN section 4). `receiver_cpu`: the window, but while the receiver's own socket
@@ -101,6 +107,8 @@ struct LaneStats {
   std::uint64_t packets_refused_by_sink = 0;  // store() had no room
   std::uint64_t packets_outside_lease = 0;    // DATA of extents that are not this lane's: refused
   std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
+  std::uint64_t repairs_sent = 0;             // repair symbols
+  std::uint64_t symbols_recovered = 0;        // by FEC: as the receiver counts, and tells in its ACKs
   std::uint64_t key_updates = 0;
   std::uint64_t spurious_losses = 0;
   std::uint64_t pto_count = 0;  // probe time-outs fired

@@ -42,6 +42,15 @@ struct LanePlace {
 enum class Congestion : std::uint8_t { cubic, fixed, measure, bbr, scavenger };
 enum class ChunkOrder : std::uint8_t { sequential, shuffled };
 
+/// Repair symbols: fec/README.md. `fixed`: `repairs` for each `sources`, through the whole transfer.
+enum class FecMode : std::uint8_t { off, automatic, fixed };
+struct Fec {
+  FecMode mode = FecMode::off;
+  std::uint8_t sources = 0;
+  std::uint8_t repairs = 0;
+  bool operator==(const Fec&) const = default;
+};
+
 struct SenderConfig {
   std::size_t udp_payload_size = udp_payload_min;  // bytes of one full datagram at the start
   /// What PMTU search may move DATA to (path/pmtu_search.h); no more than the former: it stays as it is.
@@ -55,6 +64,7 @@ struct SenderConfig {
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // an epoch ends before, once it is confirmed
   LanePlace place = {};
+  Fec fec = {};  // of one lane alone
 };
 
 struct ReceiverConfig {

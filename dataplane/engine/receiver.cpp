@@ -8,6 +8,8 @@
 
 #include "common/bytes/prefetch.h"
 #include "common/check.h"
+#include "dataplane/engine/fec/held_report.h"
+#include "dataplane/engine/fec/repair_decoder.h"
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/ranges/received_ranges.h"
 #include "dataplane/engine/stream/stream_receipts.h"
@@ -116,7 +118,11 @@ struct Receiver::Parts {
   std::optional<std::uint64_t> window_limit;
   std::uint64_t room_max = 0;  // seen so far: the scale of the queue fill
   bool room_grew = false;
-  bool announced = true;  // Drained told of the present state
+  RepairDecoder decoder;
+  HeldReport report;
+  std::optional<RepairRatio> repair;  // agreed on
+  std::uint64_t retained = 0;         // told to the window
+  bool announced = true;              // Drained told of the present state
   std::optional<TimePoint> rtt_asked_at;
   StreamReceipts stream;
 
@@ -124,6 +130,9 @@ struct Receiver::Parts {
                    SinkWindow& window, BatchOutcome& outcome);
   /// The parts of `range` that are not here, of `bytes`.
   [[nodiscard]] bool store_missing(TransferRange range, std::span<const std::byte> bytes, SinkWindow& window);
+  void handle_repair(TimePoint now, std::span<const std::byte> body, Lease& lease, SinkWindow& window);
+  void take_recovered(TimePoint now, std::span<const RepairDecoder::Recovered> recovered, SinkWindow& window);
+  void retain_for_repair(SinkWindow& window);
   void on_accepted(TimePoint now);
   [[nodiscard]] AckFields ack_fields(std::uint64_t room);
 };
@@ -154,6 +163,17 @@ BatchOutcome Receiver::handle_datagrams(TimePoint now, std::span<std::byte> batc
       p.handle_data(now, *packet, batch.size(), lease, window, outcome);
     else
       p.lane.handle_frames(now, *packet, outcome, p.news);
+    for (const auto& body : p.news.repair_frames) p.handle_repair(now, body, lease, window);
+    p.news.repair_frames.clear();
+  }
+  if (p.decoder.waits()) {
+    lease.settle();
+    for (auto done = p.decoder.poll(p.ranges, window); !done.empty(); done = p.decoder.poll(p.ranges, window))
+      p.take_recovered(now, done, window);
+  }
+  if (p.repair) {
+    lease.settle();
+    p.retain_for_repair(window);
   }
   p.news.clear();  // a receiver has no data of its own on the way
   return outcome;
@@ -203,7 +223,39 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
   }
   stats.payload_bytes_duplicate += length - (stats.payload_bytes_received - first_time_before);
   lane.accept(now, packet, true, outcome);
+  if (decoder.waits()) decoder.on_data(range);
   on_accepted(now);
+}
+
+void Receiver::Parts::handle_repair(TimePoint now, std::span<const std::byte> body, Lease& lease, SinkWindow& window) {
+  if (!repair || lane.is_over()) return;  // nothing that we agreed to
+  const auto frame = decode_repair(body);
+  if (!frame) return lane.close(TransportError::protocol_violation);
+  // It speaks of bytes that were sent, so all of them are within the credit.
+  if (!ranges.is_permitted(frame->layout.bytes_of(frame->layout.mask.last())))
+    return lane.close(TransportError::credit_exceeded);
+  lease.settle();
+  take_recovered(now, decoder.on_repair(*frame, ranges, window), window);
+}
+
+/// Recovered bytes are like arrived ones, but for their packets' numbers.
+void Receiver::Parts::take_recovered(TimePoint now, std::span<const RepairDecoder::Recovered> recovered,
+                                     SinkWindow& window) {
+  for (const auto& [range, bytes] : recovered) {
+    if (!ranges.is_permitted(range)) return lane.close(TransportError::credit_exceeded);
+    if (!ranges.owns(range) || !store_missing(range, bytes, window)) continue;  // it will be sent again
+    ++lane.stats().symbols_recovered;
+    report.on_recovered(range.begin);
+    decoder.on_data(range);
+  }
+  if (!recovered.empty()) on_accepted(now);
+}
+
+void Receiver::Parts::retain_for_repair(SinkWindow& window) {
+  const std::uint64_t wanted = repair->repairs > 0 && !ranges.is_complete() ? repair->window : 0;
+  if (wanted == retained) return;
+  retained = wanted;
+  window.retain(wanted);
 }
 
 bool Receiver::Parts::store_missing(TransferRange range, std::span<const std::byte> bytes, SinkWindow& window) {
@@ -298,8 +350,10 @@ std::optional<Transmit> Receiver::poll_transmit(TimePoint now, const SinkWindow&
     const std::uint64_t gained = fields.credit.credit - p.ranges.granted();
     if (gained > 0 && gained >= left / 2) p.lane.ack_tracker().owe(now);
   }
-  auto out = p.lane.poll_frames(now, buffer, fields);
+  const HeldData held = p.report.recovered() > 0 && p.lane.owes_ack(now) ? p.report.next(p.ranges) : HeldData{};
+  auto out = p.lane.poll_frames(now, buffer, fields, held);
   if (p.lane.told_credit()) p.ranges.on_credit_granted(fields.credit);
+  if (p.lane.told_held()) p.report.on_told();
   return out;
 }
 
@@ -369,6 +423,8 @@ bool Receiver::adopt(const ExtentMove& move, const ExtentState& state) {
 }
 
 void Receiver::note(const ExtentMove& move) { parts_->ranges.note(move); }
+
+void Receiver::on_repair_agreed(const RepairRatio& ratio) { parts_->repair = ratio; }
 
 void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
 void Receiver::limit_window(std::optional<std::uint64_t> bytes) { parts_->window_limit = bytes; }

@@ -10,6 +10,7 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "dataplane/engine/events.h"
+#include "dataplane/engine/fec/repair_policy.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/sink_window.h"
@@ -78,6 +79,8 @@ class Receiver {
   /// Datagrams are not expected: no hello and no probe is repeated. `ping` sends one all the same.
   void set_probing(bool probing);
   void ping();
+  /// The sender's proposal is agreed to: what arrives is kept in memory for repair symbols, where there is room.
+  void on_repair_agreed(const RepairRatio& ratio);
 
   /// The sink's room grew: credit may follow.
   void on_sink_room(TimePoint now);

@@ -1,12 +1,16 @@
 #include "dataplane/engine/sender.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "common/bytes/prefetch.h"
 #include "common/check.h"
+#include "dataplane/engine/fec/loss_meter.h"
+#include "dataplane/engine/fec/repair_book.h"
 #include "dataplane/engine/lane/lane_core.h"
 #include "dataplane/engine/lane/limit_meter.h"
 #include "dataplane/engine/ranges/range_scheduler.h"
@@ -22,6 +26,8 @@ constexpr Duration stream_pause_min = std::chrono::milliseconds{20};
 // TCP and IP headers and TLS's records, for rates: of 1448 bytes in a segment of 1500, and 22 of each 16 KiB.
 constexpr std::uint64_t with_stream_overhead(std::uint64_t bytes) { return bytes + bytes / 26; }
 constexpr std::uint64_t without_stream_overhead(std::uint64_t bytes) { return bytes - bytes / 27; }
+// More often, and messages follow the scatter of the measured loss.
+constexpr Duration ratio_interval_min = std::chrono::milliseconds{500};
 
 /// Of a rate that all lanes have together.
 std::optional<DataRate> share_of(const SenderConfig& config) {
@@ -74,7 +80,9 @@ struct Sender::Parts {
   Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
       : ip_overhead(settings.ip_overhead),
         lane(core_config(settings), std::move(keys), rng.split()),
-        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place) {
+        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place),
+        fec(settings.place.lanes > 1 ? Fec{} : settings.fec),
+        book(fec) {
     if (const auto rate = share_of(settings)) {
       stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
       stream_pacer->set_rate(TimePoint{}, *rate);
@@ -84,6 +92,14 @@ struct Sender::Parts {
   std::size_t ip_overhead;
   LaneCore lane;
   RangeScheduler scheduler;
+  Fec fec;
+  RepairBook book;
+  LossMeter loss;
+  RepairRatio proposed;
+  std::optional<TimePoint> proposed_at;
+  bool proposal_due = false;
+  bool finished = false;
+  std::vector<TransferRange> repeats;  // of take_news; keeps its memory
   DeliveryNews news;
   std::deque<Prefetch> prefetches;
   bool announced = true;                             // Drained told of the present state
@@ -99,11 +115,19 @@ struct Sender::Parts {
   std::optional<TimePoint> stream_rest;  // no message before
 
   void take_news(TimePoint now);
-  void settle_news();
+  void propose_ratio(TimePoint now);
   std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
   std::optional<Transmit> poll_tail_copies(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
+  /// What may leave of a batch that is being put together.
+  struct Room {
+    std::uint64_t allowance;
+    std::uint64_t paced;
+    std::size_t segments_max;
+  };
+  bool fill_with_repair(TimePoint now, SourceWindow& window, std::span<std::byte> buffer, Room room, Transmit& out,
+                        std::size_t& segments);
   void on_blocked(TimePoint now);
 };
 
@@ -147,16 +171,60 @@ void Sender::handle_timeout(TimePoint now) {
 
 void Sender::Parts::take_news(TimePoint now) {
   lane.take_path_news(now, news);
-  settle_news();
-}
-
-void Sender::Parts::settle_news() {
-  for (const auto& range : news.data_acked) scheduler.on_acked(range);
+  for (const auto& range : news.data_acked) {
+    scheduler.on_acked(range);
+    book.on_acked(range);
+  }
+  for (auto range : news.data_held) {
+    // Around what was recovered may lie what the peer has from elsewhere, and we have not sent.
+    range.end = std::min(range.end, scheduler.sent_until());
+    if (range.begin >= range.end || fec.mode == FecMode::off) continue;
+    scheduler.on_acked(range);
+    book.on_acked(range);
+  }
+  repeats.clear();
   // By the stream, all that was in flight is with the scheduler already.
   if (!by_stream)
-    for (const auto& range : news.data_lost) scheduler.on_lost(range);
+    for (const auto& range : news.data_lost) book.on_lost(range, repeats);
+  for (const std::uint64_t generation : news.repairs_acked) book.on_repair_acked(generation);
+  for (const std::uint64_t generation : news.repairs_lost) book.on_repair_lost(generation);
+  const RttEstimator& rtt = lane.recovery().rtt();
+  book.review(now, scheduler, rtt.smoothed(), rtt.probe_timeout(), repeats);
+  for (const auto& range : repeats) scheduler.on_lost(range);
   scheduler.on_credit(lane.peer_credit());
+  if (fec.mode != FecMode::off) {
+    // What the receiver could not take is no loss of the path.
+    if (!lane.recovery().receiver_drops_recent(now)) {
+      loss.on_acked(news.packets_acked);
+      loss.on_lost(news.packets_lost);
+      loss.on_spurious(news.packets_spurious);
+    }
+    propose_ratio(now);
+  }
   news.clear();
+}
+
+/// Asks for another ratio when the measured loss wants a quarter more or less repair, or the window has outgrown what
+/// the peer keeps.
+void Sender::Parts::propose_ratio(TimePoint now) {
+  if (!lane.is_open() || (proposed_at && now - *proposed_at < ratio_interval_min)) return;
+  const Recovery& recovery = lane.recovery();
+  RepairRatio wanted{.sources = fec.sources, .repairs = fec.repairs, .loss_ppm = 0, .window = 0};
+  if (fec.mode == FecMode::automatic) {
+    wanted.sources = slots_max;
+    wanted.loss_ppm = recovery.rtt().smoothed() < repair_rtt_min ? 0 : loss.loss_ppm();
+    wanted.repairs = static_cast<std::uint8_t>(repairs_for(slots_max, wanted.loss_ppm, recovery.rtt().smoothed()));
+  }
+  const int change = std::abs(int{wanted.repairs} - int{proposed.repairs});
+  const bool other = wanted.repairs == 0 ? proposed.repairs > 0 : change > std::max(1, proposed.repairs / 4);
+  // A generation reaches back over what is in flight, and what arrived while its repair symbols were on their way.
+  const std::uint64_t reach = recovery.bytes_in_flight() + recovery.bytes_in_flight() / 4;
+  const bool wider = wanted.repairs > 0 && reach > proposed.window && proposed.window < repair_window_max;
+  if (!other && !wider) return;
+  wanted.window = std::clamp<std::uint64_t>(std::max(reach + reach / 4, proposed.window), slab_size, repair_window_max);
+  proposed = wanted;
+  proposed_at = now;
+  proposal_due = true;
 }
 
 std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
@@ -168,7 +236,7 @@ std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& windo
   if (auto out = p.lane.poll_size_probe(now, buffer)) return out;
   if (auto out = p.poll_probe(now, window, buffer)) return out;
   if (auto out = p.poll_data(now, window, buffer)) return out;
-  if (p.limit != SenderLimit::nothing_to_send) return std::nullopt;
+  if (p.limit != SenderLimit::nothing_to_send || p.book.is_active()) return std::nullopt;  // repair takes their place
   return p.poll_tail_copies(now, window, buffer);
 }
 
@@ -204,6 +272,9 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   const Pacer& pacer = lane.recovery().pacer();
   std::uint64_t allowance = lane.recovery().allowance();
   std::uint64_t paced = pacer.available(now);
+  const bool cuts = book.cuts_data(scheduler.ahead(), lane.recovery().cwnd());
+  scheduler.cut_on_grid(cuts ? std::optional{SymbolGrid{symbol_size_for(lane.data_size())}} : std::nullopt);
+  book.protect_new(scheduler, lane.data_size(), lane.recovery().cwnd());
   // A trickle would cost a system call for each few packets: where the rate makes a batch in 250 us, we wait for one.
   const std::uint64_t allowance_min = std::min(pacer.worthwhile(), lane.recovery().cwnd() / 8);
   const bool worthwhile = allowance >= allowance_min && paced >= pacer.worthwhile();
@@ -219,12 +290,22 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
       backlogged = false;
       break;
     }
+    // A ratio that was given is due before newer bytes. By itself repair takes nothing but spare window.
+    if (segments == 0 && fec.mode == FecMode::fixed &&
+        fill_with_repair(now, window, buffer, {allowance, paced, segments_max}, out, segments))
+      break;
     const auto chunk = scheduler.next(payload_max);
     if (!chunk) {
+      if (segments > 0) break;  // what else may leave, the next call finds
+      if (finished && scheduler.blocked_by() == RangeScheduler::Blocked::nothing_to_send) {
+        if (!book.has_repair()) book.protect_rest(scheduler, lane.data_size(), lane.recovery().rtt().smoothed());
+        if (fill_with_repair(now, window, buffer, {allowance, paced, segments_max}, out, segments)) break;
+      }
       on_blocked(now);
       backlogged = false;
       break;
     }
+    if (segments > 0 && chunk->length > out.segment_size - data_overhead) break;  // nor longer than the first
     const auto wanted = static_cast<std::size_t>(chunk->length);
     if (allowance < data_overhead + wanted || (!worthwhile && allowance < allowance_min)) {
       limit = lane.recovery().receiver_drops_recent(now) ? SenderLimit::receiver_cpu : SenderLimit::cwnd;
@@ -244,13 +325,14 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     const std::size_t size = data_overhead + payload.size();
     lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size), chunk->repeat ? 1 : 0);
     scheduler.on_sent(*chunk, payload.size());
+    if (chunk->repeat) book.on_data_sent({chunk->at, chunk->at + payload.size()});
     stats.payload_bytes_sent += payload.size();
     if (chunk->repeat) stats.payload_bytes_retransmitted += payload.size();
     allowance -= size;
     paced -= size + ip_overhead;
     out.size += size;
     if (segments++ == 0) out.segment_size = size;
-    if (payload.size() < payload_max) break;  // only the last segment of a batch may be shorter
+    if (size < out.segment_size) break;  // only the last segment of a batch may be shorter
   }
   if (limit == SenderLimit::sender_cpu || (limit == SenderLimit::pacing && pacer.far_behind(now)))
     limits.on_busy(now);
@@ -313,6 +395,35 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
   return out;
 }
 
+/// Puts repair symbols into the batch. False: there are none; true: `segments` of them, or what holds them back is in
+/// `limit`.
+bool Sender::Parts::fill_with_repair(TimePoint now, SourceWindow& window, std::span<std::byte> buffer, Room room,
+                                     Transmit& out, std::size_t& segments) {
+  while (segments < room.segments_max && lane.can_seal_data()) {
+    const auto repair = book.next(scheduler, window, lane.data_size(), prefetches);
+    if (!repair) return segments > 0;
+    const std::size_t size =
+        frames_header_size + crypto::aead_tag_size + repair_frame_overhead + repair->frame.symbol.size();
+    if (segments > 0 && size != out.segment_size) return true;
+    if (room.allowance < size) {
+      limit = SenderLimit::cwnd;
+      return true;
+    }
+    if (room.paced < size + ip_overhead) {
+      limit = SenderLimit::pacing;
+      pacing_at = lane.recovery().pacer().ready_at(now);
+      return true;
+    }
+    PENSTOCK_CHECK(lane.seal_repair(now, repair->frame, repair->generation, buffer.subspan(out.size)) == size);
+    book.on_sent(now, *repair);
+    room.allowance -= size;
+    room.paced -= size + ip_overhead;
+    out.size += size;
+    if (segments++ == 0) out.segment_size = size;
+  }
+  return true;
+}
+
 void Sender::Parts::on_blocked(TimePoint now) {
   switch (scheduler.blocked_by()) {
     case RangeScheduler::Blocked::nothing_to_send:
@@ -343,6 +454,10 @@ std::optional<SenderEvent> Sender::poll_event() {
     return prefetch;
   }
   if (auto news = p.lane.recovery().take_congestion_news()) return *news;
+  if (p.proposal_due) {
+    p.proposal_due = false;
+    return RepairProposal{p.proposed};
+  }
   if (!p.announced && !p.lane.is_over() && p.scheduler.is_drained()) {
     p.announced = true;
     return Drained{p.scheduler.offered()};
@@ -356,6 +471,7 @@ std::optional<TimePoint> Sender::poll_timeout() const {
   if (p.lane.is_open()) {
     if (!table[Timer::pacing]) table[Timer::pacing] = p.pacing_at;
     table[Timer::persist] = p.persist_at;
+    table[Timer::repair] = p.book.deadline();
   }
   if (p.by_stream && !p.lane.is_over()) table[Timer::stream] = p.stream_at;
   return table.earliest();
@@ -382,19 +498,24 @@ void Sender::offer(TransferOffset end) {
   if (end == parts_->scheduler.offered()) return;
   parts_->scheduler.offer(end);
   parts_->announced = false;
+  parts_->finished = false;
 }
 
 void Sender::finish(TransferOffset end) {
   PENSTOCK_CHECK(end == parts_->scheduler.offered());
   parts_->announced = false;
+  parts_->finished = true;
 }
 
 void Sender::withhold(TransferRange range) { parts_->scheduler.withhold(range); }
 
 void Sender::resend(TransferRange range) {
   // ACKs of copies already on their way would settle bytes that the far end has thrown away since.
+  parts_->lane.distrust_held();
+  parts_->book.forget(range);
   parts_->lane.recovery().disown_data(range, parts_->news);
-  parts_->settle_news();
+  for (const auto& lost : parts_->news.data_lost) parts_->scheduler.on_lost(lost);
+  parts_->news.clear();
   for (const auto& touched : parts_->stream.disown(range)) parts_->scheduler.on_lost(touched);
   parts_->scheduler.resend(range);
   parts_->announced = false;
@@ -429,6 +550,8 @@ void Sender::go_by_stream() {
   p.pacing_at.reset();
   std::vector<TransferRange> in_flight;
   p.lane.recovery().data_in_flight(in_flight);
+  p.book.abandon(in_flight);
+  p.scheduler.cut_on_grid(std::nullopt);
   for (const auto& range : in_flight) p.scheduler.on_lost(range);
 }
 
@@ -525,7 +648,12 @@ void Sender::on_stream_ack(TimePoint now, const StreamAck& ack) {
 
 void Sender::ping() { parts_->lane.ask_for_ack(); }
 
-void Sender::on_source_ready() { parts_->scheduler.on_source_ready(); }
+void Sender::on_repair_agreed(const RepairRatio& ratio) { parts_->book.on_ratio(ratio); }
+
+void Sender::on_source_ready() {
+  parts_->scheduler.on_source_ready();
+  parts_->book.on_source_ready();
+}
 
 bool Sender::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }
 

@@ -91,6 +91,8 @@ class Sender {
   void on_stream_ack(TimePoint now, const StreamAck& ack);
   /// One datagram that asks for an answer (LaneStats::answered_at).
   void ping();
+  /// The peer agreed to a RepairProposal (or to another ratio), and keeps what it receives: repair symbols may leave.
+  void on_repair_agreed(const RepairRatio& ratio);
 
   /// More bytes came into the window: poll_transmit is worth calling again.
   void on_source_ready();

@@ -29,6 +29,14 @@ class SinkWindow {
   /// received, and the loss as the receiver's own, not the path's.
   [[nodiscard]] virtual bool store(TransferOffset at, std::span<const std::byte> bytes) = 0;
 
+  /// FEC: committed or stored bytes from `at` on that are still in memory, contiguously, `length_max` at most; empty:
+  /// none. Views live until lend, commit or store is called.
+  [[nodiscard]] virtual std::span<const std::byte> resident(TransferOffset /*at*/, std::size_t /*length_max*/) {
+    return {};
+  }
+  /// FEC: about so many of the bytes that came last are worth keeping in memory, where nothing else needs the room.
+  virtual void retain(std::uint64_t /*bytes*/) {}
+
   /// Bytes that the window could take beyond those handed to it so far: free slabs. The receiver's credit follows it.
   [[nodiscard]] virtual std::uint64_t room() const = 0;
 

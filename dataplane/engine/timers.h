@@ -15,6 +15,7 @@ enum class Timer : std::uint8_t {
   ack,           // an acknowledgement is due
   loss,          // a hole below the largest acknowledged number grows too old
   probe,         // PTO
+  repair,        // a generation has had its time
   persist,       // blocked by credit with nothing in flight: ask again
   pacing,        // the next burst may leave
   key_discard,   // the previous epoch's keys go
@@ -22,7 +23,7 @@ enum class Timer : std::uint8_t {
   stream,        // the stream's next message may leave, or its acknowledgement is due
   size_probe,    // nothing was heard of a probe for a larger datagram
 };
-inline constexpr std::size_t timer_count = 9;
+inline constexpr std::size_t timer_count = static_cast<std::size_t>(Timer::size_probe) + 1;  // the last
 
 /// One deadline for each timer; the earliest is what poll_timeout says.
 class TimerTable {

@@ -95,6 +95,8 @@ Duration completion_bound(const RandomCase& random, Duration ideal) {
     const Duration paced = o.paced->time_for(work.wire_bytes_longest * 1'000'000 / (1'000'000 - lost_ppm));
     total = std::max(total, work.latest_start + paced + o.rtt);
   }
+  // A given ratio of repair takes its share of the path.
+  if (o.fec.mode == engine::FecMode::fixed) total += total * o.fec.repairs / o.fec.sources;
   // Hello, manifest, verdicts, and the doubling of the first window.
   total += 3 * full;
   if (!is_fixed) total += static_cast<Duration::rep>(std::bit_width(work.packets_longest / 32)) * full;

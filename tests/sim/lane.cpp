@@ -316,6 +316,8 @@ void Lane::SenderEnd::handle(engine::SenderEvent event) {
       fillers.on_garbage();
     }
     wakeup.soon();
+  } else if (const auto* proposal = std::get_if<engine::RepairProposal>(&event)) {
+    lane.say_to_receiver({.type = SessionMessage::Type::ratio, .ratio = proposal->ratio});
   } else if (const auto* over = std::get_if<engine::Closed>(&event)) {
     closed = *over;
   }
@@ -323,6 +325,9 @@ void Lane::SenderEnd::handle(engine::SenderEvent event) {
 
 void Lane::SenderEnd::handle(const SessionMessage& message) {
   switch (message.type) {
+    case SessionMessage::Type::ratio_agreed:
+      engine.on_repair_agreed(message.ratio);
+      break;
     case SessionMessage::Type::held:
       engine.withhold(message.range);
       break;
@@ -378,6 +383,10 @@ void Lane::ReceiverEnd::handle(engine::ReceiverEvent event) {
 }
 
 void Lane::ReceiverEnd::handle(const SessionMessage& message) {
+  if (message.type == SessionMessage::Type::ratio) {
+    engine.on_repair_agreed(message.ratio);
+    return lane.say_to_sender({.type = SessionMessage::Type::ratio_agreed, .ratio = message.ratio});
+  }
   const bool is_end = message.type == SessionMessage::Type::manifest_end;
   if (!is_end && message.type != SessionMessage::Type::manifest) {
     fillers.on_arrival(message.filler);

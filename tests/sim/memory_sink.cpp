@@ -57,6 +57,30 @@ bool MemorySink::store(TransferOffset at, std::span<const std::byte> bytes) {
   return true;
 }
 
+std::span<const std::byte> MemorySink::resident(TransferOffset at, std::size_t length_max) {
+  for (const auto* slabs : {&slabs_, &retained_}) {
+    for (const auto& slab : *slabs) {
+      const auto run = slab->filled.find(at.value);
+      if (!run) continue;
+      const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(run->end - at.value, length_max));
+      return std::span{slab->memory}.subspan(static_cast<std::size_t>(at.value - slab->base), length);
+    }
+  }
+  return {};
+}
+
+void MemorySink::retain(std::uint64_t bytes) {
+  retain_bytes_ = bytes;
+  drop_retained();
+}
+
+/// Nothing is retained that others could use the room for.
+void MemorySink::drop_retained() {
+  while (!retained_.empty() && (retained_.size() * engine::slab_size > retain_bytes_ + engine::slab_size ||
+                                slabs_.size() + retained_.size() > options_.slabs_max || retain_bytes_ == 0))
+    retained_.erase(retained_.begin());
+}
+
 std::uint64_t MemorySink::room() const {
   std::uint64_t bytes = (options_.slabs_max - slabs_.size()) * engine::slab_size;
   if (options_.quiet == WhenQuiet::hands_on) return bytes;  // the rest of an open slab may be gone in a moment
@@ -109,6 +133,7 @@ MemorySink::Slab* MemorySink::try_open_slab(std::uint64_t at) {
   slab->base = at / engine::slab_size * engine::slab_size;
   slab->memory.resize(std::min(engine::slab_size, content_.size() - slab->base));
   slabs_.push_back(std::move(slab));
+  drop_retained();
   return slabs_.back().get();
 }
 
@@ -139,7 +164,9 @@ void MemorySink::finish_writing(const Slab* id) {
     std::copy_n(slab.memory.begin() + static_cast<std::ptrdiff_t>(run.begin - slab.base), run.size(),
                 content_.begin() + static_cast<std::ptrdiff_t>(run.begin));
   }
+  retained_.push_back(std::move(*place));
   slabs_.erase(place);
+  drop_retained();
   on_written_();
 }
 

@@ -44,6 +44,8 @@ class MemorySink final : public engine::SinkWindow {
   std::span<std::byte> lend(TransferOffset at, std::size_t length) override;
   void commit(TransferOffset at, std::size_t length) override;
   [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override;
+  [[nodiscard]] std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override;
+  void retain(std::uint64_t bytes) override;
   [[nodiscard]] std::uint64_t room() const override;
   void on_quiet() override;
   /// Writes what is left in open slabs: the transfer, or a round of it, is complete.
@@ -76,12 +78,15 @@ class MemorySink final : public engine::SinkWindow {
   void accept(Slab& slab, TransferOffset at, std::size_t length);
   void write(Slab& slab);
   void finish_writing(const Slab* slab);
+  void drop_retained();
 
   EventQueue& events_;
   std::span<const std::byte> truth_;
   SinkOptions options_;
   std::function<void()> on_written_;
-  std::vector<std::unique_ptr<Slab>> slabs_;  // oldest first
+  std::vector<std::unique_ptr<Slab>> slabs_;     // oldest first
+  std::vector<std::unique_ptr<Slab>> retained_;  // written, and still in memory; oldest first
+  std::uint64_t retain_bytes_ = 0;
   std::vector<std::byte> content_;
   bytes::IntervalSet have_;  // accepted or preloaded, in a slab or in content_
   TransferOffset expected_{};

@@ -39,6 +39,27 @@ crypto::TrafficSecret make_secret(Rng& luck) {
 
 }  // namespace
 
+/// Keeps nothing, and needs not: all bytes are zero.
+class BlankSink final : public engine::SinkWindow {
+ public:
+  [[nodiscard]] std::span<std::byte> lend(TransferOffset at, std::size_t length) override {
+    return blank_.lend(at, length);
+  }
+  void commit(TransferOffset at, std::size_t length) override { blank_.commit(at, length); }
+  [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override {
+    return blank_.store(at, bytes);
+  }
+  [[nodiscard]] std::span<const std::byte> resident(TransferOffset, std::size_t length_max) override {
+    return std::span{zeros_}.first(std::min(length_max, zeros_.size()));
+  }
+  [[nodiscard]] std::uint64_t room() const override { return blank_.room(); }
+  void on_quiet() override {}
+
+ private:
+  engine::DiscardSink blank_;
+  std::vector<std::byte> zeros_ = std::vector<std::byte>(64 * KiB);
+};
+
 /// A sender and a receiver with nothing to read and nowhere to write.
 class PathLab::Flow {
  public:
@@ -94,8 +115,10 @@ class PathLab::Flow {
       while (const auto batch = engine.poll_transmit(now, source, flow.buffer_))
         flow.transmit(*batch, *flow.lab_.forward_);
       if (!flow.outcome_.last_new_at && engine.frontier().value == flow.plan_.bytes) flow.outcome_.last_new_at = now;
-      while (const auto event = engine.poll_event())
+      while (const auto event = engine.poll_event()) {
         if (const auto* news = std::get_if<engine::CongestionNews>(&*event)) flow.tell_siblings(*news);
+        if (const auto* proposal = std::get_if<engine::RepairProposal>(&*event)) flow.agree(proposal->ratio);
+      }
       PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
     }
     Flow& flow;
@@ -123,13 +146,21 @@ class PathLab::Flow {
     }
     Flow& flow;
     engine::Receiver engine;
-    engine::DiscardSink sink;
+    BlankSink sink;
     Wakeup wakeup;
   };
 
   void transmit(const engine::Transmit& batch, Pipe& pipe) {
     for (std::size_t at = 0; at < batch.size; at += batch.segment_size)
       pipe.send(std::span{buffer_}.subspan(at, std::min(batch.segment_size, batch.size - at)));
+  }
+
+  /// As the control channel does, in a round trip.
+  void agree(const engine::RepairRatio& ratio) {
+    lab_.events_.schedule(lab_.events_.now() + lab_.options_.rtt / 2,
+                          [this, ratio] { receiver_.engine.on_repair_agreed(ratio); });
+    lab_.events_.schedule(lab_.events_.now() + lab_.options_.rtt,
+                          [this, ratio] { sender_.engine.on_repair_agreed(ratio); });
   }
 
   void tell_siblings(const engine::CongestionNews& news) {
@@ -149,6 +180,7 @@ class PathLab::Flow {
     config.udp_payload_size = udp_payload;
     config.congestion = plan_.congestion;
     config.rate = plan_.rate;
+    config.fec = plan_.fec;
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;
     return engine::Sender{config,

@@ -53,7 +53,8 @@ struct FlowPlan {
   std::uint64_t bytes = std::uint64_t{1} << 40;  // default: without end
   Duration start_after{0};
   std::optional<DataRate> rate = {};  // a cap, or what `fixed` sends
-  engine::LanePlace place = {};       // the lanes of one transfer are neighbours, in order
+  engine::Fec fec = {};
+  engine::LanePlace place = {};  // the lanes of one transfer are neighbours, in order
 };
 
 /// The plans of a transfer of so many coupled lanes.

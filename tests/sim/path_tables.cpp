@@ -27,7 +27,8 @@ struct Arguments {
   std::int64_t seconds = 10;
   std::uint64_t seed = 1;
   std::vector<std::string> groups;
-  PathOptions path;  // of `trace`
+  PathOptions path;  // of `trace`; of `tail`, to choose one
+  bool path_given = false;
 };
 
 Congestion congestion_named(std::string_view name) {
@@ -199,6 +200,55 @@ void convergence(const Arguments& arguments) {
                  static_cast<double>(lab.goodput(0, 2s, 62s) + lab.goodput(1, 2s, 62s)));
 }
 
+/// From the last new byte's leaving until all has arrived.
+void repair(const Arguments& arguments) {
+  constexpr std::uint64_t runs = 40;
+  const auto seconds = std::min<std::int64_t>(arguments.seconds, 3);
+  fmt::print(
+      "\nFEC: tail in RTT, median (p95) of {} seeds; repair symbols in % of a BDP, waste beside them in % of the "
+      "file\n",
+      runs);
+  for (const auto rtt : {20, 100, 250}) {
+    for (const std::uint64_t rate : {100U, 500U}) {
+      if (arguments.path_given && (arguments.path.rtt != std::chrono::milliseconds{rtt} ||
+                                   arguments.path.rate != DataRate::megabits_per_second(rate)))
+        continue;
+      for (const bool bursts : {false, true}) {
+        for (const std::uint32_t ppm : {0U, 1'000U, 10'000U, 50'000U, 100'000U, 200'000U}) {
+          if (bursts && ppm != 10'000 && ppm != 50'000) continue;
+          fmt::print("  rtt {:3} rate {:3} {} {:4.1f} %:", rtt, rate, bursts ? "bursts" : "loss  ", ppm / 1e4);
+          for (const auto& [name, mode] :
+               {std::pair{"off", engine::FecMode::off}, {"auto", engine::FecMode::automatic}}) {
+            std::vector<double> tails;
+            double repairs = 0, waste = 0;
+            for (std::uint64_t seed = 1; seed <= runs; ++seed) {
+              PathOptions path{.rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(rate)};
+              path.seed = arguments.seed + seed;
+              if (bursts)  // mean length 10
+                path.burst =
+                    netem::BurstLoss{.to_bad = Probability::parts_per_million(ppm / 10 * 1'000 / (1'000 - ppm / 1'000)),
+                                     .to_good = Probability::percent(10)};
+              else
+                path.loss = Probability::parts_per_million(ppm);
+              const auto cell = measure_path(path, {.congestion = arguments.congestion, .fec = {.mode = mode}},
+                                             std::max<Duration>(seconds * 1s, 10 * path.rtt));
+              const auto bdp = static_cast<double>(path.rate.bytes_in(path.rtt));
+              tails.push_back(cell.complete ? static_cast<double>(cell.tail_milli_rtt) / 1000 : 999);
+              repairs += 100.0 * static_cast<double>(cell.flow.sender.repairs_sent) * 1500 / bdp / runs;
+              waste += static_cast<double>(cell.waste_per_mille) / 10 / runs;
+            }
+            std::sort(tails.begin(), tails.end());
+            fmt::print("  {} {:5.2f} ({:5.2f}) repair {:5.1f} waste {:4.2f}", name, tails[runs / 2],
+                       tails[runs * 95 / 100], repairs, waste);
+            std::fflush(stdout);
+          }
+          fmt::print("\n");
+        }
+      }
+    }
+  }
+}
+
 struct Couple {
   const char* name;
   Congestion first;
@@ -316,7 +366,7 @@ int run(int argc, char** argv) {
     else if (word == "--seed")
       arguments.seed = number();
     else if (word == "--rtt")
-      arguments.path.rtt = std::chrono::milliseconds{number()};
+      arguments.path_given = true, arguments.path.rtt = std::chrono::milliseconds{number()};
     else if (word == "--rtt-us")
       arguments.path.rtt = std::chrono::microseconds{number()};
     else if (word == "--rate")
@@ -352,6 +402,7 @@ int run(int argc, char** argv) {
     if (group == "tail") tail(arguments);
     if (group == "trace") trace(arguments);
     if (group == "convergence") convergence(arguments);
+    if (group == "fec") repair(arguments);
   }
   return 0;
 }

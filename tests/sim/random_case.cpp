@@ -175,6 +175,14 @@ RandomCase make_random_case(std::uint64_t seed) {
     random.options.udp_payload_max = ceiling;
     if (luck.chance(1, 3)) random.options.mtu = static_cast<std::uint32_t>(luck.between(1228, ceiling + 28));
   }
+  if (luck.chance(1, 2)) {
+    random.options.fec.mode = engine::FecMode::automatic;
+    if (luck.chance(1, 3)) {
+      random.options.fec = {.mode = engine::FecMode::fixed,
+                            .sources = static_cast<std::uint8_t>(log_uniform(luck, 7)),
+                            .repairs = static_cast<std::uint8_t>(luck.between(1, 12))};
+    }
+  }
   // Together they take what one would; blind senders above the rate would measure nothing but the queue.
   if (auto& paced = random.options.paced) paced = DataRate::bits_per_second(paced->bits_per_second() / lanes);
   return random;
@@ -200,6 +208,8 @@ std::string describe(const RandomCase& random) {
           : o.congestion == engine::Congestion::bbr ? std::string{"; bbr"}
                                                     : std::string{"; cubic"};
   if (o.order == engine::ChunkOrder::shuffled) text += ", shuffled";
+  if (o.fec.mode == engine::FecMode::automatic) text += ", fec auto";
+  if (o.fec.mode == engine::FecMode::fixed) text += fmt::format(", fec {},{}", o.fec.sources, o.fec.repairs);
   text += fmt::format(", credit {} B, key update {}, initial rtt {} us, source {} us x {}, sink {} us x {}{}",
                       o.initial_credit, o.key_update_packets, o.initial_rtt / 1us, o.source.latency / 1us,
                       o.source.granules_max, o.sink.latency / 1us, o.sink.slabs_max,

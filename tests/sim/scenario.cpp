@@ -36,6 +36,7 @@ EngineOptions engines_of(const Options& options) {
   engines.sender.udp_payload_size = options.udp_payload_size;
   engines.sender.udp_payload_max = options.udp_payload_max;
   engines.sender.congestion = options.congestion;
+  engines.sender.fec = options.fec;
   engines.sender.rate = options.paced;
   if (options.congestion == engine::Congestion::fixed && !options.paced) {
     engines.sender.rate = DataRate::bits_per_second(options.rate.bits_per_second() / 100 * 95);

@@ -43,6 +43,7 @@ struct Options {
   std::optional<std::uint32_t> mtu = {};  // bytes of IP, both ways; longer ones vanish
 
   engine::Congestion congestion = engine::Congestion::cubic;
+  engine::Fec fec = {};
   std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
   engine::ChunkOrder order = engine::ChunkOrder::sequential;
   std::size_t udp_payload_size = 1472;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/units.h"
+#include "dataplane/engine/fec/repair_policy.h"
 
 namespace penstock::sim {
 
@@ -19,11 +20,14 @@ struct SessionMessage {
     held,          // the sink has this range
     repair,        // send this range again
     done,          // all written
+    ratio,         // FEC: `ratio` is proposed
+    ratio_agreed,  // and agreed to
     filler,        // carries `filler`, to be delivered whole, once and in order
   };
   Type type = Type::filler;
   TransferRange range = {};
   std::vector<std::byte> filler = {};
+  engine::RepairRatio ratio = {};
 };
 
 std::vector<std::byte> encode_session_message(const SessionMessage& message);

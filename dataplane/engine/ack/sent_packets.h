@@ -24,6 +24,7 @@ enum class SentKind : std::uint8_t {
   control,
   ping,
   path_probe,  // of a larger datagram: in nobody's flight, and its loss is news for the search alone
+  repair,  // `offset` is the generation's serial number
 };
 
 /// What an ack-eliciting packet carried, so that it can be sent again or let go.

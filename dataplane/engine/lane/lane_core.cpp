@@ -34,7 +34,9 @@ RecoveryConfig recovery_config(const LaneCoreConfig& config) {
   return recovery;
 }
 
-bool is_ack_eliciting(FrameType type) { return type == FrameType::ping || type == FrameType::control; }
+bool is_ack_eliciting(FrameType type) {
+  return type == FrameType::ping || type == FrameType::control || type == FrameType::repair;
+}
 
 }  // namespace
 
@@ -174,9 +176,11 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& 
     case FrameType::final_offset:
       well_formed = decode_final_offset(frame.body).ok();
       break;
+    case FrameType::repair:
+      news.repair_frames.push_back(frame.body);
+      break;
     case FrameType::padding:
     case FrameType::close:
-    case FrameType::repair:          // optional frames of later versions: nothing to do yet
     case FrameType::path_challenge:  // no address is ever changed in this version
     case FrameType::path_response:
       break;
@@ -185,12 +189,16 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& 
 }
 
 void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news) {
-  const auto ack = decode_ack(body, ack_ranges_);
+  const auto ack = decode_ack(body, ack_ranges_, ack_held_);
   if (!ack) return close(TransportError::protocol_violation);
   if (!recovery_.on_ack(now, *ack, news)) return close(TransportError::acknowledged_unsent);
   if (const auto largest = recovery_.largest_acked()) seal_keys_.on_acked(*largest);
   peer_credit_.credit = std::max(peer_credit_.credit, ack->fields.credit.credit);
   peer_credit_.offset_limit = std::max(peer_credit_.offset_limit, ack->fields.credit.offset_limit);
+  if (!ack->held.ranges.empty() && ack->largest >= held_valid_from_) {
+    news.data_held.insert(news.data_held.end(), ack_held_.begin(), ack_held_.end());
+    stats_.symbols_recovered = std::max(stats_.symbols_recovered, ack->held.recovered);
+  }
   stats_.peer_socket_drops = std::max<std::uint64_t>(stats_.peer_socket_drops, ack->fields.socket_drops);
   for (const auto& range : news.control_acked) control_out_.on_acked(range);
   for (const auto& range : news.control_lost) control_out_.on_lost(range);
@@ -247,8 +255,10 @@ void LaneCore::take_path_news(TimePoint now, const DeliveryNews& news) {
 
 // --- out ------------------------------------------------------------------------------------------------------------
 
-std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields) {
+std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields,
+                                              const HeldData& held) {
   told_credit_ = false;
+  told_held_ = false;
   if (buffer.size() < datagram_size_) return std::nullopt;
   if (state_ == State::closing) return seal_close(now, buffer);
   if (state_ != State::open || !recovery_.can_send()) return std::nullopt;
@@ -286,7 +296,7 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
     encode_ping(out);
     sent.kind = SentKind::ping;
   }
-  if (ack || ((control || ping_owed_) && tracker_.has_news())) write_ack(now, out, fields);
+  if (ack || ((control || ping_owed_) && tracker_.has_news())) write_ack(now, out, fields, held);
   if (sent.kind != SentKind::none) {
     ping_owed_ = false;
     ping_with_ack_ = false;
@@ -339,8 +349,9 @@ bool LaneCore::control_due(TimePoint now, bool probe) {
   return false;
 }
 
-void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields) {
+void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields, const HeldData& held) {
   auto received = tracker_.received();
+  const bool first_part = !ack_rest_below_;
   if (ack_rest_below_) {
     const auto covered = std::lower_bound(received.begin(), received.end(), *ack_rest_below_,
                                           [](const bytes::Interval& i, std::uint64_t n) { return i.begin < n; });
@@ -352,7 +363,10 @@ void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields
   if (received.empty()) return tracker_.on_ack_sent(now);
   fields.delay = tracker_.delay_of_largest(now);
   told_credit_ = true;
-  const std::size_t covered = encode_ack(out, out.remaining(), fields, received, ack_floor_);
+  // What is held goes with the first datagram of an ACK, if control leaves it room.
+  told_held_ = first_part && !held.ranges.empty() && out.remaining() >= ack_frame_size_min + held_data_size(held);
+  const std::size_t covered =
+      encode_ack(out, out.remaining(), fields, received, ack_floor_, told_held_ ? held : HeldData{});
   if (covered < received.size() && received[received.size() - covered - 1].end > ack_floor_.value)
     ack_rest_below_ = received[received.size() - covered].begin;
   else
@@ -412,6 +426,26 @@ void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::
        .size = static_cast<std::uint16_t>(data_header_size + payload.size() + crypto::aead_tag_size),
        .kind = SentKind::data,
        .attempt = attempt});
+}
+
+std::size_t LaneCore::seal_repair(TimePoint now, const RepairFrame& frame, std::uint64_t generation,
+                                  std::span<std::byte> out) {
+  const PacketNumber number = recovery_.take_number();
+  seal_keys_.update_if_due(number);
+  scratch_.resize(std::max(scratch_.size(), repair_frame_overhead + frame.symbol.size()));
+  bytes::WireWriter frames(scratch_);
+  encode_repair(frames, frame);
+  PENSTOCK_CHECK(frames.ok());
+  const std::size_t size = frames_header_size + frames.size() + crypto::aead_tag_size;
+  encode_packet_header(header_for(PacketType::frames, number), out);
+  seal_keys_.seal(number, out.first(frames_header_size), frames.written(), out.data() + frames_header_size);
+  recovery_.on_packet_sent({.sent_at = now,
+                            .offset = generation,
+                            .length = 0,
+                            .size = static_cast<std::uint16_t>(size),
+                            .kind = SentKind::repair});
+  ++stats_.repairs_sent;
+  return size;
 }
 
 void LaneCore::on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes) {

@@ -22,6 +22,7 @@
 #include "dataplane/engine/ranges/replay_window.h"
 #include "dataplane/engine/timers.h"
 #include "dataplane/engine/wire/packet_header.h"
+#include "dataplane/engine/wire/repair_frame.h"
 
 namespace penstock::engine {
 
@@ -79,8 +80,11 @@ class LaneCore {
 
   // --- out ---
   /// A datagram of frames, when one is owed: goodbye, acknowledgement, control, probe. `fields` is what an ACK says
-  /// beside its ranges.
-  [[nodiscard]] std::optional<Transmit> poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields);
+  /// beside its ranges, `held` what else is here.
+  [[nodiscard]] std::optional<Transmit> poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields,
+                                                    const HeldData& held = {});
+  /// poll_frames would write an acknowledgement now.
+  [[nodiscard]] bool owes_ack(TimePoint now) const { return is_open() && ack_due(now); }
   /// A probe of a larger datagram, when one is due.
   [[nodiscard]] std::optional<Transmit> poll_size_probe(TimePoint now, std::span<std::byte> buffer);
   /// An ack-eliciting packet is wanted: a hello, a probe, a question for credit.
@@ -89,6 +93,8 @@ class LaneCore {
   void ask_for_ack_with_next_ack() { ping_with_ack_ = true; }
   /// The datagram that poll_frames gave last told the peer our credit.
   [[nodiscard]] bool told_credit() const { return told_credit_; }
+  /// And what is held.
+  [[nodiscard]] bool told_held() const { return told_held_; }
   /// Bulk may be sealed: the lane is open, the epoch's packets are not used up, the ledger has room.
   [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send_bulk() && !seal_keys_.exhausted(); }
   /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
@@ -96,8 +102,15 @@ class LaneCore {
   /// `attempt`: as SentPacket's.
   void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out,
                  std::uint8_t attempt);
+  /// Seals one repair symbol of `generation`, as a datagram of its own: a FRAMES packet, for on_data_batch. The bytes
+  /// of `out` that it fills. Requires: as seal_data.
+  [[nodiscard]] std::size_t seal_repair(TimePoint now, const RepairFrame& frame, std::uint64_t generation,
+                                        std::span<std::byte> out);
   /// The DATA packets sealed since the last call left as one batch.
   void on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes);
+
+  /// Bytes were asked for anew: what ACKs say is held is not believed until one comes for a packet sent from now on.
+  void distrust_held() { held_valid_from_ = recovery_.next_number(); }
 
   [[nodiscard]] bool queue_control(std::span<const std::byte> message);
   using Event = std::variant<ControlReceived, PeerHeard, Closed>;
@@ -121,7 +134,7 @@ class LaneCore {
   [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);
   [[nodiscard]] bool ack_due(TimePoint now) const;
   [[nodiscard]] bool control_due(TimePoint now, bool probe);
-  void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields);
+  void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields, const HeldData& held);
   /// There is news since OLDEST_NEEDED was told last, and that was so many half round trips ago.
   [[nodiscard]] bool oldest_needed_due(TimePoint now, int half_rounds) const;
   [[nodiscard]] Transmit seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
@@ -142,11 +155,13 @@ class LaneCore {
   ControlSender control_out_;
   ControlReceiver control_in_;
   CreditFrame peer_credit_;
+  PacketNumber held_valid_from_;
 
   std::optional<TimePoint> control_ready_at_;  // control waits for the pacer until then
   bool ping_owed_ = false;
   bool ping_with_ack_ = false;
   bool told_credit_ = false;
+  bool told_held_ = false;
   std::optional<std::uint64_t> ack_rest_below_;  // an ACK that needed several datagrams goes on below this number
   PacketNumber ack_floor_;                       // of that ACK
   std::optional<TimePoint> oldest_told_at_;
@@ -161,6 +176,7 @@ class LaneCore {
   std::deque<Event> events_;
   std::vector<std::byte> scratch_;    // frames before sealing
   std::vector<AckRange> ack_ranges_;  // of the ACK in hand
+  std::vector<TransferRange> ack_held_;
   std::vector<std::vector<std::byte>> messages_;
   LaneStats stats_;
 };

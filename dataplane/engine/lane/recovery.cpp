@@ -71,6 +71,11 @@ void DeliveryNews::clear() {
   probes_acked.clear();
   probes_lost.clear();
   sizes.clear();
+  repairs_acked.clear();
+  repairs_lost.clear();
+  data_held.clear();
+  repair_frames.clear();
+  packets_acked = packets_lost = packets_spurious = 0;
 }
 
 struct Recovery::AckTally {
@@ -190,6 +195,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
       if (packet.size > base_size_) note_large_acked(n, news);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
+      ++news.packets_spurious;
       controller_->on_spurious_loss(packet.sent_at);
       detector_.on_spurious_loss(now, rtt_);
       ++spurious_losses_;
@@ -220,6 +226,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
       (packet.size > base_size_ ? large : small) = n;
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
+      if (packet.kind == SentKind::repair) news.repairs_acked.push_back(packet.offset);
       in_flight_ -= packet.size;
       tally.bytes += packet.size;
       on_resolved(packet);
@@ -232,6 +239,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     news.sizes.acked += count;
     news.sizes.newest_small_acked = std::max(news.sizes.newest_small_acked, small);
     note_large_acked(large, news);
+    news.packets_acked += count;
     tally.largest = std::max(tally.largest.value_or(0), found->end - 1);
     if (found->end > listed) acked_.push_back({listed, found->end});
     (void)resolved_.insert(*found);
@@ -285,6 +293,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
       note_lost(end, packet, news);
       if (packet.kind == SentKind::data) report(news.data_lost, end);
       if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
+      if (packet.kind == SentKind::repair) news.repairs_lost.push_back(packet.offset);
       on_resolved(packet);
       lost.newest_sent_at = packet.sent_at;
       lost.bytes += packet.size;
@@ -298,6 +307,7 @@ void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
   in_flight_ -= lost.bytes;
   packets_in_flight_ -= lost.packets;
   packets_lost_ += lost.packets;
+  news.packets_lost += lost.packets;
   const bool new_recovery = !recovery_start_ || lost.newest_sent_at > *recovery_start_;
   if (new_recovery) recovery_start_ = now;
   detector_.on_loss(new_recovery);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "common/bytes/interval_set.h"
@@ -35,6 +36,13 @@ struct DeliveryNews {
   std::vector<SizeProbe> probes_acked;
   std::vector<SizeProbe> probes_lost;
   PmtuSearch::Tidings sizes;
+  std::vector<std::uint64_t> repairs_acked;  // generations, one for each repair symbol
+  std::vector<std::uint64_t> repairs_lost;
+  std::vector<TransferRange> data_held;                   // by the peer's word, whatever became of its packets
+  std::vector<std::span<const std::byte>> repair_frames;  // that came in; they live as long as the datagrams
+  std::uint64_t packets_acked = 0;
+  std::uint64_t packets_lost = 0;
+  std::uint64_t packets_spurious = 0;
   void clear();
 };
 

@@ -171,8 +171,7 @@ void RangeScheduler::on_source_ready() {
 std::optional<RangeScheduler::Chunk> RangeScheduler::next(std::uint64_t length_max) {
   if (!lost_.empty()) {
     const Interval part = lost_.front();
-    const std::uint64_t end = std::min({part.end, part.begin + length_max, slab_end_of(part.begin)});
-    return Chunk{{part.begin}, end - part.begin, true};
+    return Chunk{{part.begin}, cut(part, length_max) - part.begin, true};
   }
   if (order_ == ChunkOrder::shuffled) {
     if (staged_.empty() && staged_aside_.size() < shuffle_window_chunks) stage_shuffled(length_max);
@@ -187,8 +186,26 @@ std::optional<RangeScheduler::Chunk> RangeScheduler::next(std::uint64_t length_m
   if (frontier_waits_) return std::nullopt;
   const auto run = next_new_run();
   if (!run) return std::nullopt;
-  const std::uint64_t end = std::min({run->end, run->begin + length_max, slab_end_of(run->begin)});
-  return Chunk{{run->begin}, end - run->begin, false};
+  return Chunk{{run->begin}, cut(*run, length_max) - run->begin, false};
+}
+
+/// Where one datagram's bytes from the begin of `part` on end.
+std::uint64_t RangeScheduler::cut(Interval part, std::uint64_t length_max) const {
+  std::uint64_t end = std::min({part.end, part.begin + length_max, slab_end_of(part.begin)});
+  if (grid_ && part.begin >= cut_from_) end = std::min(end, grid_->end_of(grid_->symbol_at(part.begin)));
+  return end;
+}
+
+void RangeScheduler::cut_on_grid(const std::optional<SymbolGrid>& grid) {
+  if (grid.has_value() == grid_.has_value() && (!grid || grid->size() == grid_->size())) return;
+  grid_ = grid;
+  cut_from_ = frontier_;
+}
+
+TransferRange RangeScheduler::first_unsettled_part(TransferRange within) const {
+  const auto gap = settled_.first_gap(interval_of(within));
+  if (!gap) return {within.end, within.end};
+  return {{gap->begin}, {gap->end}};
 }
 
 /// The unsettled new bytes at the frontier that credit covers.
@@ -264,7 +281,7 @@ void RangeScheduler::stage_shuffled(std::uint64_t length_max) {
   while (staged_.size() < shuffle_window_chunks) {
     const auto run = next_new_run();
     if (!run) break;
-    const Interval chunk{run->begin, std::min({run->end, run->begin + length_max, slab_end_of(run->begin)})};
+    const Interval chunk{run->begin, cut(*run, length_max)};
     advance(chunk);
     staged_.push_back(chunk);
   }

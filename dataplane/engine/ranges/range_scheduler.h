@@ -8,6 +8,7 @@
 #include "common/bytes/interval_set.h"
 #include "common/random.h"
 #include "common/units.h"
+#include "dataplane/engine/fec/repair_layout.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/wire/frames.h"
@@ -62,6 +63,13 @@ class RangeScheduler {
   /// The chunk is not in memory: it and its neighbours in the slab wait for on_source_ready. What should be fetched.
   TransferRange set_aside(const Chunk& chunk);
 
+  /// FEC: from here on new bytes, and their repeats, are cut at the ends of symbols; nullopt: no more.
+  void cut_on_grid(const std::optional<SymbolGrid>& grid);
+  /// Of `within`, the first part that is not settled; empty: all is.
+  [[nodiscard]] TransferRange first_unsettled_part(TransferRange within) const;
+  /// All below was sent, but for what was withheld.
+  [[nodiscard]] TransferOffset sent_until() const { return {frontier_}; }
+
   enum class Blocked : std::uint8_t { nothing_to_send, source, receiver_credit };
   /// Why next() had nothing.
   [[nodiscard]] Blocked blocked_by() const;
@@ -72,6 +80,8 @@ class RangeScheduler {
   }
   [[nodiscard]] TransferOffset oldest_unacknowledged() const;
   [[nodiscard]] TransferOffset frontier() const;
+  /// Bytes that may still leave for the first time, at most.
+  [[nodiscard]] std::uint64_t ahead() const { return offered_ - frontier_; }
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
   /// Bytes that are acknowledged or withheld. With siblings: that were acknowledged to this lane.
   [[nodiscard]] std::uint64_t settled() const { return extents_.whole() ? settled_.size() : delivered_; }
@@ -79,6 +89,7 @@ class RangeScheduler {
   [[nodiscard]] bool is_drained() const;
 
  private:
+  [[nodiscard]] std::uint64_t cut(bytes::Interval part, std::uint64_t length_max) const;
   void stage_shuffled(std::uint64_t length_max);
   [[nodiscard]] std::optional<bytes::Interval> next_new_run();
   void advance(bytes::Interval sent);
@@ -95,7 +106,9 @@ class RangeScheduler {
   Rng rng_;
   CreditFrame credit_;
   std::uint64_t offered_ = 0;
-  std::uint64_t frontier_ = 0;         // never sent from here on, but for what is staged
+  std::uint64_t frontier_ = 0;  // never sent from here on, but for what is staged
+  std::optional<SymbolGrid> grid_;
+  std::uint64_t cut_from_ = 0;         // on the grid
   std::uint64_t first_time_sent_ = 0;  // bytes that took credit
   bytes::Interval run_;                // unsettled new bytes from the frontier on, as far as known
   bytes::IntervalSet settled_;

@@ -68,6 +68,12 @@ std::vector<TransferRange> ReceivedRanges::arrived(std::size_t ranges_max) const
   return ranges;
 }
 
+std::optional<TransferRange> ReceivedRanges::held_around(TransferOffset at) const {
+  const auto run = here_.find(at.value);
+  if (!run) return std::nullopt;
+  return TransferRange{{run->begin}, {run->end}};
+}
+
 bool ReceivedRanges::is_permitted(TransferRange range) const {
   if (range.end.value > offset_limit()) return false;
   const Interval part = as_interval(range);

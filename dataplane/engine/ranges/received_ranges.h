@@ -51,6 +51,8 @@ class ReceivedRanges {
   [[nodiscard]] std::vector<TransferRange> arrived(std::size_t ranges_max) const;
   /// The first part of `within` that is not here; empty when all is. Loop by moving its begin to the part's end.
   [[nodiscard]] TransferRange first_missing(TransferRange within) const;
+  /// The run of bytes around `at` that are here; nullopt: that one is not.
+  [[nodiscard]] std::optional<TransferRange> held_around(TransferOffset at) const;
   /// The sender may have sent this: it lies within the manifest or the initial credit, and does not exceed the credit.
   [[nodiscard]] bool is_permitted(TransferRange range) const;
   /// False: too many holes; nothing changed.

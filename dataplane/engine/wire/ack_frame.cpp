@@ -75,9 +75,53 @@ void encode_range_list(WireWriter& out, std::span<const Interval> covered) {
   }
 }
 
+bool decode_held(WireReader& in, HeldData& held, std::vector<TransferRange>& ranges) {
+  held.recovered = in.varint();
+  std::uint64_t at = 0;
+  while (in.ok() && in.remaining() > 0) {
+    const std::uint64_t distance = in.varint();
+    const std::uint64_t length = in.varint();  // each is below 2^62
+    if (!in.ok() || length == 0 || ranges.size() == ack_frame_held_max) return false;
+    if (distance > transfer_space_max - at || length > transfer_space_max - at - distance) return false;
+    ranges.push_back({{at + distance}, {at + distance + length}});
+    at += distance + length;
+  }
+  held.ranges = ranges;
+  return in.ok() && !ranges.empty();
+}
+
+void encode_held(WireWriter& out, const HeldData& held) {
+  out.varint(held.recovered);
+  TransferOffset at;
+  for (const TransferRange& range : held.ranges) {
+    out.varint(range.begin - at);
+    out.varint(range.size());
+    at = range.end;
+  }
+}
+
 }  // namespace
 
+std::size_t held_data_size(const HeldData& held) {
+  if (held.ranges.empty()) return 0;
+  std::size_t size = bytes::varint_size(held.recovered);
+  TransferOffset at;
+  for (const TransferRange& range : held.ranges) {
+    size += bytes::varint_size(range.begin - at) + bytes::varint_size(range.size());
+    at = range.end;
+  }
+  return size;
+}
+
 Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRange>& ranges) {
+  std::vector<TransferRange> held;
+  auto frame = decode_ack(body, ranges, held);
+  if (frame.ok()) frame->held = {};
+  return frame;
+}
+
+Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRange>& ranges,
+                             std::vector<TransferRange>& held) {
   WireReader in(body);
   AckFrame frame;
   const std::uint8_t flags = in.u8();
@@ -93,6 +137,8 @@ Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRan
   if ((flags & ack_flag_recovered) == 0 && in.remaining() != 0) return WireError::trailing_bytes;
   if (frame.largest.value > bytes::varint_max) return WireError::value_out_of_range;
   ranges.clear();
+  held.clear();
+  if ((flags & ack_flag_recovered) != 0 && !decode_held(in, frame.held, held)) return WireError::value_out_of_range;
   const bool well_formed = (flags & ack_flag_bitmap) != 0 ? decode_bitmap(part, frame.largest, ranges)
                                                           : decode_range_list(WireReader(part), frame.largest, ranges);
   if (!well_formed) return WireError::value_out_of_range;
@@ -101,10 +147,12 @@ Decoded<AckFrame> decode_ack(std::span<const std::byte> body, std::vector<AckRan
 }
 
 std::size_t encode_ack(WireWriter& out, std::size_t room, const AckFields& fields, std::span<const Interval> received,
-                       PacketNumber floor) {
-  PENSTOCK_CHECK(!received.empty() && room >= ack_frame_size_min);
+                       PacketNumber floor, const HeldData& held) {
+  const std::size_t held_size = held_data_size(held);
+  PENSTOCK_CHECK(!received.empty() && room >= ack_frame_size_min + held_size);
+  room -= held_size;
   room = std::min<std::size_t>(room - frame_header_size - ack_fields_size,
-                               std::numeric_limits<std::uint16_t>::max() - ack_fields_size);
+                               std::numeric_limits<std::uint16_t>::max() - ack_fields_size - held_size);
   const std::uint64_t largest = received.back().end - 1;
   const auto bitmap_bytes = [&](const Interval& oldest) {
     return (largest - std::min(largest, std::max(oldest.begin, floor.value)) + 7) / 8;
@@ -129,8 +177,8 @@ std::size_t encode_ack(WireWriter& out, std::size_t room, const AckFields& field
 
   const auto delay_us = std::chrono::duration_cast<std::chrono::microseconds>(fields.delay).count();
   out.u8(static_cast<std::uint8_t>(FrameType::ack));
-  out.u16(static_cast<std::uint16_t>(ack_fields_size + part_size));
-  out.u8(as_bitmap ? ack_flag_bitmap : std::uint8_t{0});
+  out.u16(static_cast<std::uint16_t>(ack_fields_size + part_size + held_size));
+  out.u8(static_cast<std::uint8_t>((as_bitmap ? ack_flag_bitmap : 0) | (held_size > 0 ? ack_flag_recovered : 0)));
   out.u8(fields.queue_fill);
   out.u64(largest);
   out.u32(static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay_us, 0, std::numeric_limits<std::uint32_t>::max())));
@@ -143,6 +191,7 @@ std::size_t encode_ack(WireWriter& out, std::size_t room, const AckFields& field
     encode_bitmap(out.reserve(part_size), parts, largest, floor.value);
   else
     encode_range_list(out, parts);
+  if (held_size > 0) encode_held(out, held);
   return covered;
 }
 

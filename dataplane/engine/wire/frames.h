@@ -30,7 +30,7 @@ enum class FrameType : std::uint8_t {
   skip = 0x07,           // reserved for open and live sources: this range will never come
   final_offset = 0x08,   // reserved for open and live sources: the space ends here
   close = 0x09,          // the lane is over, and why
-  repair = 0x80,         // reserved for FEC
+  repair = 0x80,         // see repair_frame.h
   path_challenge = 0x81,
   path_response = 0x82,
 };

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "dataplane/engine/wire/ack_frame.h"
 #include "dataplane/engine/wire/frames.h"
+#include "dataplane/engine/wire/repair_frame.h"
 
 namespace {
 
@@ -28,7 +29,8 @@ void check_mirror(std::span<const std::byte> body, const Decoded<Value>& value, 
 
 void check_ack(std::span<const std::byte> body) {
   std::vector<AckRange> ranges;
-  const auto ack = decode_ack(body, ranges);
+  std::vector<TransferRange> held;
+  const auto ack = decode_ack(body, ranges, held);
   if (!ack) return;
   bytes::IntervalSet told;
   PENSTOCK_CHECK(!ranges.empty() && ranges.size() <= ack_frame_ranges_max);
@@ -40,10 +42,12 @@ void check_ack(std::span<const std::byte> body) {
   }
   std::vector<std::byte> buffer(70'000);
   bytes::WireWriter out(buffer);
-  const std::size_t covered = encode_ack(out, 65'000, ack->fields, told.intervals(), {0});
+  const std::size_t covered = encode_ack(out, 65'000, ack->fields, told.intervals(), {0}, ack->held);
   PENSTOCK_CHECK(out.ok() && covered == told.interval_count());
   std::vector<AckRange> again;
-  const auto same = decode_ack(out.written().subspan(frame_header_size), again);
+  std::vector<TransferRange> held_again;
+  const auto same = decode_ack(out.written().subspan(frame_header_size), again, held_again);
+  PENSTOCK_CHECK(held_again == held && same->held.recovered == ack->held.recovered);
   PENSTOCK_CHECK(same.ok() && same->fields == ack->fields && same->largest == ack->largest);
 }
 
@@ -88,8 +92,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case FrameType::ping:
         check_mirror(body, decode_ping(body), [](bytes::WireWriter& out, std::monostate) { encode_ping(out); });
         break;
-      case FrameType::padding:
       case FrameType::repair:
+        check_mirror(body, decode_repair(body), encode_repair);
+        break;
+      case FrameType::padding:
         break;
     }
   }

@@ -36,6 +36,11 @@ class CheckingSink final : public SinkWindow {
     std::copy(bytes.begin(), bytes.end(), memory_.begin() + static_cast<std::ptrdiff_t>(at.value));
     return true;
   }
+  std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override {
+    const auto run = taken_.find(at.value);
+    if (!run) return {};
+    return std::span(memory_).subspan(at.value, std::min<std::uint64_t>(run->end - at.value, length_max));
+  }
   std::uint64_t room() const override { return sink_room - std::min(sink_room, taken_.size()); }
   void on_quiet() override {}
 
@@ -66,6 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   receiver.open_path(now);
   receiver.expect({manifest_bytes});
   receiver.withhold({{700'000}, {800'000}});
+  receiver.on_repair_agreed({.sources = 128, .repairs = 10, .loss_ppm = 0, .window = 1 * MiB});
   (void)receiver.queue_control(std::as_bytes(std::span("hello", 5)));
   std::vector<std::byte> buffer(udp_payload_limit);
   while (auto step = script.next()) {

@@ -34,11 +34,14 @@ class ZeroSource final : public SourceWindow {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::SealedScript script(std::as_bytes(std::span(data, size)), fuzz::peer_keys(fuzz::Victim::sender));
-  Sender sender({.initial_rtt = std::chrono::milliseconds{10}, .initial_credit = 256 * KiB},
+  Sender sender({.initial_rtt = std::chrono::milliseconds{10},
+                 .initial_credit = 256 * KiB,
+                 .fec = {.mode = FecMode::fixed, .sources = 20, .repairs = 3}},
                 fuzz::victim_keys(fuzz::Victim::sender), Rng(1));
   static ZeroSource source;
   TimePoint now{};
   sender.open_path(now);
+  sender.on_repair_agreed({.sources = 20, .repairs = 3, .loss_ppm = 0, .window = 1 * MiB});
   sender.offer({transfer_bytes});
   sender.finish({transfer_bytes});
   (void)sender.queue_control(std::as_bytes(std::span("hello", 5)));

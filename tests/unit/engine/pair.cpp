@@ -54,6 +54,12 @@ bool VectorSink::store(TransferOffset at, std::span<const std::byte> bytes) {
   return true;
 }
 
+std::span<const std::byte> VectorSink::resident(TransferOffset at, std::size_t length_max) {
+  std::size_t length = 0;
+  while (length < length_max && at.value + length < taken_.size() && taken_[at.value + length]) ++length;
+  return std::span(bytes_).subspan(at.value, length);
+}
+
 void VectorSink::take(TransferOffset at, std::size_t length) {
   for (std::size_t i = at.value; i < at.value + length; ++i) {
     if (taken_[i]) ++overwritten_;
@@ -121,6 +127,15 @@ void Pair::pump() {
     sender.handle_datagrams(now_, bytes, bytes.size());
     backward_pipe_.pop_front();
   }
+  while (!to_receiver_ratio_.empty() && to_receiver_ratio_.front().first <= now_) {
+    receiver.on_repair_agreed(to_receiver_ratio_.front().second);
+    to_sender_ratio_.emplace_back(now_ + options_.one_way, to_receiver_ratio_.front().second);
+    to_receiver_ratio_.pop_front();
+  }
+  while (!to_sender_ratio_.empty() && to_sender_ratio_.front().first <= now_) {
+    sender.on_repair_agreed(to_sender_ratio_.front().second);
+    to_sender_ratio_.pop_front();
+  }
   if (const auto due = sender.poll_timeout(); due && *due <= now_) sender.handle_timeout(now_);
   if (const auto due = receiver.poll_timeout(); due && *due <= now_) receiver.handle_timeout(now_);
   while (const auto out = sender.poll_transmit(now_, source, buffer_)) {
@@ -135,6 +150,8 @@ void Pair::pump() {
     if (on_sender_event) on_sender_event(*event);
     if (const auto* control = std::get_if<ControlReceived>(&*event)) to_sender_control.push_back(control->message);
     if (const auto* closed = std::get_if<Closed>(&*event)) sender_closed.push_back(*closed);
+    if (const auto* proposal = std::get_if<RepairProposal>(&*event); proposal != nullptr && agrees_to_repair)
+      to_receiver_ratio_.emplace_back(now_ + options_.one_way, proposal->ratio);
     if (const auto* prefetch = std::get_if<Prefetch>(&*event)) prefetches.push_back(*prefetch);
     if (std::holds_alternative<Drained>(*event)) sender_drained_ = true;
   }
@@ -157,6 +174,8 @@ bool Pair::run_until(const std::function<bool()>& done, Duration limit) {
     };
     if (!forward_pipe_.empty()) consider(forward_pipe_.front().at);
     if (!backward_pipe_.empty()) consider(backward_pipe_.front().at);
+    if (!to_receiver_ratio_.empty()) consider(to_receiver_ratio_.front().first);
+    if (!to_sender_ratio_.empty()) consider(to_sender_ratio_.front().first);
     consider(sender.poll_timeout());
     consider(receiver.poll_timeout());
     if (!next || *next > end) return false;

@@ -52,6 +52,8 @@ class VectorSink final : public SinkWindow {
   std::span<std::byte> lend(TransferOffset at, std::size_t length) override;
   void commit(TransferOffset at, std::size_t length) override;
   bool store(TransferOffset at, std::span<const std::byte> bytes) override;
+  std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override;
+  void retain(std::uint64_t bytes) override { retained = bytes; }
   std::uint64_t room() const override { return room_limit > held_ ? room_limit - held_ : 0; }
   void on_quiet() override {}
 
@@ -61,6 +63,7 @@ class VectorSink final : public SinkWindow {
   void drain(std::uint64_t bytes) { room_limit += bytes; }
   void forget(TransferRange range);
   std::uint64_t room_limit = 1 * GiB;
+  std::uint64_t retained = 0;
 
  private:
   void take(TransferOffset at, std::size_t length);
@@ -93,6 +96,8 @@ class Pair {
   VectorSink sink;
   Judge forward = [](auto, auto) { return Fate::deliver; };
   Judge backward = [](auto, auto) { return Fate::deliver; };
+  /// What the sender proposes is agreed to, in a round trip.
+  bool agrees_to_repair = true;
   /// What an event brings; recorded when not set.
   std::function<void(const SenderEvent&)> on_sender_event;
   std::function<void(const ReceiverEvent&)> on_receiver_event;
@@ -106,6 +111,8 @@ class Pair {
   [[nodiscard]] TimePoint now() const { return now_; }
   [[nodiscard]] bool sender_drained() const { return sender_drained_; }
   [[nodiscard]] bool receiver_drained() const { return receiver_drained_; }
+  /// A repair round begins.
+  void forget_drained() { sender_drained_ = receiver_drained_ = false; }
 
   std::vector<std::vector<std::byte>> to_sender_control;
   std::vector<std::vector<std::byte>> to_receiver_control;
@@ -128,6 +135,8 @@ class Pair {
   Rng rng_;
   std::deque<InFlight> forward_pipe_;
   std::deque<InFlight> backward_pipe_;
+  std::deque<std::pair<TimePoint, RepairRatio>> to_receiver_ratio_;
+  std::deque<std::pair<TimePoint, RepairRatio>> to_sender_ratio_;
   std::vector<std::byte> buffer_;
   bool sender_drained_ = false;
   bool receiver_drained_ = false;

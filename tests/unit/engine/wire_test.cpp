@@ -9,6 +9,7 @@
 #include "dataplane/engine/wire/ack_frame.h"
 #include "dataplane/engine/wire/frames.h"
 #include "dataplane/engine/wire/packet_header.h"
+#include "dataplane/engine/wire/repair_frame.h"
 #include "tests/unit/engine/pair.h"
 
 namespace penstock::engine {
@@ -289,20 +290,152 @@ TEST_CASE("ack frame: every truncation and every range below number 0 is refused
   CHECK(!lie(4, 5, {0}));  // an unknown flag
 }
 
-TEST_CASE("ack frame: offsets recovered by FEC are passed over") {
-  std::vector<AckRange> ranges;
-  std::vector<std::byte> bytes(200);
-  WireWriter out(bytes);
-  out.u8(ack_flag_recovered);
-  out.u8(0);
-  out.u64(5);
-  out.zeros(4 + 8 + 6 + 4 + 4);
-  out.u16(1);
-  out.u8(2);
-  out.zeros(11);
-  const auto ack = decode_ack(out.written(), ranges);
-  REQUIRE(ack.ok());
-  CHECK(ack->ranges.size() == 1);
+TEST_CASE("ack frame: held data is what was written, to the byte, whatever the form of the ranges") {
+  const std::vector<TransferRange> ranges[] = {
+      {{{0}, {1}}},
+      {{{0}, {1 * MiB}}, {{1 * MiB}, {5 * MiB}}},
+      {{{7}, {8}}, {{1'000'000'000}, {1'000'001'412}}, {{transfer_space_max - 1}, {transfer_space_max}}},
+  };
+  for (const bool scattered : {false, true}) {
+    IntervalSet received;
+    received.insert({3, 5});
+    for (std::uint64_t n = 9; n < 99; n += scattered ? 2 : 1) received.insert({n, n + 1});
+    for (const auto& told : ranges) {
+      const HeldData held{.recovered = 77, .ranges = told};
+      std::size_t covered = 0;
+      const auto frame = frame_of([&](WireWriter& out) {
+        covered = encode_ack(out, ack_frame_size_min + 40 + held_data_size(held), {}, received.intervals(), {0}, held);
+      });
+      std::vector<AckRange> acked;
+      std::vector<TransferRange> read;
+      const auto body = only_body(frame, FrameType::ack);
+      const auto ack = decode_ack(body, acked, read);
+      REQUIRE(ack.ok());
+      CHECK(ack->held.recovered == 77);
+      CHECK(read == told);
+      CHECK(set_of(*ack) == received);
+      CHECK(covered == received.interval_count());
+      for (std::size_t size = 0; size < body.size();
+           ++size)  // a shorter list may be a list as well, never a longer one
+        if (const auto part = decode_ack(body.first(size), acked, read); part.ok()) CHECK(read.size() < told.size());
+      const auto ignored = decode_ack(body, acked);
+      REQUIRE(ignored.ok());
+      CHECK(ignored->held.ranges.empty());
+    }
+  }
+}
+
+TEST_CASE("ack frame: held data that is empty, overflows or has too many ranges is refused") {
+  std::vector<AckRange> acked;
+  std::vector<TransferRange> read;
+  const auto lie = [&](std::initializer_list<std::uint64_t> varints, std::size_t repeat = 1) {
+    std::vector<std::byte> bytes(20'000);
+    WireWriter out(bytes);
+    out.u8(ack_flag_recovered);
+    out.u8(0);
+    out.u64(5);
+    out.zeros(4 + 8 + 6 + 4 + 4);
+    out.u16(1);
+    out.u8(2);
+    out.varint(9);  // recovered
+    for (std::size_t i = 0; i < repeat; ++i)
+      for (const std::uint64_t value : varints) out.varint(value);
+    return decode_ack(out.written(), acked, read).ok();
+  };
+  CHECK(lie({0, 1}));
+  CHECK(!lie({}));
+  CHECK(!lie({0, 0}));                      // an empty range
+  CHECK(!lie({5}));                         // a distance without its length
+  CHECK(lie({transfer_space_max - 1, 1}));  // up to the end of transfer space
+  CHECK(!lie({transfer_space_max, 1}));     // and no further
+  CHECK(!lie({bytes::varint_max, bytes::varint_max}));
+  CHECK(lie({1, 1}, ack_frame_held_max));
+  CHECK(!lie({1, 1}, ack_frame_held_max + 1));
+}
+
+TEST_CASE("repair layout: symbols tile every slab, and none crosses one") {
+  for (const std::uint64_t size : {64U, 100U, 1138U, 1410U, 8910U, 65535U}) {
+    CAPTURE(size);
+    const SymbolGrid grid{size};
+    std::uint64_t at = 0;
+    for (std::uint64_t symbol = 0; at < 3 * slab_size; ++symbol) {
+      REQUIRE(grid.begin_of(symbol) == at);
+      REQUIRE(grid.symbol_at(at) == symbol);
+      const std::uint64_t end = grid.end_of(symbol);
+      REQUIRE(grid.symbol_at(end - 1) == symbol);
+      REQUIRE((end - at == size || end % slab_size == 0));
+      REQUIRE(at / slab_size == (end - 1) / slab_size);
+      at = end;
+    }
+    CHECK(at == 3 * slab_size);
+  }
+}
+
+namespace {
+
+RepairFrame repair_of(std::span<const std::byte> symbol) {
+  RepairFrame frame{.layout = {.base = {SymbolGrid{symbol.size()}.begin_of(1'000)},
+                               .size = static_cast<std::uint16_t>(symbol.size()),
+                               .stride = 34,
+                               .last = 20,
+                               .mask = {}},
+                    .repairs = 14,
+                    .index = 13,
+                    .symbol = symbol};
+  for (const std::size_t slot : {0U, 1U, 63U, 64U, 127U}) frame.layout.mask.add(slot);
+  return frame;
+}
+
+}  // namespace
+
+TEST_CASE("repair frame: what was written is read, and every other length is refused") {
+  std::vector<std::byte> symbol(symbol_size_for(1472));
+  Rng{5}.fill(symbol);
+  const RepairFrame frame = repair_of(symbol);
+  const auto bytes = frame_of([&](WireWriter& out) { encode_repair(out, frame); });
+  CHECK(bytes.size() + frames_header_size + crypto::aead_tag_size == 1472);  // fills a datagram
+  const auto body = only_body(bytes, FrameType::repair);
+  const auto read = decode_repair(body);
+  REQUIRE(read.ok());
+  CHECK(read->layout == frame.layout);
+  CHECK(read->repairs == 14);
+  CHECK(read->index == 13);
+  CHECK(std::equal(symbol.begin(), symbol.end(), read->symbol.begin(), read->symbol.end()));
+  CHECK(read->layout.mask.count() == 5);
+  CHECK(read->layout.mask.last() == 127);
+  check_exact_length(body, [](std::span<const std::byte> part) { return decode_repair(part); });
+}
+
+TEST_CASE("repair frame: a layout that makes no sense is refused") {
+  std::vector<std::byte> symbol(1410);
+  const auto refused = [&](auto spoil) {
+    const auto bytes = frame_of([&](WireWriter& out) { encode_repair(out, repair_of(symbol)); });
+    std::vector<std::byte> body(bytes.begin() + frame_header_size, bytes.end());
+    REQUIRE(decode_repair(body).ok());
+    spoil(body);
+    return !decode_repair(body).ok();
+  };
+  using Body = std::vector<std::byte>;
+  CHECK(refused([](Body& b) { b[5] ^= std::byte{1}; }));  // base off the grid
+  CHECK(refused([](Body& b) {
+    b[6] = b[7] = std::byte{0};
+    b.resize(30);
+  }));  // S = 0
+  CHECK(refused([](Body& b) {
+    b[6] = std::byte{0};
+    b[7] = std::byte{63};
+    b.resize(30 + 63);
+  }));
+  CHECK(refused([](Body& b) { b[8] = b[9] = std::byte{0}; }));    // stride 0
+  CHECK(refused([](Body& b) { b[8] = std::byte{0xff}; }));        // a stride of 65 314
+  CHECK(refused([](Body& b) { b[10] = b[11] = std::byte{0}; }));  // an empty last symbol
+  CHECK(refused([](Body& b) { b[10] = std::byte{0xff}; }));       // one longer than S
+  CHECK(refused([](Body& b) { b[12] = std::byte{0}; }));          // m = 0
+  CHECK(refused([](Body& b) { b[12] = std::byte{129}; }));        // m of which no code is made
+  CHECK(refused([](Body& b) { b[13] = std::byte{14}; }));         // index m
+  CHECK(refused([](Body& b) { b[14] ^= std::byte{1}; }));         // base not in it
+  CHECK(refused([](Body& b) { std::fill(b.begin() + 14, b.begin() + 30, std::byte{0}); }));  // k = 0
+  CHECK(refused([](Body& b) { std::fill(b.begin(), b.begin() + 6, std::byte{0xff}); }));     // beyond transfer space
 }
 
 }  // namespace penstock::engine

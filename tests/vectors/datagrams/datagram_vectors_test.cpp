@@ -11,6 +11,7 @@
 #include "dataplane/engine/wire/ack_frame.h"
 #include "dataplane/engine/wire/frames.h"
 #include "dataplane/engine/wire/packet_header.h"
+#include "dataplane/engine/wire/repair_frame.h"
 #include "tests/vectors/vector_file.h"
 
 namespace penstock::engine {
@@ -48,11 +49,12 @@ std::string mirror(const RawFrame& frame, bytes::WireWriter& out) {
       return encode_ping(out), "ping";
     case FrameType::ack: {
       std::vector<AckRange> ranges;
-      const auto ack = decode_ack(body, ranges);
+      std::vector<TransferRange> held;
+      const auto ack = decode_ack(body, ranges, held);
       REQUIRE(ack.ok());
       bytes::IntervalSet received;
       for (const AckRange& range : ack->ranges) received.insert({range.smallest.value, range.largest.value + 1});
-      return encode_ack(out, 1000, ack->fields, received.intervals(), {0}), "ack";
+      return encode_ack(out, 1000, ack->fields, received.intervals(), {0}, ack->held), "ack";
     }
     case FrameType::credit:
       return encode_credit(out, *decode_credit(body)), "credit";
@@ -72,11 +74,8 @@ std::string mirror(const RawFrame& frame, bytes::WireWriter& out) {
       return encode_path_data(out, frame.type, *decode_path_data(body)), "path_challenge";
     case FrameType::path_response:
       return encode_path_data(out, frame.type, *decode_path_data(body)), "path_response";
-    case FrameType::repair:  // reserved: nothing of ours writes it
-      out.u8(static_cast<std::uint8_t>(frame.type));
-      out.u16(static_cast<std::uint16_t>(body.size()));
-      out.bytes(body);
-      return "repair";
+    case FrameType::repair:
+      return encode_repair(out, *decode_repair(body)), "repair";
   }
   return "";
 }
@@ -134,6 +133,33 @@ TEST_CASE("datagram vectors: the frames are read, and written again to the byte"
     CHECK(out.ok());
     CHECK(again == plaintext);
   }
+}
+
+TEST_CASE("datagram vectors: the repair symbol is the erasure code's sum over the bytes that the generator says") {
+  std::size_t checked = 0;
+  for (const auto& record : tests::read_vector_file("datagrams/datagrams.txt")) {
+    if (record.text("name") != "a repair symbol") continue;
+    const auto plaintext = record.bytes("plaintext");
+    const auto frame = decode_repair(std::span(plaintext).subspan(frame_header_size));
+    REQUIRE(frame.ok());
+    std::vector<std::vector<std::byte>> symbols;
+    std::vector<erasure::Symbol> sources;
+    for_each_symbol(frame->layout, [&](std::size_t slot, TransferRange range) {
+      symbols.emplace_back(frame->layout.size);
+      for (std::size_t at = 0; at < range.size(); ++at)
+        symbols.back()[at] = static_cast<std::byte>((slot * 31 + at * 7) & 255);
+      sources.push_back({static_cast<std::uint8_t>(slot), symbols.back().data()});
+    });
+    CHECK(sources.size() == 3);
+    CHECK(frame->layout.end() - frame->layout.base == 35 * 64 + 20);
+    std::vector<std::byte> sum(frame->layout.size);
+    std::byte* const out[] = {sum.data()};
+    erasure::ErasureCode code;
+    code.encode(frame->layout.size, sources, frame->index, out);
+    CHECK(std::equal(sum.begin(), sum.end(), frame->symbol.begin()));
+    ++checked;
+  }
+  CHECK(checked == 2);
 }
 
 }  // namespace penstock::engine

@@ -43,9 +43,29 @@ def varint(n):
             return (n | tag << (8 * size - 2)).to_bytes(size, "big")
 
 
-def ack(largest, part, bitmap=False, delay_us=1500, credit=8 << 20, limit=1 << 30, drops=2, refusals=1, fill=17):
-    return frame(2, struct.pack(">BBQIQ", bitmap, fill, largest, delay_us, credit) + limit.to_bytes(6, "big")
-                 + struct.pack(">IIH", drops, refusals, len(part)) + part)
+def ack(largest, part, bitmap=False, delay_us=1500, credit=8 << 20, limit=1 << 30, drops=2, refusals=1, fill=17, held=b""):
+    return frame(2, struct.pack(">BBQIQ", bitmap | bool(held) << 1, fill, largest, delay_us, credit) + limit.to_bytes(6, "big")
+                 + struct.pack(">IIH", drops, refusals, len(part)) + part + held)
+
+
+def times(a, b):
+    product = 0
+    for bit in range(8):
+        product ^= (a << bit) * (b >> bit & 1)
+    for bit in range(15, 7, -1):
+        product ^= (0x11D << (bit - 8)) * (product >> bit & 1)
+    return product
+
+
+def repair(size, stride, slots, symbols, last, m, index, base=0):
+    """One repair symbol over `symbols`, a dictionary of slot to bytes."""
+    inverse = {slot: next(x for x in range(256) if times(x, 128 + index ^ slot) == 1) for slot in slots}
+    out = bytearray(size)
+    for slot in slots:
+        for at, byte in enumerate(symbols[slot]):
+            out[at] ^= times(inverse[slot], byte)
+    mask = sum(1 << slot for slot in slots).to_bytes(16, "little")
+    return frame(0x80, base.to_bytes(6, "big") + struct.pack(">HHHBB", size, stride, last, m, index) + mask + bytes(out))
 
 
 def frames():
@@ -53,13 +73,18 @@ def frames():
     yield "ack as a range list", "ack", ack(100, varint(10) + varint(28) + varint(20))
     # 100, 98, 96 arrived
     yield "ack as a bitmap", "ack", ack(100, bytes([0b1010]), bitmap=True)
+    # 90 to 100; 3 symbols were recovered, and 1 MiB to 3 MiB and 5000000 to 5001410 are there
+    yield "ack with held data", "ack", ack(100, varint(10), held=b"".join(map(varint, (3, 1 << 20, 2 << 20, 5000000 - (3 << 20), 1410))))
+    # two symbols of the third slab, 7 apart, and what is left of the file in a third one
+    grid = {slot: bytes((slot * 31 + at * 7) & 255 for at in range(64 if slot < 2 else 20)) for slot in (0, 1, 5)}
+    yield "a repair symbol", "repair", repair(64, 7, (0, 1, 5), grid, 20, 4, 3, base=(2 << 20) + 640)
     message = b"repair list"
     yield "control and ping", "control ping", frame(4, struct.pack(">Q", 4096) + struct.pack(">I", len(message)) + message) + frame(1, b"")
-    yield "everything else", "padding credit oldest_needed key_update skip final_offset path_challenge path_response repair close", (
+    yield "everything else", "padding credit oldest_needed key_update skip final_offset path_challenge path_response close", (
         frame(0, bytes(5)) + frame(3, struct.pack(">Q", 1 << 33) + (1 << 40).to_bytes(6, "big"))
         + frame(5, struct.pack(">Q", 77)) + frame(6, struct.pack(">I", 3))
         + frame(7, (4096).to_bytes(6, "big") + (8192).to_bytes(6, "big")) + frame(8, (1 << 20).to_bytes(6, "big"))
-        + frame(0x81, bytes(range(8))) + frame(0x82, bytes(range(8))) + frame(0x80, b"reserved") + frame(9, b"\x07"))
+        + frame(0x81, bytes(range(8))) + frame(0x82, bytes(range(8))) + frame(9, b"\x07"))
 
 
 def records():
