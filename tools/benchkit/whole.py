@@ -18,6 +18,7 @@ _WARM_UP_BYTES = 32 * MIB
 _COLUMNS = ["gbit_s", "cpu_sender_s_per_gb", "cpu_receiver_s_per_gb", "machine_cpu_s_per_gb", "core_percent_per_gbit_s"]
 
 _SEALED_NO_FILES = Blast("sealed blast, no files", "encrypted, from and to one slab of memory")
+_SEALED_READING = Blast("sealed blast, reading", "encrypted, from a file to one slab of memory", reads=True)
 _IPERF: list[Contender] = [EndingIperf("cubic"), EndingIperf("bbr")]
 
 
@@ -40,7 +41,7 @@ def discard(options: argparse.Namespace) -> Results:
     """The network path alone: the daemon throws away what it has verified. LabError where it has no such mode."""
     if not can_discard():
         raise LabError("this penstockd has no --discard (penstockd serve --help does not name it): nothing to measure")
-    movers: list[Contender] = [*penstocks(Discarding, ", discarded"), _SEALED_NO_FILES, *_IPERF]
+    movers: list[Contender] = [*penstocks(Discarding, ", discarded"), _SEALED_NO_FILES, _SEALED_READING, *_IPERF]
     return _measure("discard", options, movers, list(bars.DISCARD))
 
 
