@@ -27,8 +27,11 @@ struct Arguments {
   std::int64_t seconds = 10;
   std::uint64_t seed = 1;
   std::vector<std::string> groups;
-  PathOptions path;  // of `trace`; of `tail`, to choose one
+  std::string couple;  // of `fairness`: those whose name has this in it
+  PathOptions path;    // of `trace`; of `tail`, to choose one
   bool path_given = false;
+  std::int64_t only_rtt = 0;  // of `fairness`, ms
+  std::uint64_t only_queue = 0;
 };
 
 Congestion congestion_named(std::string_view name) {
@@ -53,13 +56,14 @@ struct Summary {
 };
 
 std::string text(const PathCell& cell) {
-  return fmt::format("{:5.1f} {:4.1f} {:3.0f}", percent(cell.efficiency_per_mille), percent(cell.waste_per_mille),
-                     percent(cell.queue_median_per_mille));
+  return fmt::format("{:5.1f} {:4.1f} {:3.0f} {:4.1f}", percent(cell.efficiency_per_mille),
+                     percent(cell.waste_per_mille), percent(cell.queue_median_per_mille),
+                     static_cast<double>(cell.tail_milli_rtt) / 1000);
 }
 
 void matrix(const Arguments& arguments, std::string_view title, PathOptions base) {
-  fmt::print("\n{}: efficiency %, waste %, median queue in % of the RTT\n  rtt   loss |", title);
-  for (const auto rate : rates) fmt::print("  {:3} Mbit/s     |", rate);
+  fmt::print("\n{}: efficiency %, waste %, median queue in % of the RTT, tail in RTT\n  rtt   loss |", title);
+  for (const auto rate : rates) fmt::print("  {:3} Mbit/s          |", rate);
   fmt::print("\n");
   Summary summary;
   for (const auto rtt : rtts_ms) {
@@ -122,7 +126,7 @@ void variants(const Arguments& arguments) {
     path.loss = Probability::percent(5);
     all.push_back({fmt::format("rtt {} jitter 5 ms, loss 5 %", rtt), path});
   }
-  fmt::print("\nvariants at 200 Mbit/s: efficiency %, waste %, median queue in % of the RTT\n");
+  fmt::print("\nvariants at 200 Mbit/s: efficiency %, waste %, median queue in % of the RTT, tail in RTT\n");
   Summary summary;
   for (auto& [name, path] : all) {
     path.seed = arguments.seed;
@@ -269,9 +273,13 @@ void fairness(const Arguments& arguments) {
       "beginnings), use of the path and median queue in %\n",
       beginnings);
   for (const auto rtt : {20, 40, 100}) {
+    if (arguments.only_rtt != 0 && arguments.only_rtt != rtt) continue;
     for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
+      if (arguments.only_queue != 0 && arguments.only_queue != queue) continue;
       fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
       for (const auto& [name, first, second] : couples) {
+        if (!arguments.couple.empty() && std::string_view{name}.find(arguments.couple) == std::string_view::npos)
+          continue;
         double share = 0, least = 100, most = 0, use = 0, waits = 0;
         for (int i = 0; i < beginnings; ++i) {
           const Duration begin = 2s + i * 170ms;
@@ -361,12 +369,15 @@ int run(int argc, char** argv) {
       arguments.congestion = congestion_named(++i < argc ? argv[i] : "bbr");
     else if (word == "--beside")
       arguments.beside = congestion_named(++i < argc ? argv[i] : "bbr");
+    else if (word == "--couple")
+      arguments.couple = ++i < argc ? argv[i] : "";
     else if (word == "--seconds")
       arguments.seconds = static_cast<std::int64_t>(number());
     else if (word == "--seed")
       arguments.seed = number();
     else if (word == "--rtt")
-      arguments.path_given = true, arguments.path.rtt = std::chrono::milliseconds{number()};
+      arguments.path_given = true,
+      arguments.path.rtt = std::chrono::milliseconds{arguments.only_rtt = static_cast<std::int64_t>(number())};
     else if (word == "--rtt-us")
       arguments.path.rtt = std::chrono::microseconds{number()};
     else if (word == "--rate")
@@ -374,7 +385,7 @@ int run(int argc, char** argv) {
     else if (word == "--loss-ppm")
       arguments.path.loss = Probability::parts_per_million(static_cast<std::uint32_t>(number()));
     else if (word == "--queue")
-      arguments.path.queue_percent = number();
+      arguments.path.queue_percent = arguments.only_queue = number();
     else if (word == "--slot")
       arguments.path.ack_slot = std::chrono::milliseconds{number()};
     else if (word == "--jitter")

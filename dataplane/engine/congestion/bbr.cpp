@@ -154,7 +154,10 @@ void Bbr::update_bandwidth(const AckedSample& sample, const DeliverySample& flig
 std::uint64_t Bbr::rate_of(const AckedSample& sample, const DeliverySample& flight) {
   const std::uint64_t ppm = loss_.ppm();
   const bool quiet = sample.now - queue_seen_at_ > smoothed_rtt_;
-  const std::uint64_t packets = flight.delivered / datagram_ + flight.missing / datagram_;
+  // Of so many as bring what arrived, on average: what is missing beyond that is not for chance to explain, and
+  // counting it would make sending more look like carrying more.
+  const auto arrived = static_cast<std::uint64_t>(Wide{flight.delivered} * 1'000'000 / (1'000'000 - ppm));
+  const std::uint64_t packets = std::min(flight.delivered + flight.missing, arrived) / datagram_;
   if (ppm == 0 || quiet) return mean_rate_ = flight.rate(loss_.forgiven(packets) * datagram_);
   const auto mean = static_cast<std::uint64_t>(Wide{flight.rate(0)} * 1'000'000 / (1'000'000 - ppm));
   const std::uint64_t needed = std::max<std::uint64_t>(1, ppm / bbr::ppm_a_packet);
@@ -252,6 +255,11 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
           std::max({flight.in_flight_at_departure / 100 * bbr::long_bound_percent, target / 10 * 7, bdp()});
       long_step_ = 0;
     }
+    if (suspect) {
+      // No queue that was full: a policer, perhaps. What it drops of one probe it drops of the next.
+      gentle_ = true;
+      fruitless_ = std::min(fruitless_ + 1, bbr::fruitless_max);
+    }
     if (state_ != State::down) enter_down(now);
     awaiting_feedback_ = false;
     test_elasticity_ = test_elasticity_ || (suspect && lossy);
@@ -316,7 +324,7 @@ std::uint64_t Bbr::pacing_percent() const {
     case State::drain:
       return bbr::drain_percent;
     case State::down:
-      if (test_until_round_ == 0) return bbr::down_percent;
+      if (!test_until_) return bbr::down_percent;
       return (1'000'000 - loss_.ppm()) / 10'000 - bbr::test_margin_percent;  // what arrives, and a little less
     case State::up:
       return up_percent();

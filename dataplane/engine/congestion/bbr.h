@@ -83,6 +83,7 @@ class Bbr final : public CongestionController {
   void advance_startup(TimePoint now, const DeliverySample* flight);
   void advance_up(TimePoint now);
   void advance_down(TimePoint now, std::uint64_t in_flight);
+  [[nodiscard]] Duration test_length() const;
   [[nodiscard]] bool judge_probe();
   void enter_drain(TimePoint now);
   void enter_down(TimePoint now);
@@ -154,7 +155,7 @@ class Bbr final : public CongestionController {
   bool test_elasticity_ = false;
   std::uint64_t test_after_ = 0;  // cycles
   std::uint64_t test_wait_ = 0;
-  std::uint64_t test_until_round_ = 0;
+  std::optional<TimePoint> test_until_;
   std::uint64_t phase_round_ = 0;  // in which the present state began
   std::uint64_t probe_round_ = 0;  // in which the last probe ended
   std::uint64_t growth_base_ = 0;  // bandwidth that startup or up compare with

@@ -108,10 +108,17 @@ void Bbr::advance_down(TimePoint now, std::uint64_t in_flight) {
   if (is_time_to_probe(now)) return enter_refill();
   if (in_flight > bdp()) return;
   if (!test_elasticity_) return enter_cruise();
-  if (test_until_round_ == 0)
-    test_until_round_ = rounds_ + 2;  // what leaves from now on meets no queue
-  else if (rounds_ >= test_until_round_)
+  if (!test_until_)
+    test_until_ = now + test_length();  // what leaves from now on meets no queue
+  else if (now >= *test_until_)
     enter_cruise();
+}
+
+/// As long as it takes to send so many packets that the share of them that is lost means something.
+Duration Bbr::test_length() const {
+  const std::uint64_t rate = std::max<std::uint64_t>(bandwidth(), 1);
+  const Duration needed{static_cast<Duration::rep>(bbr::test_packets * datagram_ * 1'000'000 / rate * 1'000)};
+  return std::clamp<Duration>(needed, rtt_floor_.minimum() / bbr::test_rtt_divisor, bbr::test_rtts_max * smoothed_rtt_);
 }
 
 void Bbr::enter_drain(TimePoint now) {
@@ -136,7 +143,7 @@ void Bbr::enter_down(TimePoint now) {
     test_wait_ = std::clamp<std::uint64_t>(2 * test_wait_, 1, bbr::elasticity_cycles_max);
     test_after_ = cycles_ + test_wait_;
   }
-  test_until_round_ = 0;
+  test_until_.reset();
   begin_cycle(now);
   pick_wait(bbr::wait_rounds_min << fruitless_, bbr::wait_rounds_max << fruitless_);
   begin_round();
@@ -146,7 +153,7 @@ void Bbr::enter_cruise() {
   state_ = State::cruise;
   phase_round_ = rounds_;
   test_elasticity_ = false;
-  test_until_round_ = 0;
+  test_until_.reset();
 }
 
 void Bbr::enter_refill() {
@@ -160,7 +167,7 @@ void Bbr::enter_refill() {
 
 void Bbr::enter_up(std::size_t step) {
   awaiting_feedback_ = false;
-  test_until_round_ = 0;
+  test_until_.reset();
   if (step > 0) fruitless_ = 0;
   state_ = State::up;
   phase_round_ = rounds_;
@@ -172,7 +179,7 @@ void Bbr::enter_up(std::size_t step) {
 /// Source: draft section "ProbeRTT Logic".
 void Bbr::enter_probe_rtt() {
   awaiting_feedback_ = false;
-  test_until_round_ = 0;
+  test_until_.reset();
   state_ = State::probe_rtt;
   phase_round_ = rounds_;
   probe_rtt_until_.reset();

@@ -8,7 +8,7 @@ namespace {
 constexpr std::uint64_t million = 1'000'000;
 // So few packets may always be copied: the end of a short transfer on a bad path.
 constexpr std::uint64_t allowance_min = 16;
-constexpr std::uint64_t window_divisor = 8;
+constexpr std::uint64_t window_divisor = 4;
 // Enough copies are as many as leave one of so many tails with a packet missing. More: copies that hardly ever help.
 constexpr std::uint64_t tails_per_failure = 8;
 
@@ -26,7 +26,7 @@ std::uint64_t TailCopies::wanted(const Outlook& outlook) const {
        missing = missing * ppm / million)
     ++needed;
   // Half of what is left: what is lost all the same costs less to copy, since it is less.
-  return std::min(needed, (allowed - sent_) / 2 / repeats);
+  return std::min(needed, (allowed - sent_) / 4 * 3 / repeats);
 }
 
 }  // namespace penstock::engine

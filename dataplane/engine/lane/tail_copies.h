@@ -7,7 +7,7 @@ namespace penstock::engine {
 /// How often what was repeated is sent once more, while there is nothing else to send and the window has room.
 /// Repeats alone need about ln N / ln(1/p) round trips until the last of N packets is there: each waits until the one
 /// before is known to be lost. With k copies it takes a k-th of that. Source: PROTOCOL section 4, "the tail".
-/// Bound: of all packets ever sent one in tail_copies_divisor, and an eighth of a window. Threads: one owner.
+/// Bound: of all packets ever sent one in tail_copies_divisor, and a quarter of a window. Threads: one owner.
 class TailCopies {
  public:
   struct Outlook {

@@ -41,11 +41,11 @@ TEST_CASE("tail copies: what is still on its way for the first time counts as we
         {.sent = 100'000 + in_flight, .lost = 20'000, .in_flight = in_flight, .repeats_in_flight = 1, .window = 2'000});
   };
   CHECK(wanted(1) == 1);
-  CHECK(wanted(400) == 4);    // eighty of them will be repeated
-  CHECK(wanted(2'000) == 0);  // half of the bound is less than 400
+  CHECK(wanted(400) == 4);     // eighty of them will be repeated
+  CHECK(wanted(10'000) == 0);  // three quarters of the bound are less than 1667
 }
 
-TEST_CASE("tail copies: of all that was ever sent one in 256, and an eighth of a window") {
+TEST_CASE("tail copies: of all that was ever sent one in 256, and a quarter of a window") {
   TailCopies copies;
   const TailCopies::Outlook outlook{
       .sent = 25'600, .lost = 5'000, .in_flight = 4, .repeats_in_flight = 4, .window = 800};
@@ -54,8 +54,8 @@ TEST_CASE("tail copies: of all that was ever sent one in 256, and an eighth of a
     copies.on_copy_sent();
     ++sent;
   }
-  CHECK(sent <= 100 + 100 + 16);
-  CHECK(sent > 200);
+  CHECK(sent <= 100 + 200 + 16);
+  CHECK(sent > 300);
 }
 
 /// A lane of which every packet is a kilobyte, and each ACK names one packet.
