@@ -41,7 +41,11 @@ enum class CongestionKind : std::uint8_t { bbr, cubic, fixed };
   return kind == CongestionKind::bbr ? "bbr" : kind == CongestionKind::cubic ? "cubic" : "fixed";
 }
 
+/// How file bytes travel. `automatic`: by UDP, by TCP while that does not get through.
+enum class DataKind : std::uint8_t { automatic, udp, tcp };
+
 struct TransferOptions {
+  DataKind data = DataKind::automatic;
   CongestionKind congestion = CongestionKind::bbr;
   std::optional<DataRate> rate;  // needed by `fixed`, else a cap
   std::size_t lanes = 1;         // at most, each with a worker here; the daemon has so many as it has workers

@@ -41,6 +41,13 @@ struct Progress {
   std::string_view data = "udp";  // udp, tcp or mixed
 };
 
+/// File bytes take another way from here on (CLI.md, `--data`).
+struct DataTurn {
+  std::string_view data;  // udp or tcp
+  std::string message;
+  bool away_from_udp = false;  // it does not get through, or badly: a warning, UDP_BLOCKED
+};
+
 /// One thing was left out, or is worth knowing; the command goes on.
 struct Warning {
   Error error;
@@ -82,6 +89,7 @@ class Observer {
   virtual void on_started(const TransferStarted&) {}
   virtual void on_progress(const Progress&) {}
   virtual void on_warning(const Warning&) {}
+  virtual void on_data_turn(const DataTurn&) {}
   virtual void on_file(const FileNews&) {}
   virtual void on_entry(const RemoteEntry&) {}
   /// The connection fell silent; the command tries again by itself. `attempt` counts from 1.

@@ -11,6 +11,7 @@
 #include "control/client/local_store.h"
 #include "control/receipt/receipt_store.h"
 #include "control/session/async_blocking.h"
+#include "control/session/data_message.h"
 #include "control/session/lane_setup.h"
 #include "dataplane/io/path_mtu.h"
 
@@ -83,7 +84,8 @@ struct TransferCommand::Session {
   std::optional<Status> link_over;
   std::optional<Error> failure;  // the daemon's word
   std::optional<proto::TransferOpened> transfer;
-  bool done = false;  // a request was answered
+  bool done = false;    // a request was answered
+  bool turned = false;  // the bytes take another way since the last progress
   LocalStore store;
   std::shared_ptr<TransferRun> run;
   proto::SinkProgress sink_progress;      // push: the daemon's
@@ -182,12 +184,32 @@ Duration TransferCommand::time_left() const {
 
 Error TransferCommand::stalled(const Session& session) const {
   std::string message = "no byte became durable for the allowed time";
-  if (session.run && !request_.options.dry_run && !session.run->peer_heard())
+  if (session.run && !request_.options.dry_run && !session.run->peer_heard() && session.run->data_way() == DataWay::udp)
     message += ", and no UDP datagram has come from port " + std::to_string(session.opened.session.agreement.udp_port) +
                " of " + shown_address(machinery_.config) + ", though TCP works; let UDP through the firewall, then";
   else
     message += ';';
   return {ErrorCode::TIMED_OUT, message + " run the same command again to resume"};
+}
+
+DataPolicy TransferCommand::wanted_data() const {
+  switch (request_.options.data) {
+    case DataKind::udp:
+      return DataPolicy::udp;
+    case DataKind::tcp:
+      return DataPolicy::tcp;
+    case DataKind::automatic:
+      break;
+  }
+  return by_tcp_before_ ? DataPolicy::automatic_from_tcp : DataPolicy::automatic;
+}
+
+Result<DataPolicy> TransferCommand::agreed_data(const Session& session) const {
+  const auto agreed = decode_data_policy(session.transfer->data());
+  if (!agreed && request_.options.data == DataKind::tcp)
+    return Error{ErrorCode::VERSION_MISMATCH,
+                 "the daemon is too old to take or give file bytes by TCP; leave --data tcp out"};
+  return agreed.value_or(DataPolicy::udp);
 }
 
 storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) const {
@@ -226,7 +248,11 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   }
   config.sender.congestion = congestion_named(to_string(request_.options.congestion), config.sender.rate.has_value());
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
-  if (!push()) config.receiver.hello_until_heard = true;
+  const auto data = agreed_data(session);
+  if (!data) return data.error();
+  config.data = *data;
+  if (*data == DataPolicy::tcp) config.peer.reset();  // no datagram ever leaves
+  if (!push()) config.receiver.hello_until_heard = *data != DataPolicy::tcp;
   if (!request_.options.dry_run) {
     auto& secrets = session.opened.session.secrets;
     config.keys = take_lane_keys(secrets, agreement, End::client);
@@ -272,6 +298,7 @@ asio::awaitable<Status> TransferCommand::async_take_over(std::shared_ptr<Session
 
 asio::awaitable<void> TransferCommand::leave(Session& session) {
   if (session.run) {
+    by_tcp_before_ = session.run->data_way() == DataWay::tcp;
     tally_.on_session_over(session.run->stats());
     co_await session.run->async_close();
   }
@@ -300,11 +327,13 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   const auto session = std::make_shared<Session>(std::move(opened_session), machinery_, request_);
   const auto link = session->opened.link;
   const auto handler = [session](proto::Envelope envelope) -> asio::awaitable<Status> {
-    if (envelope.id() != 0) {
+    const bool data = is_about_data(envelope);
+    if (envelope.id() != 0 || data) {
       // The daemon's first segments may overtake our own preparations.
       while (!session->run && !session->opened.link->ended())
         co_await session->news.async_wait(std::chrono::milliseconds{50});
       if (!session->run) co_return Status{};
+      if (data) co_return co_await session->run->async_deliver_data(std::move(envelope));
       co_return co_await session->run->async_deliver(std::move(envelope));
     }
     switch (envelope.body_case()) {
@@ -352,6 +381,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   const auto peer = endpoint_of(link->channel().remote(), session->opened.session.agreement.udp_port);
   if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
     message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
+  message.set_data(encode_data_policy(wanted_data()));
   proto::Envelope open;
   *open.mutable_open_transfer() = std::move(message);
   link->send(std::move(open));
@@ -387,15 +417,25 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   connected_before_ = true;
   auto config = make_run(*session);
   if (!config) {
+    link->send(failure_envelope(config.error()));
     co_await leave(*session);
     co_return config.error();
   }
+  const bool udp_alone = config->keys && config->data == DataPolicy::udp;
   tally_.on_session_begun(push() ? session->transfer->resuming() : session->store.resuming());
   session->run = TransferRun::start(std::move(*config), machinery_.worker, link);
   const auto run = session->run;
   run->on_warning = [this](const Error& warning) {
     tally_.on_left_out(warning);
     machinery_.observer.on_warning({warning});
+  };
+  run->on_data_turn = [this, weak = std::weak_ptr(session)](const WayOrder::Switch& turn) {
+    if (const auto here = weak.lock()) here->turned = true;
+    DataTurn news;
+    news.data = to_string(turn.way);
+    news.message = words_of(turn);
+    news.away_from_udp = turn.way == DataWay::tcp;
+    machinery_.observer.on_data_turn(news);
   };
   run->on_entry = [this](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
     FileNews news;
@@ -427,7 +467,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
       proto::Envelope cancel;
       cancel.mutable_cancel()->set_code(static_cast<std::uint32_t>(ErrorCode::INTERRUPTED));
       link->send(std::move(cancel));
-    } else if (!request_.options.dry_run && !run->peer_heard() && SteadyClock::now() - started >= udp_patience) {
+    } else if (udp_alone && !run->peer_heard() && SteadyClock::now() - started >= udp_patience) {
       error = Error{ErrorCode::UDP_BLOCKED, "no UDP datagram gets through between here and port " +
                                                 std::to_string(session->opened.session.agreement.udp_port) + " of " +
                                                 shown_address(machinery_.config) +
@@ -436,7 +476,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
       error = stalled(*session);
     }
     if (error) break;
-    const bool asked = std::exchange(machinery_.progress_requested, false);
+    bool asked = std::exchange(machinery_.progress_requested, false);
+    if (std::exchange(session->turned, false)) asked = true;  // however soon it is over, it says by which way
     if (asked || SteadyClock::now() >= next_progress) {
       next_progress = SteadyClock::now() + progress_interval;
       note_progress(*session);
@@ -494,7 +535,9 @@ void TransferCommand::note_progress(Session& session) {
 void TransferCommand::emit_progress(const Session& session) {
   RunStats stats = session.run->stats();
   stats.files = session.files(push());
-  machinery_.observer.on_progress(meter_.sample(SteadyClock::now(), stats, session.sender(push()), limits_.now()));
+  auto progress = meter_.sample(SteadyClock::now(), stats, session.sender(push()), limits_.now());
+  progress.data = to_string(session.run->data_way());
+  machinery_.observer.on_progress(progress);
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& session, RunOutcome outcome) {
@@ -563,6 +606,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
   auto summary = tally_.summary(SteadyClock::now(), outcome.commit, session.sender(push()));
   summary.transfer = bytes::to_hex(*transfer_id_);
   summary.limited_by = limits_.mostly();
+  summary.data = tally_.data(session.run->stats(), to_string(session.run->data_way()));
   summary.digest = shown_digest(lines, request_.options.digest);
   summary.receipt = std::move(kept_at);
   summary.discarded = discarded;

@@ -51,6 +51,9 @@ class TransferCommand {
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
   /// Judged, then stored; where.
   Result<std::filesystem::path> keep(const Session& session, const Receipt& receipt);
+  /// By which way this session's bytes may go; nullopt: the daemon knows of UDP alone, and --data tcp is refused.
+  [[nodiscard]] Result<DataPolicy> agreed_data(const Session& session) const;
+  [[nodiscard]] DataPolicy wanted_data() const;
   void note_progress(Session& session);
   void emit_progress(const Session& session);
 
@@ -62,6 +65,7 @@ class TransferCommand {
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
   bool connected_before_ = false;
+  bool by_tcp_before_ = false;          // the last session ended with its bytes going by TCP, though not by request
   std::shared_ptr<Session> receipted_;  // between async_run and async_farewell
 };
 

@@ -37,7 +37,18 @@ void TransferTally::on_session_over(const RunStats& stats) {
   packets_sent_before_ += stats.lane.packets_sent;
   packets_lost_before_ += stats.lane.packets_lost;
   retransmitted_before_ += stats.lane.payload_bytes_retransmitted;
+  by_udp_before_ += stats.bytes_by_udp;
+  by_tcp_before_ += stats.bytes_by_tcp;
   sent_before_ += stats.bytes - std::min(stats.bytes, stats.bytes_withheld);
+}
+
+std::string TransferTally::data(const RunStats& stats, std::string_view way) const {
+  const bool by_udp = by_udp_before_ + stats.bytes_by_udp > 0;
+  const bool by_tcp = by_tcp_before_ + stats.bytes_by_tcp > 0;
+  if (by_udp && by_tcp) return "mixed";
+  if (by_udp) return "udp";
+  if (by_tcp) return "tcp";
+  return std::string{way};
 }
 
 void TransferTally::on_left_out(const Error& warning) {

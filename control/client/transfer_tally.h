@@ -39,6 +39,9 @@ class TransferTally {
   /// An entry was left out, with this warning.
   void on_left_out(const Error& warning);
 
+  /// udp, tcp or mixed: how bytes travelled in all sessions, the last of which stands at `stats`. Where there were
+  /// none: `way`, as they would have.
+  [[nodiscard]] std::string data(const RunStats& stats, std::string_view way) const;
   /// The first file whose bytes could not be made right: it decides how the command ends.
   [[nodiscard]] const std::optional<Error>& integrity_error() const { return integrity_error_; }
 
@@ -55,6 +58,8 @@ class TransferTally {
   std::uint64_t packets_sent_before_ = 0;
   std::uint64_t packets_lost_before_ = 0;
   std::uint64_t retransmitted_before_ = 0;
+  std::uint64_t by_udp_before_ = 0;
+  std::uint64_t by_tcp_before_ = 0;
   std::uint64_t left_out_ = 0;
   std::optional<Error> integrity_error_;
 };

@@ -60,7 +60,8 @@ Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
   // nobody's.
   auto envelope = size == 0 ? std::nullopt : decode_envelope(bytes::as_bytes(body));
   if (!envelope) return fail(FrameError::malformed);
-  Frame frame{.envelope = *std::move(envelope), .bytes = std::string{pending.substr(0, frame_prefix_size + size)}};
+  Frame frame{.envelope = *std::move(envelope), .bytes = {}};
+  if (!frame.envelope.has_data()) frame.bytes = pending.substr(0, frame_prefix_size + size);
   start_ += frame_prefix_size + size;
   if (!proven_) unproven_bytes_ += frame_prefix_size + size;
   return std::optional{std::move(frame)};

@@ -24,7 +24,8 @@ enum class FrameError : std::uint8_t {
 };
 std::string_view to_string(FrameError error);
 
-/// One message: the Envelope, and its bytes with the prefix exactly as they travelled, for the transcript.
+/// One message: the Envelope, and its bytes with the prefix exactly as they travelled, for the transcript: of Data,
+/// which comes after all transcripts, they are not kept.
 struct Frame {
   proto::Envelope envelope;
   std::string bytes;

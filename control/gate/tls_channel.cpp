@@ -5,14 +5,17 @@
 #include <openssl/err.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 #include <functional>
+#include <limits>
 #include <utility>
 
 #include "common/bytes/view.h"
@@ -25,8 +28,11 @@ namespace {
 
 using asio::ip::tcp;
 
-constexpr std::size_t read_size = std::size_t{16} * 1024 + 256;  // one TLS record of full size
-constexpr std::size_t drained_max = std::size_t{1024} * 1024;    // read and thrown away while closing
+constexpr std::size_t record_size = std::size_t{16} * 1024 + 256;  // one TLS record of full size
+constexpr std::size_t read_size = 4 * record_size;                 // with bulk each call brings several
+// A reader that always finds more lets others have the thread each time it has read so much.
+constexpr std::uint64_t read_turn = std::uint64_t{256} * 1024;
+constexpr std::size_t drained_max = std::size_t{1024} * 1024;  // read and thrown away while closing
 // A TLS alert "internal error" (RFC 8446 section 6), in the clear: how a stranger hears that we are busy.
 constexpr std::array<unsigned char, 7> busy_alert{21, 3, 3, 0, 2, 2, SSL_AD_INTERNAL_ERROR};
 
@@ -234,6 +240,11 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   /// Bytes from the socket into OpenSSL's hands.
   asio::awaitable<Status> read_more() {
     if (ended) co_return *ended;
+    if (received >= yield_at) {
+      yield_at = received + read_turn;
+      co_await asio::post(socket.get_executor(), asio::use_awaitable);
+      if (ended) co_return *ended;
+    }
     std::error_code failed = read_now();
     while (failed == asio::error::would_block) {
       co_await socket.async_wait(tcp::socket::wait_read, asio::redirect_error(asio::use_awaitable, failed));
@@ -254,7 +265,8 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   std::error_code read_now() {
     std::array<std::byte, read_size> buffer;
     std::error_code failed;
-    const std::size_t got = socket.read_some(asio::buffer(buffer), failed);
+    // Before the proof what came is judged after each record, so that no more is taken in than is allowed.
+    const std::size_t got = socket.read_some(asio::buffer(buffer.data(), proven ? read_size : record_size), failed);
     if (failed) return failed;
     received += got;
     tls->give_input(std::span{buffer}.first(got));
@@ -263,7 +275,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
 
   /// OpenSSL's verdict on the next record; its plaintext goes to the decoder. No coroutine, for the same reason.
   int decrypt_some() {
-    std::array<std::byte, read_size> plain;
+    std::array<std::byte, record_size> plain;
     ERR_clear_error();
     std::size_t got = 0;
     const int done = SSL_read_ex(tls->ssl.get(), plain.data(), plain.size(), &got);
@@ -291,6 +303,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   bool proven = false;
   bool clean_end = false;
   std::uint64_t received = 0;
+  std::uint64_t yield_at = read_turn;
   std::optional<Error> ended;
 };
 
@@ -437,6 +450,22 @@ asio::awaitable<Status> TlsChannel::async_send_frame(std::string frame) {
 
 std::size_t TlsChannel::send_queue_bytes() const { return core_->queued(); }
 
+asio::awaitable<Status> TlsChannel::async_drained_to(std::size_t bytes) {
+  const auto core = core_;
+  while (core->queued() > bytes && !core->ended) co_await core->wait_for_writer();
+  if (core->ended) co_return *core->ended;
+  co_return Status{};
+}
+
+void TlsChannel::set_unsent_max(std::size_t bytes) {
+  const int value = static_cast<int>(std::min<std::size_t>(bytes, std::numeric_limits<int>::max()));
+  // A kernel that has it not lets control wait longer; nothing breaks.
+  if (!core_->ended)
+    (void)::setsockopt(core_->socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+}
+
+std::uint64_t TlsChannel::received_bytes() const { return core_->received; }
+
 void TlsChannel::set_proven() {
   core_->proven = true;
   core_->decoder.set_proven();
@@ -482,7 +511,7 @@ asio::awaitable<void> TlsChannel::async_close(Duration linger) {
   // Unread bytes at close would make the kernel reset the connection, and what we just said might never be read: so the
   // peer's end is waited for, here or by the coroutine that is still in async_receive.
   while (!core->ended && !failed && core->receiving) co_await core->wait_for_writer();
-  std::array<std::byte, read_size> thrown_away;
+  std::array<std::byte, record_size> thrown_away;
   std::size_t drained = 0;
   while (!core->ended && !failed && drained < drained_max) {
     drained += co_await core->socket.async_read_some(asio::buffer(thrown_away),

@@ -60,6 +60,13 @@ class TlsChannel {
   asio::awaitable<Status> async_send_frame(std::string frame);
   /// Bytes of ciphertext queued and not yet taken by the kernel.
   [[nodiscard]] std::size_t send_queue_bytes() const;
+  /// Until send_queue_bytes() is at most so many, or the channel has ended.
+  asio::awaitable<Status> async_drained_to(std::size_t bytes);
+  /// The kernel takes no more while it has so many bytes that it has not sent yet (TCP_NOTSENT_LOWAT), so that what is
+  /// sent later does not wait behind a whole window.
+  void set_unsent_max(std::size_t bytes);
+  /// Bytes that have come from the peer so far, whole messages or not.
+  [[nodiscard]] std::uint64_t received_bytes() const;
 
   /// The peer is proven: messages of up to 1 MiB are accepted from here on.
   void set_proven();

@@ -13,6 +13,7 @@
 #include "control/server/transfer_conclusion.h"
 #include "control/server/transfer_preparation.h"
 #include "control/session/async_blocking.h"
+#include "control/session/data_message.h"
 #include "control/session/lane_setup.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/path_mtu.h"
@@ -96,6 +97,11 @@ asio::awaitable<void> ServerSession::async_serve() {
 }
 
 asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
+  if (is_about_data(envelope)) {
+    if (run_ && !transfer_over_) co_return co_await run_->async_deliver_data(std::move(envelope));
+    if (transfer_opened_) co_return Status{};
+    co_return Error{ErrorCode::INTERNAL, "a transfer's data without a transfer", {}, ErrorSide::remote};
+  }
   if (envelope.id() != 0) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver(std::move(envelope));
     // What was under way when a transfer ended is not worth an answer.
@@ -204,6 +210,10 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   config.sender.congestion = congestion_named(open.congestion(), config.sender.rate.has_value());
   if (state_.config.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
 
+  if (const auto policy = decode_data_policy(open.data())) {
+    config.data = *policy;
+    opened.set_data(open.data());
+  }
   opened.set_transfer_id(std::string{bytes::as_text(transfer_id_)});
   opened.set_udp_payload_max(static_cast<std::uint32_t>(path.udp_payload));
   if (state_.config.rate_cap) opened.set_rate_cap_bps(state_.config.rate_cap->bits_per_second());
@@ -240,6 +250,10 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     state_.log(LogLevel::warning, "entry_left_out",
                escape_for_display(warning.path, 512) + ": " + escape_for_display(warning.message, 256),
                {{"transfer", bytes::to_hex(transfer_id_)}, {"error", std::string{error_traits(warning.code).name}}});
+  };
+  run_->on_data_turn = [this](const WayOrder::Switch& turn) {
+    state_.log(LogLevel::info, "data_way", name_ + ": " + std::string{words_of(turn)},
+               {{"transfer", bytes::to_hex(transfer_id_)}, {"data", std::string{to_string(turn.way)}}});
   };
   watching_ = true;
   asio::co_spawn(

@@ -58,6 +58,11 @@ class LaneTeam::Ear final : public io::LaneObserver {
     on_common(event);
   }
   void on_event(const engine::ReceiverEvent& event) override { on_common(event); }
+  void on_stream_ack(const engine::StreamAck& ack) override {
+    home([lane = lane_, ack](LaneTeam& team) {
+      if (team.host_ != nullptr) team.host_->on_team_stream_ack(lane, ack);
+    });
+  }
   void on_stats(const engine::LaneStats& stats) override {
     home([lane = lane_, stats](LaneTeam& team) { team.on_lane_stats(lane, stats); });
   }

@@ -34,6 +34,8 @@ class LaneTeamHost {
   virtual void on_team_heard() = 0;
   /// Of all lanes together.
   virtual void on_team_stats(const engine::LaneStats& stats) = 0;
+  /// Of lane `lane`'s stream.
+  virtual void on_team_stream_ack(std::size_t lane, const engine::StreamAck& ack) = 0;
   /// A message to the peer's team.
   virtual void send(proto::Envelope envelope) = 0;
   /// The peer's team makes no sense.

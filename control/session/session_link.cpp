@@ -2,6 +2,7 @@
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <charconv>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,7 @@ std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel) {
 SessionLink::SessionLink(TlsChannel channel)
     : channel_(std::move(channel)),
       outgoing_(channel_.executor()),
+      bulk_(channel_.executor()),
       room_(channel_.executor()),
       tick_(channel_.executor()),
       done_(channel_.executor()),
@@ -30,12 +32,20 @@ void SessionLink::send(proto::Envelope envelope) {
   outgoing_.notify();
 }
 
+void SessionLink::send_data(std::size_t lane, std::string frame) {
+  if (outcome_) return;
+  data_.push_back({lane, std::move(frame)});
+  bulk_.notify();
+}
+
 void SessionLink::end(Status reason, Duration orderly_max) {
   if (outcome_) return;
   const bool orderly = reason.ok();
   Error cause = orderly ? Error{ErrorCode::CANCELLED, "the session is over"} : reason.error();
   outcome_ = std::move(reason);
+  data_.clear();  // what it carries is resumed
   outgoing_.notify();
+  bulk_.notify();
   tick_.notify();
   pong_.notify();
   room_.notify();
@@ -61,6 +71,7 @@ asio::awaitable<Status> SessionLink::async_run(Handler handler) {
   };
   start(read_loop(std::move(handler)));
   start(write_loop());
+  start(data_loop());
   start(watch_loop());
   while (running_ != 0) co_await done_.async_wait();
   co_return *outcome_;
@@ -85,9 +96,13 @@ asio::awaitable<void> SessionLink::read_loop(Handler handler) {
       continue;
     }
     if (envelope.has_pong()) {
-      if (envelope.pong().payload() == std::to_string(pings_) && pong_seen_ != pings_) {
-        pong_seen_ = pings_;
-        ping_rtt_ = std::chrono::duration_cast<Duration>(SteadyClock::now() - ping_sent_);
+      const std::string& payload = envelope.pong().payload();
+      std::uint64_t number = 0;
+      const auto read = std::from_chars(payload.data(), payload.data() + payload.size(), number);
+      if (read.ec == std::errc{} && number > pong_seen_ && number <= pings_ && pings_ - number < pings_remembered) {
+        pong_seen_ = number;
+        answered_sent_ = ping_sent_[number % pings_remembered];
+        ping_rtt_ = std::chrono::duration_cast<Duration>(SteadyClock::now() - *answered_sent_);
         pong_.notify();
       }
       continue;
@@ -111,12 +126,50 @@ asio::awaitable<void> SessionLink::write_loop() {
   if (outcome_->ok()) co_await channel_.async_close();
 }
 
+asio::awaitable<void> SessionLink::data_loop() {
+  std::size_t unsent_max = 0;
+  while (!outcome_) {
+    if (data_.empty()) {
+      co_await bulk_.async_wait();
+      continue;
+    }
+    if (unsent_max != data_pace_.ahead_max()) channel_.set_unsent_max(unsent_max = data_pace_.ahead_max());
+    const auto asked = SteadyClock::now();
+    if (auto status = co_await channel_.async_drained_to(data_pace_.ahead_max()); !status) {
+      end(std::move(status));
+      break;
+    }
+    const auto blocked = std::chrono::duration_cast<Duration>(SteadyClock::now() - asked);
+    if (outcome_ || data_.empty()) continue;
+    Bulk bulk = std::move(data_.front());
+    data_.pop_front();
+    const std::size_t size = bulk.frame.size();
+    if (auto status = co_await channel_.async_send_frame(std::move(bulk.frame)); !status) end(std::move(status));
+    data_pace_.on_written(SteadyClock::now(), size, blocked);
+    if (on_data_written) on_data_written(bulk.lane, size);
+  }
+}
+
+void SessionLink::send_ping() {
+  proto::Envelope ping;
+  ping.mutable_ping()->set_payload(std::to_string(++pings_));
+  ping_sent_[pings_ % pings_remembered] = SteadyClock::now();
+  send(std::move(ping));
+}
+
+void SessionLink::ping() {
+  if (pings_ == 0 || SteadyClock::now() - ping_sent_[pings_ % pings_remembered] >= ping_pause) send_ping();
+}
+
 asio::awaitable<void> SessionLink::watch_loop() {
   auto next_ping = SteadyClock::now() + ping_interval;
   while (!outcome_) {
     co_await tick_.async_wait(silence_.plan_look(next_ping - SteadyClock::now()));
     if (outcome_) break;
     const auto now = SteadyClock::now();
+    // Half a message is a sign of life too: on a slow path one of bulk takes its time.
+    if (const auto bytes = channel_.received_bytes(); std::exchange(bytes_seen_, bytes) != bytes)
+      silence_.on_heard(now);
     silence_.on_look(now, reading_);
     if (reading_ && silence_.silent_for() >= silence_max) {
       end(Error{ErrorCode::PEER_LOST, "the other end has been silent for 5 seconds; the same command again resumes"});
@@ -124,21 +177,15 @@ asio::awaitable<void> SessionLink::watch_loop() {
     }
     if (now >= next_ping) {
       next_ping = now + ping_interval;
-      proto::Envelope ping;
-      ping.mutable_ping()->set_payload(std::to_string(++pings_));
-      ping_sent_ = now;
-      send(std::move(ping));
+      send_ping();
     }
   }
 }
 
 asio::awaitable<Result<Duration>> SessionLink::async_ping() {
   const auto self = shared_from_this();
-  proto::Envelope ping;
-  const std::uint64_t number = ++pings_;
-  ping.mutable_ping()->set_payload(std::to_string(number));
-  ping_sent_ = SteadyClock::now();
-  send(std::move(ping));
+  send_ping();
+  const std::uint64_t number = pings_;
   while (!outcome_ && pong_seen_ < number) co_await pong_.async_wait();
   if (pong_seen_ >= number) co_return *ping_rtt_;
   co_return outcome_->ok() ? Error{ErrorCode::PEER_LOST, "the session ended"} : outcome_->error();

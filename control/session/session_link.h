@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <asio/awaitable.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "common/time.h"
 #include "control/gate/tls_channel.h"
 #include "control/session/async_event.h"
+#include "control/session/data_pace.h"
 #include "control/session/silence_meter.h"
 
 namespace penstock::control {
@@ -21,6 +23,8 @@ inline constexpr Duration silence_max = std::chrono::seconds{5};
 inline constexpr Duration ping_interval = std::chrono::seconds{2};
 // Tuning: what may wait for TCP. The transfer stops producing at the first, nothing of ours ever reaches the second.
 inline constexpr Duration orderly_end_max = std::chrono::seconds{3};
+inline constexpr std::size_t pings_remembered = 16;  // an answer to an older one says nothing
+inline constexpr Duration ping_pause = std::chrono::milliseconds{500};
 inline constexpr std::size_t link_queue_soft_max = std::size_t{512} * 1024;
 
 /// One proven control channel in use: sends what is queued, hands on what arrives, pings, and notices silence.
@@ -38,6 +42,14 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
 
   /// Queues a message. Nothing happens once the link has ended.
   void send(proto::Envelope envelope);
+  /// Queues bulk, a frame of encode_data_frame: every message goes before it, for it is encrypted only when little
+  /// before it waits for the kernel. `lane` is for on_data_written. Bound: the caller's, by on_data_written.
+  void send_data(std::size_t lane, std::string frame);
+  /// So many bytes of that lane's frames have left the queue.
+  std::function<void(std::size_t lane, std::size_t bytes)> on_data_written;
+  /// How large a frame may be without holding up the messages after it: less where the connection is slow. Threads:
+  /// any.
+  [[nodiscard]] std::size_t data_frame_max() const { return data_pace_.frame_max(); }
   [[nodiscard]] bool has_room() const { return queued_bytes_ < link_queue_soft_max; }
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
@@ -48,6 +60,12 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   void end(Status reason, Duration orderly_max = orderly_end_max);
   [[nodiscard]] bool ended() const { return outcome_.has_value(); }
   [[nodiscard]] std::optional<Duration> ping_rtt() const { return ping_rtt_; }
+  /// Sends a ping beside those that are sent anyway, unless one left within the last half second.
+  void ping();
+  /// When the newest ping was sent that was answered.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> answered_ping_sent() const {
+    return answered_sent_;
+  }
   /// One round trip on the control channel, measured now.
   asio::awaitable<Result<Duration>> async_ping();
 
@@ -57,23 +75,34 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   explicit SessionLink(TlsChannel channel);
   asio::awaitable<void> read_loop(Handler handler);
   asio::awaitable<void> write_loop();
+  asio::awaitable<void> data_loop();
+  void send_ping();
   asio::awaitable<void> watch_loop();
 
   TlsChannel channel_;
   AsyncEvent outgoing_;
+  AsyncEvent bulk_;
   AsyncEvent room_;
   AsyncEvent tick_;
   AsyncEvent done_;
   AsyncEvent pong_;
   std::deque<std::string> queue_;
   std::size_t queued_bytes_ = 0;
+  struct Bulk {
+    std::size_t lane = 0;
+    std::string frame;
+  };
+  std::deque<Bulk> data_;
+  DataPace data_pace_;
   unsigned running_ = 0;
   bool reading_ = false;  // silence counts only while we listen
   SilenceMeter silence_;
-  std::chrono::steady_clock::time_point ping_sent_;
+  std::array<std::chrono::steady_clock::time_point, pings_remembered> ping_sent_{};  // by number
+  std::optional<std::chrono::steady_clock::time_point> answered_sent_;
   std::optional<Duration> ping_rtt_;
   std::uint64_t pings_ = 0;
   std::uint64_t pong_seen_ = 0;
+  std::uint64_t bytes_seen_ = 0;
   std::optional<Status> outcome_;
 };
 

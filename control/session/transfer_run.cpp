@@ -12,6 +12,7 @@
 #include "common/bytes/view.h"
 #include "common/crypto/random.h"
 #include "control/gate/envelope.h"
+#include "control/session/data_message.h"
 #include "control/session/lane_team.h"
 #include "control/transfer/message_codec.h"
 #include "control/transfer/message_order.h"
@@ -22,6 +23,13 @@ namespace {
 
 // Tuning: how often lanes are looked at that may have fallen silent.
 constexpr Duration lanes_tick = std::chrono::seconds{1};
+constexpr Duration send_idle = std::chrono::seconds{1};
+
+std::vector<LaneRef> lane_refs(const RunConfig& config, io::Worker& worker) {
+  std::vector<LaneRef> refs{{&worker, config.own}};
+  for (const LaneSeat& seat : config.more_lanes) refs.push_back({seat.worker, seat.keys.own_id});
+  return refs;
+}
 
 }  // namespace
 
@@ -42,7 +50,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
         worker_(worker),
         control_(std::move(control)),
         run_(std::move(run)),
-        team_(std::make_shared<LaneTeam>(refs_of(config, worker), *this)) {
+        team_(std::make_shared<LaneTeam>(lane_refs(config, worker), *this)),
+        pipe_(config.data == DataPolicy::udp || config.data == DataPolicy::automatic) {
     if (role_ == TransferRole::source) {
       source_.emplace(config.source_side, *this, *this);
     } else {
@@ -82,6 +91,12 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
 
   void on_tick() {
     if (!closed_) team_->on_tick(io::monotonic_now());
+  }
+
+  /// While bytes go by TCP, UDP carries nothing: neither our messages, nor what could tell that a lane is silent.
+  void on_data_way(DataWay way) {
+    pipe_ = way == DataWay::udp;
+    team_->set_watching(io::monotonic_now(), pipe_);
   }
 
   void on_link_room() {
@@ -127,6 +142,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
   }
   void on_stats(const engine::LaneStats& stats) override { team_->on_stats(stats); }
+  void on_stream_ack(const engine::StreamAck& ack) override { on_team_stream_ack(0, ack); }
 
   // LaneTeamHost
   void on_team_drained(TransferOffset end) override {
@@ -141,6 +157,11 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (sink_ && !closed_) follow_path(stats);
     take_stats(stats);
     publish_stats();
+  }
+  void on_team_stream_ack(std::size_t lane, const engine::StreamAck& ack) override {
+    proto::Envelope message;
+    encode_stream_ack(lane, ack, *message.mutable_data_ack());
+    to_control([message = std::move(message)](TransferRun& run) mutable { run.link_->send(std::move(message)); });
   }
   void on_team_failed(Error error) override {
     if (!closed_) on_failed(std::move(error));
@@ -214,12 +235,6 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
  private:
   using Reopens = LaneTeam::Reopens;
 
-  static std::vector<LaneRef> refs_of(const RunConfig& config, io::Worker& worker) {
-    std::vector<LaneRef> refs{{&worker, config.own}};
-    for (const LaneSeat& seat : config.more_lanes) refs.push_back({seat.worker, seat.keys.own_id});
-    return refs;
-  }
-
   void take_stats(const engine::LaneStats& stats) {
     lane_stats_ = stats;
     // Several lanes count what came by them; what none of them need bring is known here.
@@ -248,7 +263,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     numbering_.stamp(envelope);
     const std::size_t size = envelope.ByteSizeLong();
     outbound_bytes_.fetch_add(size, std::memory_order_relaxed);
-    if (has_lane_) {
+    if (has_lane_ && pipe_) {
       auto bytes = std::make_shared<std::string>(envelope.SerializeAsString());
       // The engine's queue has a bound; what it does not take goes by TCP alone.
       if (source_) {
@@ -339,10 +354,10 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     path_measured_bytes_ = stats.payload_bytes_received;
     if (elapsed <= 0) return;
     __extension__ using Wide = unsigned __int128;
-    const auto product = static_cast<std::uint64_t>(std::min<Wide>(
-        Wide{bytes} * static_cast<std::uint64_t>(std::max<Duration::rep>(stats.rtt_min.count(), 0)) /
-            static_cast<std::uint64_t>(elapsed),
-        std::uint64_t{1} << 48));
+    const auto product = static_cast<std::uint64_t>(
+        std::min<Wide>(Wide{bytes} * static_cast<std::uint64_t>(std::max<Duration::rep>(stats.rtt_min.count(), 0)) /
+                           static_cast<std::uint64_t>(elapsed),
+                       std::uint64_t{1} << 48));
     // A pause says nothing about the path, so what was known fades slowly.
     path_holds_ = std::max(product, path_holds_ - path_holds_ / 8);
     sink_->on_bandwidth_delay_product(path_holds_);
@@ -370,6 +385,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     // Of a file that was left out all bytes are settled, and none counts.
     const std::uint64_t given_up = source_ ? source_->bytes_given_up() : sink_->bytes_given_up();
     stats.bytes = lane_stats_.bytes_settled - std::min(lane_stats_.bytes_settled, given_up);
+    count_ways(stats);
     stats.bytes_withheld -= std::min(stats.bytes_withheld, given_up);
     if (stats.bytes_total) {
       *stats.bytes_total -= std::min(*stats.bytes_total, given_up);
@@ -381,6 +397,19 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
       if (heard) run.link_->note_heard();
       run.changed_.notify();
     });
+  }
+
+  void count_ways(RunStats& stats) const {
+    const engine::LaneStats& lane = lane_stats_;
+    if (source_) {
+      // What is settled and was neither withheld nor arrived by TCP was acknowledged in datagrams.
+      stats.bytes_by_tcp = lane.stream_bytes_arrived;
+      const std::uint64_t others = stats.bytes_withheld + lane.stream_bytes_arrived;
+      stats.bytes_by_udp = lane.bytes_settled - std::min(lane.bytes_settled, others);
+    } else {
+      stats.bytes_by_tcp = lane.stream_bytes;
+      stats.bytes_by_udp = lane.payload_bytes_received - std::min(lane.payload_bytes_received, lane.stream_bytes);
+    }
   }
 
   /// Says goodbye to the peer; `done` when the lanes are no more, or were not there.
@@ -427,6 +456,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::uint64_t path_holds_ = 0;  // bandwidth-delay product, bytes
   bytes::IntervalSet withheld_;
   std::uint64_t processed_ = 0;
+  bool pipe_;  // numbered messages go by datagrams too
   bool delivered_ = false;
   bool closed_ = false;
 };
@@ -447,6 +477,19 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
   const auto executor = run->link_->channel().executor();
   auto part = std::make_shared<WorkerPart>(config, worker, executor, run);
   run->part_ = part;
+  run->data_ = std::make_shared<DataSwitch>(DataSwitch::Config{.source = config.role == TransferRole::source,
+                                                               .policy = config.keys ? config.data : DataPolicy::udp,
+                                                               .peer_known = config.peer.has_value(),
+                                                               .rate_capped = config.sender.rate.has_value(),
+                                                               .lanes = lane_refs(config, worker)},
+                                            run->link_);
+  run->data_->on_turn = [weak = std::weak_ptr(run)](const WayOrder::Switch& to) {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->worker_.post([part = self->part_, way = to.way] { part->on_data_way(way); });
+    if (to.reason != SwitchReason::asked && self->on_data_turn) self->on_data_turn(to);
+    self->changed_.notify();
+  };
   std::shared_ptr<storage::SourceReader> reader;
   std::shared_ptr<storage::Sink> sink;
   if (config.role == TransferRole::source) {
@@ -495,6 +538,7 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
     }
     part->start(std::move(reader), std::move(sink));
   });
+  run->data_->start();
   run->sending_ = true;
   asio::co_spawn(
       executor, [run]() -> asio::awaitable<void> { return run->send_loop(); }, asio::detached);
@@ -511,6 +555,12 @@ asio::awaitable<Status> TransferRun::async_deliver(proto::Envelope envelope) {
   co_return Status{};
 }
 
+asio::awaitable<Status> TransferRun::async_deliver_data(proto::Envelope envelope) {
+  const auto self = shared_from_this();
+  if (closing_) co_return Status{};
+  co_return co_await data_->async_handle(std::move(envelope));
+}
+
 void TransferRun::send(proto::Envelope envelope) {
   auto shared = std::make_shared<proto::Envelope>(std::move(envelope));
   worker_.post([part = part_, shared] { part->send_after(std::move(*shared)); });
@@ -519,10 +569,16 @@ void TransferRun::send(proto::Envelope envelope) {
 asio::awaitable<void> TransferRun::send_loop() {
   const auto self = shared_from_this();
   auto next_tick = std::chrono::steady_clock::now() + lanes_tick;
+  auto next_look = std::chrono::steady_clock::now();
   while (!closing_ && !link_->ended()) {
     if (const auto now = std::chrono::steady_clock::now(); !part_->team().alone() && now >= next_tick) {
       next_tick = now + lanes_tick;
       worker_.post([part = part_] { part->on_tick(); });
+    }
+    const auto look_every = data_->look_every();
+    if (const auto now = std::chrono::steady_clock::now(); look_every && now >= next_look) {
+      next_look = now + *look_every;
+      data_->on_look(stats_.lane);
     }
     while (!outbox_.empty() && link_->has_room()) {
       auto envelope = std::move(outbox_.front());
@@ -533,10 +589,11 @@ asio::awaitable<void> TransferRun::send_loop() {
       if (before >= outbound_bytes_max && before - size < outbound_bytes_max)
         worker_.post([part = part_] { part->on_link_room(); });
     }
+    const Duration idle = std::min(look_every.value_or(send_idle), send_idle);
     if (outbox_.empty()) {
-      co_await outbound_.async_wait(std::chrono::seconds{1});
+      co_await outbound_.async_wait(idle);
     } else {
-      co_await link_->room().async_wait(std::chrono::seconds{1});
+      co_await link_->room().async_wait(idle);
     }
   }
   sending_ = false;
@@ -550,6 +607,7 @@ void TransferRun::cut_off() {
 asio::awaitable<void> TransferRun::async_close() {
   const auto self = shared_from_this();
   if (closing_) co_return;
+  data_->close();
   // What the side has said already still leaves: a Commit must not be lost to our own haste.
   closing_ = true;
   while (!outbox_.empty()) {

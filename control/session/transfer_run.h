@@ -14,6 +14,7 @@
 #include "common/result.h"
 #include "control/proto/gate.pb.h"
 #include "control/session/async_event.h"
+#include "control/session/data_switch.h"
 #include "control/session/session_link.h"
 #include "control/transfer/receipt_spool.h"
 #include "control/transfer/sink_side.h"
@@ -38,6 +39,8 @@ struct RunStats {
   std::uint64_t bytes_withheld = 0;  // of `bytes`: resumed, skipped, holes
   std::uint64_t bytes_held = 0;      // of those: durable from earlier sessions, as far as the sink has decided
   bool all_decided = false;          // and it has decided on all
+  std::uint64_t bytes_by_udp = 0;    // of those that were moved in this session, repairs apart
+  std::uint64_t bytes_by_tcp = 0;
   std::optional<std::uint64_t> bytes_total;  // without files that were left out
   std::uint64_t files = 0;                   // sink: complete under their names; source: read
   std::optional<std::uint64_t> files_total;
@@ -72,7 +75,8 @@ struct RunConfig {
   engine::ReceiverConfig receiver;
   SourceSideConfig source_side;
   SinkSideConfig sink_side;
-  std::vector<LaneSeat> more_lanes;  // with `keys` alone
+  std::vector<LaneSeat> more_lanes;   // with `keys` alone
+  DataPolicy data = DataPolicy::udp;  // as agreed on; with `tcp` there is no `peer`
   /// Role source. The ways: to the lanes of `more_lanes`.
   std::function<std::shared_ptr<storage::SourceReader>(storage::SourceObserver&,
                                                        std::vector<storage::SourceReader::LaneWay>)>
@@ -95,6 +99,8 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
 
   /// Hands on a numbered message that came by TCP; returns when more may come (backpressure).
   asio::awaitable<Status> async_deliver(proto::Envelope envelope);
+  /// The same for a message of is_about_data, which has no number.
+  asio::awaitable<Status> async_deliver_data(proto::Envelope envelope);
   /// Sends a numbered message of our own, after all that the side has sent: Commit and receipt.
   void send(proto::Envelope envelope);
 
@@ -106,7 +112,10 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   [[nodiscard]] const std::optional<proto::ReceiptHeader>& receipt() const { return receipt_; }
   /// An authentic datagram of the peer has arrived.
   [[nodiscard]] bool peer_heard() const { return peer_heard_; }
+  /// By which way file bytes go at the moment.
+  [[nodiscard]] DataWay data_way() const { return data_->way(); }
   /// Called on the control thread.
+  std::function<void(const WayOrder::Switch&)> on_data_turn;  // not for what was asked for
   std::function<void(const Error&)> on_warning;
   std::function<void(const storage::FileReport&, storage::FileType, EntryOutcome)> on_entry;
 
@@ -125,6 +134,7 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   io::Worker& worker_;
   std::shared_ptr<SessionLink> link_;
   std::shared_ptr<WorkerPart> part_;
+  std::shared_ptr<DataSwitch> data_;
   AsyncEvent changed_;
   AsyncEvent inbound_;
   AsyncEvent outbound_;

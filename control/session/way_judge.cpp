@@ -25,6 +25,26 @@ Duration trial_time(Duration rtt) { return std::max<Duration>(WayJudge::trial_mi
 
 std::string_view to_string(DataWay way) { return way == DataWay::udp ? "udp" : "tcp"; }
 
+std::string_view words_of(const WayOrder::Switch& turn) {
+  const bool by_tcp = turn.way == DataWay::tcp;
+  switch (turn.reason) {
+    case SwitchReason::dark:
+      return "UDP gets no answer, though the control connection does: the data goes by TCP from here on, and UDP is "
+             "tried "
+             "again later";
+    case SwitchReason::poor:
+      return "UDP loses much and moves little: the data goes by TCP on trial";
+    case SwitchReason::back:
+      return "UDP gets through again: the data goes by UDP from here on";
+    case SwitchReason::better:
+      return by_tcp ? "UDP moves less than TCP did: the data goes by TCP from here on, and UDP is tried again later"
+                    : "TCP moves no more than UDP did: the data goes by UDP from here on";
+    case SwitchReason::asked:
+      break;
+  }
+  return by_tcp ? "the data goes by TCP" : "the data goes by UDP";
+}
+
 WayJudge::WayJudge(TimePoint begun, DataWay first)
     : state_(first == DataWay::udp ? State::udp : State::tcp), entered_(begun), return_at_(begun + wait_min) {}
 

@@ -45,6 +45,9 @@ struct WayOrder {
   bool ping_udp = false;
 };
 
+/// What happened, for people: "UDP gets no answer, so the data goes by TCP from here on; UDP is tried again later".
+[[nodiscard]] std::string_view words_of(const WayOrder::Switch& turn);
+
 /// Decides by which way the bytes of one session go: away from UDP when it is dark or much worse than TCP would be, and
 /// back when it works, without ever flapping.
 ///

@@ -125,6 +125,7 @@ struct Receiver::Parts {
   bool announced = true;              // Drained told of the present state
   std::optional<TimePoint> rtt_asked_at;
   StreamReceipts stream;
+  std::optional<TransferOffset> stream_limit;  // that the sender was told of beside credit; nullopt: no stream as yet
 
   void handle_data(TimePoint now, const LaneCore::Admitted& packet, std::size_t bytes_behind, Lease& lease,
                    SinkWindow& window, BatchOutcome& outcome);
@@ -282,6 +283,7 @@ void Receiver::handle_stream(TimePoint now, TransferOffset at, std::span<const s
     return p.lane.close(TransportError::protocol_violation);
   const TransferRange range{at, at + payload.size()};
   if (!within_one_slab(range)) return p.lane.close(TransportError::protocol_violation);
+  if (!p.stream_limit) p.stream_limit = TransferOffset{};
   if (!p.ranges.is_permitted(range)) return p.lane.close(TransportError::credit_exceeded);
   LaneStats& stats = p.lane.stats();
   if (!p.ranges.owns(range)) {
@@ -304,14 +306,16 @@ void Receiver::handle_stream(TimePoint now, TransferOffset at, std::span<const s
 
 std::optional<StreamAck> Receiver::poll_stream_ack(TimePoint now, const SinkWindow& window) {
   Parts& p = *parts_;
-  if (p.lane.is_over() || p.lane.stats().stream_messages == 0) return std::nullopt;
+  if (p.lane.is_over() || !p.stream_limit) return std::nullopt;
   const CreditFrame credit = p.ranges.credit(window.room());
-  // As in poll_transmit: new room is worth a word of its own when the sender might run dry.
+  // As in poll_transmit: new room is worth a word of its own when the sender might run dry. And so is a longer
+  // manifest, since a lane whose bytes begin behind the old end has nothing else to do; nobody would ask.
   const std::uint64_t left = p.ranges.granted() - p.ranges.first_time_received();
   const std::uint64_t gained = credit.credit - p.ranges.granted();
-  if (gained > 0 && gained >= left / 2) p.stream.owe(now);
+  if ((gained > 0 && gained >= left / 2) || credit.offset_limit > *p.stream_limit) p.stream.owe(now);
   if (!p.stream.due_at() || *p.stream.due_at() > now) return std::nullopt;
   p.ranges.on_credit_granted(credit);
+  p.stream_limit = credit.offset_limit;
   return p.stream.take(credit);
 }
 
@@ -319,6 +323,7 @@ Receiver::Holding Receiver::holding(const SinkWindow& window, std::size_t ranges
   Parts& p = *parts_;
   Holding holding{.held = p.ranges.arrived(ranges_max), .credit = p.ranges.credit(window.room())};
   p.ranges.on_credit_granted(holding.credit);
+  p.stream_limit = holding.credit.offset_limit;
   return holding;
 }
 

@@ -69,8 +69,8 @@ class Receiver {
   void handle_stream(TimePoint now, TransferOffset at, std::span<const std::byte> payload, SinkWindow& window);
   /// What the sender is to be told of it, when something is due.
   [[nodiscard]] std::optional<StreamAck> poll_stream_ack(TimePoint now, const SinkWindow& window);
-  /// All that is here, and fresh credit: for a sender that our acknowledgements may not have reached. The first
-  /// `ranges_max` ranges.
+  /// The stream begins: all that is here, and fresh credit, for a sender that our acknowledgements may not have
+  /// reached. The first `ranges_max` ranges. Before, no word of credit goes by the stream.
   struct Holding {
     std::vector<TransferRange> held;
     CreditFrame credit;

@@ -113,9 +113,10 @@ inline constexpr OptionSpec penstock_options[] = {
            "with as many as it has workers. For machines with cores to spare. Together they take one flow's share, by `cubic` "
            "unless --cc says `fixed`.",
    .default_text = "1", .setting = "lanes", .environment = "PENSTOCK_LANES"},
-  {.name = "--data", .value_name = "auto|udp", .commands = penstock_on::transfers,
-   .help = "How file bytes travel. `auto` means UDP for now.",
-   .default_text = "auto", .setting = "data", .environment = "PENSTOCK_DATA", .value_not_yet = "tcp"},
+  {.name = "--data", .value_name = "auto|udp|tcp", .commands = penstock_on::transfers,
+   .help = "How file bytes travel. auto: by UDP; by the control connection while UDP does not get through, and by UDP again when "
+           "it does. udp: never by TCP. tcp: no datagram is ever sent.",
+   .default_text = "auto", .setting = "data", .environment = "PENSTOCK_DATA"},
   {.name = "--mtu", .value_name = "N", .commands = penstock_on::transfers,
    .help = "Largest IP packet to send, 1280 to 65535 bytes. Without it the path is searched.",
    .setting = "mtu", .environment = "PENSTOCK_MTU"},

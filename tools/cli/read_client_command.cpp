@@ -146,6 +146,7 @@ class Reader {
 
   Result<control::TransferOptions> transfer_options() {
     using control::CongestionKind;
+    using control::DataKind;
     using control::DigestKind;
     using control::LinkMode;
     using control::OverwriteMode;
@@ -186,9 +187,10 @@ class Reader {
     take(
         "data",
         [](std::string_view text) {
-          return parse_choice<bool>(text, {{"auto", true}, {"udp", true}}, {"tcp"});
+          return parse_choice<DataKind>(
+              text, {{"auto", DataKind::automatic}, {"udp", DataKind::udp}, {"tcp", DataKind::tcp}});
         },
-        [](bool) {});
+        [&](DataKind value) { out.data = value; });
     take(
         "mtu", [](std::string_view text) { return parse_number(text, mtu_least, mtu_most); },
         [&](std::uint64_t value) { out.mtu = static_cast<std::uint16_t>(value); });

@@ -95,6 +95,12 @@ void ReportingObserver::on_progress(const control::Progress& progress) {
 
 void ReportingObserver::on_warning(const control::Warning& warning) { output_.warning(warning.error); }
 
+void ReportingObserver::on_data_turn(const control::DataTurn& turn) {
+  if (turn.away_from_udp) return output_.warning({ErrorCode::UDP_BLOCKED, turn.message});
+  output_.event("data", [&](JsonLine& line) { line.text("data", turn.data).text("message", turn.message); });
+  output_.note(fmt::format("penstock: {}", turn.message));
+}
+
 void ReportingObserver::on_file(const control::FileNews& file) {
   // Files are counted, as in `done` and in the receipt; links are shown alone.
   if (file.kind == control::EntryKind::regular) count(file);

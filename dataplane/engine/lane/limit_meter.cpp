@@ -32,9 +32,8 @@ SenderLimit LimitMeter::judge() {
   const Duration regular = all / regular_share;
   SenderLimit worst = SenderLimit::source;
   Duration blocked{};
-  for (const auto limit :
-       {SenderLimit::source, SenderLimit::cwnd, SenderLimit::receiver_credit, SenderLimit::receiver_cpu,
-        SenderLimit::stream}) {
+  for (const auto limit : {SenderLimit::source, SenderLimit::cwnd, SenderLimit::receiver_credit,
+                           SenderLimit::receiver_cpu, SenderLimit::stream}) {
     blocked += spent(limit);
     if (spent(limit) > spent(worst)) worst = limit;
   }

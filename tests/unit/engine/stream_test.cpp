@@ -252,6 +252,25 @@ TEST_CASE("stream: a sender keeps to its credit, and a receiver that gets more e
   CHECK(error == TransportError::credit_exceeded);
 }
 
+TEST_CASE("stream: a manifest that grows is told by itself, to a sender that has nothing to send before") {
+  Pair pair(Pair::Options{.size = 8 * MiB});
+  pair.sender.go_by_stream();
+  pair.receiver.withhold(range(0, 4 * MiB));
+  pair.sender.withhold(range(0, 4 * MiB));
+  CHECK_FALSE(pair.receiver.poll_stream_ack(pair.now(), pair.sink));
+  pair.sender.on_credit(pair.receiver.holding(pair.sink, 10).credit);
+  pair.sender.offer({8 * MiB});
+  CHECK_FALSE(pair.sender.poll_stream(pair.now(), pair.source, 1000));
+  CHECK_FALSE(pair.receiver.poll_stream_ack(pair.now(), pair.sink));
+  pair.receiver.expect({8 * MiB});
+  const auto told = pair.receiver.poll_stream_ack(pair.now(), pair.sink);
+  REQUIRE(told);
+  CHECK(told->messages == 0);
+  CHECK_FALSE(pair.receiver.poll_stream_ack(pair.now(), pair.sink));
+  pair.sender.on_stream_ack(pair.now(), *told);
+  CHECK(pair.sender.poll_stream(pair.now(), pair.source, 1000));
+}
+
 TEST_CASE("stream: a false acknowledgement ends the sender's lane") {
   StreamedPair it(of_size(1 * MiB));
   it.go_by_stream();

@@ -159,15 +159,22 @@ TEST_CASE("client command: several lanes are coupled by cubic and fixed; bbr has
   CHECK(mentions(error.message, "bbr"));
 }
 
+TEST_CASE("client command: file bytes go by whichever way works, or by the one that is named") {
+  CHECK(action<PushCommand>("push a h:/b").transfer.data == control::DataKind::automatic);
+  CHECK(action<PushCommand>("push a h:/b --data auto").transfer.data == control::DataKind::automatic);
+  CHECK(action<PushCommand>("push a h:/b --data udp").transfer.data == control::DataKind::udp);
+  CHECK(action<PullCommand>("pull h:/b a --data=tcp").transfer.data == control::DataKind::tcp);
+}
+
 TEST_CASE("client command: what a later version brings is refused by name, wherever it stands") {
-  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2", "--data tcp"}) {
+  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2"}) {
     INFO(options);
     const auto error = refusal(std::string{"push a h:/b "} + options);
     CHECK(error.code == ErrorCode::USAGE);
     CHECK(mentions(error.message, "not there yet"));
     CHECK(mentions(error.message, test::words_of(options)[0]));
   }
-  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\"", "data = \"tcp\""}) {
+  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\""}) {
     INFO(line);
     const auto error = refusal("pull h:/b a", std::string{"[defaults]\n"} + line + "\n");
     CHECK(error.code == ErrorCode::CONFIG_INVALID);

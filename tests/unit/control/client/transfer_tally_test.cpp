@@ -149,3 +149,22 @@ TEST_CASE("shown digest: of one file its own, of several and of none the list's"
   CHECK(shown_digest(two, DigestKind::xxh3) == "sha256:" + bytes::to_hex(receipt_list_sha256(two)));
   CHECK(shown_digest({}, DigestKind::xxh3).starts_with("sha256:"));
 }
+
+TEST_CASE("transfer tally: bytes that went both ways, in one session or in several, are mixed") {
+  const auto by = [](std::uint64_t udp, std::uint64_t tcp) {
+    RunStats stats;
+    stats.bytes_by_udp = udp;
+    stats.bytes_by_tcp = tcp;
+    return stats;
+  };
+  const TransferTally fresh{begun};
+  CHECK(fresh.data(by(1, 0), "tcp") == "udp");
+  CHECK(fresh.data(by(0, 1), "udp") == "tcp");
+  CHECK(fresh.data(by(1, 1), "udp") == "mixed");
+  CHECK(fresh.data(by(0, 0), "udp") == "udp");
+  CHECK(fresh.data(by(0, 0), "tcp") == "tcp");
+  TransferTally second{begun};
+  second.on_session_over(by(5, 0));
+  CHECK(second.data(by(0, 1), "tcp") == "mixed");
+  CHECK(second.data(by(1, 0), "udp") == "udp");
+}
