@@ -514,8 +514,7 @@ void TransferCommand::note_progress(Session& session) {
   if (push()) {
     const auto cap = session.transfer->rate_cap_bps();
     const bool by_server = cap != 0 && (!request_.options.rate || request_.options.rate->bits_per_second() > cap);
-    limits_.add(limit_of(stats.lane, request_.options.rate.has_value() || cap != 0, by_server,
-                         session.sink_progress.limited_by() == "target_disk"));
+    limits_.add(limit_of(stats.lane, by_server, session.sink_progress.limited_by()));
     proto::Envelope progress;
     auto* out = progress.mutable_source_progress();
     out->set_packets_sent(stats.lane.packets_sent);
@@ -527,7 +526,7 @@ void TransferCommand::note_progress(Session& session) {
     limits_.add(session.source_progress.limited_by());
     proto::Envelope progress;
     progress.mutable_sink_progress()->set_bytes_durable(stats.sink.bytes_durable);
-    if (stats.sink.slabs_waiting > 1) progress.mutable_sink_progress()->set_limited_by("target_disk");
+    progress.mutable_sink_progress()->set_limited_by(std::string{sink_limit_of(stats.lane, stats.sink.slabs_waiting)});
     session.opened.link->send(std::move(progress));
   }
 }

@@ -123,7 +123,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
       open_probe(envelope.open_probe());
       co_return Status{};
     case proto::Envelope::kSinkProgress:
-      sink_is_slow_ = envelope.sink_progress().limited_by() == "target_disk";
+      sink_limit_ = envelope.sink_progress().limited_by();
       co_return Status{};
     case proto::Envelope::kSourceProgress:
       if (is_limit(envelope.source_progress().limited_by())) source_limit_ = envelope.source_progress().limited_by();
@@ -329,15 +329,15 @@ void ServerSession::note_stats() {
     proto::Envelope progress;
     progress.mutable_sink_progress()->set_bytes_durable(run_->stats().sink.bytes_durable);
     progress.mutable_sink_progress()->set_files(run_->stats().files);
-    if (run_->stats().sink.slabs_waiting > 1) progress.mutable_sink_progress()->set_limited_by("target_disk");
+    const auto limit = sink_limit_of(run_->stats().lane, run_->stats().sink.slabs_waiting);
+    progress.mutable_sink_progress()->set_limited_by(std::string{limit});
     link_->send(std::move(progress));
     return;
   }
   const auto& lane = run_->stats().lane;
-  const bool capped = open_.rate_bps() != 0 || state_.config.rate_cap.has_value();
   const bool by_server =
       state_.config.rate_cap && (open_.rate_bps() == 0 || open_.rate_bps() > state_.config.rate_cap->bits_per_second());
-  limits_.add(limit_of(lane, capped, by_server, sink_is_slow_));
+  limits_.add(limit_of(lane, by_server, sink_limit_));
   proto::Envelope progress;
   *progress.mutable_source_progress() = source_progress();
   link_->send(std::move(progress));

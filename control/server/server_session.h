@@ -80,8 +80,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   bool receipt_kept_ = false;  // the client says so
   std::shared_ptr<ProbeGuest> probe_;
   LimitTally limits_;
-  std::string source_limit_;   // push: as the client says
-  bool sink_is_slow_ = false;  // pull: the client's disk
+  std::string source_limit_;  // push: as the client says
+  std::string sink_limit_;    // pull: what the client says of its own end
 };
 
 }  // namespace penstock::control

@@ -7,6 +7,10 @@
 #include "common/escape.h"
 
 namespace penstock::control {
+namespace {
+// A thread that is busier does not keep up, or is about to: a sender that measures its rate leaves it some rest.
+constexpr std::uint8_t busy_percent_min = 80;
+}  // namespace
 
 engine::LaneKeys take_lane_keys(crypto::SessionSecrets& secrets, const Agreement& agreement, End end,
                                 std::size_t number) {
@@ -66,20 +70,27 @@ Result<io::Endpoint> udp_endpoint_of(const asio::ip::tcp::endpoint& remote, cons
                ErrorSide::remote};
 }
 
-std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
-                          bool target_disk_is_slow) {
+std::string_view sink_limit_of(const engine::LaneStats& stats, std::uint64_t slabs_waiting) {
+  if (slabs_waiting > 1) return "target_disk";
+  return stats.thread_busy_percent >= busy_percent_min ? "receiver_cpu" : "";
+}
+
+std::string_view limit_of(const engine::LaneStats& stats, bool cap_is_servers, std::string_view sink_limit) {
+  const bool receiver_is_busy = sink_limit == "receiver_cpu";
   switch (stats.limit) {
     case engine::SenderLimit::source:
       return "source_disk";
     case engine::SenderLimit::receiver_credit:
-      return target_disk_is_slow ? "target_disk" : "receiver_credit";
+      if (sink_limit == "target_disk") return "target_disk";
+      return receiver_is_busy ? "receiver_cpu" : "receiver_credit";
     case engine::SenderLimit::pacing:
-      if (rate_is_capped) return cap_is_servers ? "server_cap" : "rate_cap";
-      return "path";
-    // A window that losses have shaped is the path's; one that still grows is our own start-up.
+      if (stats.paced_by_cap) return cap_is_servers ? "server_cap" : "rate_cap";
+      return receiver_is_busy ? "receiver_cpu" : "path";
     case engine::SenderLimit::stream:
-      return "path";
+      return receiver_is_busy ? "receiver_cpu" : "path";
     case engine::SenderLimit::cwnd:
+      if (receiver_is_busy) return "receiver_cpu";
+      // A window that losses have shaped is the path's; one that still grows is our own start-up.
       return stats.packets_lost > 0 ? "path" : "cwnd";
     case engine::SenderLimit::receiver_cpu:
       return "receiver_cpu";

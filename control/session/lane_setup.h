@@ -42,9 +42,12 @@ io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t ud
 /// daemon advertises is no address.
 Result<io::Endpoint> udp_endpoint_of(const asio::ip::tcp::endpoint& remote, const Agreement& agreement);
 
-/// What holds a sender back, in DESIGN section 4's words, told from one sample of its lane.
-std::string_view limit_of(const engine::LaneStats& stats, bool rate_is_capped, bool cap_is_servers,
-                          bool target_disk_is_slow);
+/// What at the receiving end holds a transfer back, as far as that end knows: target_disk, receiver_cpu or nothing.
+/// `slabs_waiting`: for the disk to take them.
+std::string_view sink_limit_of(const engine::LaneStats& stats, std::uint64_t slabs_waiting);
+/// What holds a sender back, in DESIGN section 4's words, told from one sample of its lane and from what the receiving
+/// end said last (sink_limit_of).
+std::string_view limit_of(const engine::LaneStats& stats, bool cap_is_servers, std::string_view sink_limit);
 
 /// Is this one of the nine words? A peer's word is shown and counted only then.
 bool is_limit(std::string_view word);

@@ -30,6 +30,8 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.pto_count += one.pto_count;
   sum.cwnd += one.cwnd;
   sum.bytes_in_flight += one.bytes_in_flight;
+  sum.paced_by_cap = sum.paced_by_cap && one.paced_by_cap;
+  sum.thread_busy_percent = std::max(sum.thread_busy_percent, one.thread_busy_percent);
   sum.pacing_rate = DataRate::bits_per_second(sum.pacing_rate.bits_per_second() + one.pacing_rate.bits_per_second());
   // The lanes share source, path and machine: what holds back one that has work is what holds back most of them.
   if (one.limit != engine::SenderLimit::nothing_to_send && sum.limit == engine::SenderLimit::nothing_to_send)

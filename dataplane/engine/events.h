@@ -111,8 +111,8 @@ struct LaneStats {
   std::uint64_t symbols_recovered = 0;        // by FEC: as the receiver counts, and tells in its ACKs
   std::uint64_t key_updates = 0;
   std::uint64_t spurious_losses = 0;
-  std::uint64_t pto_count = 0;  // probe time-outs fired
-  std::uint64_t datagram_size = 0;  // UDP payload of a full DATA datagram, as far as the path is known to carry it
+  std::uint64_t pto_count = 0;         // probe time-outs fired
+  std::uint64_t datagram_size = 0;     // UDP payload of a full DATA datagram, as far as the path is known to carry it
   bool datagram_size_settled = false;  // nothing larger is being tried at the moment
   std::uint64_t size_probes_lost = 0;
   std::uint64_t black_holes = 0;  // times that the path was found to carry less than before
@@ -121,8 +121,10 @@ struct LaneStats {
   std::uint64_t cwnd = 0;  // bytes
   std::uint64_t bytes_in_flight = 0;
   DataRate pacing_rate;
-  PathReport path;                                   // with Congestion::measure
+  bool paced_by_cap = false;  // SenderConfig::rate is what paces: the path would carry more, for all we know
+  PathReport path;            // with Congestion::measure
   SenderLimit limit = SenderLimit::nothing_to_send;  // over the last quarter of a second (lane/limit_meter.h)
+  std::uint8_t thread_busy_percent = 0;              // of its driver, which knows; the engine leaves it at zero
   std::optional<TimePoint> last_heard;               // last authentic datagram
   std::optional<TimePoint> answered_at;              // an acknowledgement of something new came last
   /// Since when what we have on its way is without an answer; nullopt: nothing is.

@@ -683,6 +683,7 @@ std::uint64_t Sender::retention_target() const {
 const LaneStats& Sender::stats() const {
   LaneStats& stats = parts_->lane.stats();
   stats.limit = parts_->limits.limit();
+  if (parts_->by_stream) stats.paced_by_cap = parts_->stream_pacer.has_value();  // TCP paces the rest
   stats.bytes_settled = parts_->scheduler.settled();
   stats.path = parts_->lane.recovery().path_report();
   return stats;

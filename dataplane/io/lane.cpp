@@ -58,7 +58,9 @@ std::uint64_t Lane::activity() const {
 }
 
 void Lane::report_stats(TimePoint now) {
-  observer_->on_stats(stats());
+  engine::LaneStats told = stats();
+  told.thread_busy_percent = thread_busy_percent;
+  observer_->on_stats(told);
   reported_activity_ = activity();
   last_report_ = now;
   stats_at_.reset();

@@ -74,7 +74,8 @@ class Lane {
   std::optional<std::size_t> heap_index;
   bool runnable = false;  // in the run queue
   ReceiveShare::Mark share_mark;
-  bool waiting = false;  // for its socket to become writable
+  std::uint8_t thread_busy_percent = 0;  // the loop's own, for the statistics
+  bool waiting = false;                  // for its socket to become writable
 
  protected:
   virtual void open_engine_path(TimePoint now) = 0;

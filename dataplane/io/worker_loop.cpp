@@ -153,6 +153,7 @@ void WorkerLoop::watch_port(std::size_t index) {
 void WorkerLoop::wait_and_react() {
   const TimePoint asked_at = monotonic_now();
   const int count = wait_.wait(epoll_.get(), events_, time_to_sleep(asked_at));
+  busy_.on_rested(asked_at, monotonic_now());
   bool all_read = count >= 0;
   bool all_asked = true;
   const auto events = std::span{events_}.first(static_cast<std::size_t>(std::max(count, 0)));
@@ -337,6 +338,7 @@ std::size_t WorkerLoop::pump(Lane& lane, std::size_t batches_max) {
     if (out.worth_flushing()) out.flush();
     now = monotonic_now();
   }
+  lane.thread_busy_percent = busy_.percent();
   lane.deliver(now);
   if (drained) {
     schedule(lane, now);

@@ -16,6 +16,7 @@
 #include "common/time.h"
 #include "common/unique_fd.h"
 #include "common/units.h"
+#include "dataplane/io/busy_meter.h"
 #include "dataplane/io/deadline_heap.h"
 #include "dataplane/io/event_wait.h"
 #include "dataplane/io/heard.h"
@@ -88,6 +89,7 @@ class WorkerLoop {
   Inbox inbox_;
   PlaceInGroup place_;
   EventWait wait_;
+  BusyMeter busy_;
   UniqueFd epoll_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Lane>> lanes_;  // ids are random and our own: no crafted collisions

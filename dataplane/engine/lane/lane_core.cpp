@@ -479,6 +479,7 @@ LaneStats& LaneCore::stats() {
   stats_.cwnd = recovery_.cwnd();
   stats_.bytes_in_flight = recovery_.bytes_in_flight();
   stats_.pacing_rate = recovery_.pacer().rate();
+  stats_.paced_by_cap = recovery_.is_paced_by_cap();
   return stats_;
 }
 

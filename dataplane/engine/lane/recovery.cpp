@@ -431,7 +431,11 @@ bool Recovery::receiver_drops_recent(TimePoint now) const {
 
 void Recovery::update_pacing(TimePoint now) {
   DataRate rate = controller_->pacing_rate(rtt_);
-  if (rate_cap_) rate = std::min(rate, *rate_cap_);
+  if (rate_cap_) {
+    // A controller that measures what the cap lets through asks for about as much.
+    paced_by_cap_ = rate.bits_per_second() >= rate_cap_->bits_per_second() / 8 * 7;
+    rate = std::min(rate, *rate_cap_);
+  }
   pacer_.set_rate(now, std::max(rate, DataRate::bits_per_second(8'000)));
 }
 

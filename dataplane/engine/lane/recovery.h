@@ -150,6 +150,8 @@ class Recovery {
   /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew. What
   /// `news` says is lost then is not, but has to be sent again as well. Cost: see DisownedData.
   void disown_data(TransferRange range, DeliveryNews& news);
+  /// The configured rate is what paces, not what the controller makes of the path.
+  [[nodiscard]] bool is_paced_by_cap() const { return paced_by_cap_; }
   /// The receiver's own socket dropped datagrams within the last second: it can not keep up.
   [[nodiscard]] bool receiver_drops_recent(TimePoint now) const;
 
@@ -184,6 +186,7 @@ class Recovery {
   bytes::IntervalSet lost_;  // declared lost, still in the ledger: a late ACK shows that it was not
   std::unique_ptr<CongestionController> controller_;
   std::optional<DataRate> rate_cap_;
+  bool paced_by_cap_ = false;
   std::size_t ip_overhead_;
   std::size_t base_size_;
   Pacer pacer_;
