@@ -1,7 +1,6 @@
 #include "dataplane/engine/sender.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <utility>
 #include <variant>
@@ -26,6 +25,9 @@ constexpr Duration stream_pause_min = std::chrono::milliseconds{20};
 // TCP and IP headers and TLS's records, for rates: of 1448 bytes in a segment of 1500, and 22 of each 16 KiB.
 constexpr std::uint64_t with_stream_overhead(std::uint64_t bytes) { return bytes + bytes / 26; }
 constexpr std::uint64_t without_stream_overhead(std::uint64_t bytes) { return bytes - bytes / 27; }
+// A round trip longer than the least one by this share of it has met a queue. Less: jitter is taken for one; more: the
+// losses of shallow queues count.
+constexpr int queue_share = 8;
 // More often, and messages follow the scatter of the measured loss.
 constexpr Duration ratio_interval_min = std::chrono::milliseconds{500};
 
@@ -193,8 +195,10 @@ void Sender::Parts::take_news(TimePoint now) {
   for (const auto& range : repeats) scheduler.on_lost(range);
   scheduler.on_credit(lane.peer_credit());
   if (fec.mode != FecMode::off) {
-    // What the receiver could not take is no loss of the path.
-    if (!lane.recovery().receiver_drops_recent(now)) {
+    // Neither what the receiver could not take is the path's own loss, nor what a full queue dropped, ours in start-up
+    // perhaps: the packets behind it, whose acknowledgements tell of it, took longer.
+    const bool queued = rtt.latest() > rtt.minimum() + rtt.minimum() / queue_share;
+    if (!queued && !lane.recovery().receiver_drops_recent(now)) {
       loss.on_acked(news.packets_acked);
       loss.on_lost(news.packets_lost);
       loss.on_spurious(news.packets_spurious);
@@ -215,7 +219,7 @@ void Sender::Parts::propose_ratio(TimePoint now) {
     wanted.loss_ppm = recovery.rtt().smoothed() < repair_rtt_min ? 0 : loss.loss_ppm();
     wanted.repairs = static_cast<std::uint8_t>(repairs_for(slots_max, wanted.loss_ppm, recovery.rtt().smoothed()));
   }
-  const int change = std::abs(int{wanted.repairs} - int{proposed.repairs});
+  const int change = std::max(wanted.repairs, proposed.repairs) - std::min(wanted.repairs, proposed.repairs);
   const bool other = wanted.repairs == 0 ? proposed.repairs > 0 : change > std::max(1, proposed.repairs / 4);
   // A generation reaches back over what is in flight, and what arrived while its repair symbols were on their way.
   const std::uint64_t reach = recovery.bytes_in_flight() + recovery.bytes_in_flight() / 4;

@@ -11,6 +11,7 @@
 #include "dataplane/engine/sender.h"
 #include "dataplane/engine/wire/ack_frame.h"
 #include "dataplane/engine/wire/frames.h"
+#include "dataplane/engine/wire/repair_frame.h"
 #include "tests/sim/event_queue.h"
 #include "tests/sim/forging_peer.h"
 #include "tests/sim/memory_sink.h"
@@ -34,7 +35,8 @@ class SenderUnderAttack {
         sender({.congestion = engine::Congestion::fixed,
                 .rate = DataRate::megabits_per_second(1000),
                 .initial_rtt = 20ms,
-                .initial_credit = transfer_bytes},
+                .initial_credit = transfer_bytes,
+                .fec = {.mode = engine::FecMode::automatic}},
                peer.victim_keys(), Rng{seed}) {
     sender.open_path(events_.now());
     sender.offer({transfer_bytes});
@@ -297,6 +299,116 @@ TEST_CASE("hostile peer: garbage of every size is dropped") {
     CHECK(victim.hear(garbage).authentic == 0);
   }
   CHECK(!victim.closed);
+}
+
+/// One of a generation of so many symbols of 1000 bytes from `base` on.
+engine::RepairFrame repair_of(TransferOffset base, std::size_t symbols, std::uint8_t index,
+                              std::span<const std::byte> symbol) {
+  engine::RepairFrame frame{.layout = {.base = base, .size = 1000, .stride = 1, .last = 1000, .mask = {}},
+                            .repairs = 128,
+                            .index = index,
+                            .symbol = symbol};
+  for (std::size_t slot = 0; slot < symbols; ++slot) frame.layout.mask.add(slot);
+  return frame;
+}
+
+constexpr engine::RepairRatio agreed{.sources = 128, .repairs = 128, .loss_ppm = 0, .window = 1 * MiB};
+
+TEST_CASE("hostile peer: repair symbols that nobody agreed to change nothing, whatever they say") {
+  ReceiverUnderAttack victim{17};
+  const std::vector<std::byte> symbol(1000);
+  victim.hear(
+      victim.peer.frames([&](bytes::WireWriter& out) { engine::encode_repair(out, repair_of({0}, 1, 0, symbol)); }));
+  victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
+    out.u8(static_cast<std::uint8_t>(engine::FrameType::repair));
+    out.u16(1);
+    out.u8(7);
+  }));
+  CHECK(!victim.closed);
+  CHECK(victim.bytes_accepted() == 0);
+}
+
+TEST_CASE("hostile peer: recovered bytes take credit as arrived ones do, and none beyond it is stored") {
+  ReceiverUnderAttack victim{18, 64 * KiB};
+  victim.receiver.on_repair_agreed(agreed);
+  const std::vector<std::byte> symbol(1000);
+  std::uint64_t at = 0;
+  for (; at + 1000 <= 64 * KiB; at += 1000) {
+    victim.hear(
+        victim.peer.frames([&](bytes::WireWriter& out) { engine::encode_repair(out, repair_of({at}, 1, 0, symbol)); }));
+    REQUIRE(!victim.closed);
+  }
+  CHECK(victim.bytes_accepted() == at);
+  victim.hear(
+      victim.peer.frames([&](bytes::WireWriter& out) { engine::encode_repair(out, repair_of({at}, 1, 0, symbol)); }));
+  REQUIRE(victim.closed);
+  CHECK(victim.closed->error == TransportError::credit_exceeded);
+  CHECK(victim.bytes_accepted() == at);
+}
+
+TEST_CASE(
+    "hostile peer: a repair symbol of bytes beyond the transfer, a malformed one, and two at once end the session") {
+  const std::vector<std::byte> symbol(1000);
+  const std::uint64_t beyond = (transfer_bytes / engine::slab_size + 1) * engine::slab_size;
+  const auto ends = [&](std::uint64_t seed, TransportError why, const auto& write) {
+    ReceiverUnderAttack victim{seed, 1 * MiB};
+    victim.receiver.on_repair_agreed(agreed);
+    victim.hear(victim.peer.frames(write));
+    REQUIRE(victim.closed);
+    CHECK(victim.closed->error == why);
+    CHECK(victim.bytes_accepted() == 0);
+  };
+  ends(19, TransportError::credit_exceeded,
+       [&](bytes::WireWriter& out) { engine::encode_repair(out, repair_of({beyond}, 1, 0, symbol)); });
+  ends(20, TransportError::protocol_violation, [](bytes::WireWriter& out) {  // k = 0
+    out.u8(static_cast<std::uint8_t>(engine::FrameType::repair));
+    out.u16(30 + 64);
+    out.zeros(6);
+    out.u16(64);
+    out.u16(1);
+    out.u16(64);
+    out.u16(0x0100);
+    out.zeros(16 + 64);
+  });
+  ends(21, TransportError::protocol_violation, [](bytes::WireWriter& out) {
+    const std::vector<std::byte> small(100);
+    engine::RepairFrame frame = repair_of({0}, 2, 0, small);
+    frame.layout.size = frame.layout.last = 100;
+    engine::encode_repair(out, frame);
+    engine::encode_repair(out, frame);
+  });
+}
+
+TEST_CASE("hostile peer: a flood of generations that can not be decoded leaves honest DATA alone") {
+  ReceiverUnderAttack victim{22, 1 * MiB};
+  victim.receiver.on_repair_agreed(agreed);
+  const std::vector<std::byte> lie(1000, std::byte{0x5a});
+  const std::vector<std::byte> honest(1000);
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
+      engine::encode_repair(out, repair_of({i % 500 * 1000}, 3 + i % 90, static_cast<std::uint8_t>(i % 128), lie));
+    }));
+    victim.hear(victim.peer.data({900'000 + i % 100 * 1000}, honest));
+    REQUIRE(!victim.closed);
+  }
+  CHECK(victim.bytes_accepted() >= 100'000);
+}
+
+TEST_CASE("hostile peer: held data that was never sent settles nothing that is still to be sent") {
+  SenderUnderAttack victim{23};
+  const auto sent = victim.send_for(10ms);
+  const std::uint64_t frontier = victim.sender.frontier().value;
+  REQUIRE(frontier < transfer_bytes);
+  bytes::IntervalSet first;
+  first.insert({sent.front().begin, sent.front().begin + 1});
+  const TransferRange everything[] = {{{0}, {transfer_space_max}}};
+  victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
+    engine::encode_ack(out, 1000, {.credit = {transfer_bytes, {transfer_bytes}}}, first.intervals(), {},
+                       {.recovered = 1, .ranges = everything});
+  }));
+  CHECK(!victim.closed);
+  CHECK(victim.sender.stats().bytes_settled <= frontier);
+  CHECK(victim.sender.frontier().value <= frontier);
 }
 
 }  // namespace

@@ -177,6 +177,8 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& 
       well_formed = decode_final_offset(frame.body).ok();
       break;
     case FrameType::repair:
+      if (sends_bulk_) break;                    // of nothing that we receive
+      well_formed = news.repair_frames.empty();  // one a datagram: each costs a walk over its generation
       news.repair_frames.push_back(frame.body);
       break;
     case FrameType::padding:
