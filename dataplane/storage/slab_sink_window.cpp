@@ -44,9 +44,13 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
     auto found = open_.find(number_of(at));
     if (found == open_.end()) {
       // Old partly filled slabs wait for repeats, which may take long: they must not keep new ones from opening.
-      const std::size_t could_hold = slabs_.available() / lanes_ + open_.size();
+      const std::size_t could_hold = static_cast<std::size_t>(room() / slab_bytes) + open_.size();
       if (open_.size() >= std::max<std::size_t>(2, could_hold / 2)) evict_one();
       Slab slab = slabs_.take();
+      while (!slab && !retained_.empty()) {
+        retained_.pop_front();
+        slab = slabs_.take();
+      }
       if (!slab) {
         // Others of the account may wait for what we keep; and it comes back to us as well.
         if (lanes_ > 1) evict_one();
@@ -66,7 +70,38 @@ bool SlabSinkWindow::store(TransferOffset at, std::span<const std::byte> bytes) 
   return true;
 }
 
-std::uint64_t SlabSinkWindow::room() const { return std::uint64_t{slabs_.available()} * slab_bytes / lanes_; }
+std::uint64_t SlabSinkWindow::room() const {
+  // One that its writer is done with comes back the moment that it is wanted.
+  const auto spare = std::count_if(retained_.begin(), retained_.end(),
+                                   [](const Retained& retained) { return retained.slab.use_count() == 1; });
+  return (std::uint64_t{slabs_.available()} + static_cast<std::uint64_t>(spare)) * slab_bytes / lanes_;
+}
+
+std::span<const std::byte> SlabSinkWindow::resident(TransferOffset at, std::size_t length_max) {
+  const auto part_of = [&](const Slab& slab, const bytes::IntervalSet& received) -> std::span<const std::byte> {
+    const auto run = received.find(at.value);
+    if (!run) return {};
+    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(length_max, run->end - at.value));
+    return slab.bytes().subspan(static_cast<std::size_t>(at.value % slab_bytes), length);
+  };
+  if (const auto found = open_.find(number_of(at)); found != open_.end())
+    if (const auto part = part_of(*found->second.slab, found->second.received); !part.empty()) return part;
+  for (auto retained = retained_.rbegin(); retained != retained_.rend(); ++retained) {
+    if (retained->number != number_of(at)) continue;
+    if (const auto part = part_of(*retained->slab, retained->received); !part.empty()) return part;
+  }
+  return {};
+}
+
+void SlabSinkWindow::retain(std::uint64_t bytes) {
+  // The first and the last slab of the window may be there in part.
+  retained_max_ = bytes == 0 ? 0 : static_cast<std::size_t>(bytes / slab_bytes) + 2;
+  drop_retained(retained_max_);
+}
+
+void SlabSinkWindow::drop_retained(std::size_t slabs_kept) {
+  while (retained_.size() > slabs_kept) retained_.pop_front();
+}
 
 void SlabSinkWindow::on_quiet() {
   // With siblings a slab that is kept may be the one that another lane goes without.
@@ -126,6 +161,11 @@ void SlabSinkWindow::hand_on(OpenSlabs::iterator which) {
   const TransferOffset base{which->first * slab_bytes};
   open_.erase(which);
   FilledSlab filled{.base = base, .slab = std::move(open.slab), .runs = {}};
+  if (retained_max_ > 0) {
+    retained_.push_back({number_of(base), filled.slab, open.received});
+    drop_retained(retained_max_);
+    while (!retained_.empty() && slabs_.available() < retained_slabs_spared) retained_.pop_front();
+  }
   if (open.handed.empty()) {
     const auto runs = open.received.intervals();
     filled.runs.assign(runs.begin(), runs.end());

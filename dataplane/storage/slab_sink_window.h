@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,13 +28,17 @@ struct FilledSlab {
 // what every account is guaranteed.
 inline constexpr std::size_t slabs_kept_when_quiet = 2;
 
+/// Tuning: so many slabs that could be taken are left when slabs are retained: other transfers may want them.
+inline constexpr std::size_t retained_slabs_spared = 2;
+
 /// The worker's half of a sink: slabs open for writing, by place in transfer space.
 /// A slab is handed on when all bytes that can still come for it have come, or when it must make room (the one touched
 /// longest ago goes first). At most half of what the account may hold stays open partly filled.
 /// on_quiet hands on what has arrived; the slabs_kept_when_quiet touched last stay open for the rest, since credit was
 /// granted for it: a lane that is merely paused must not find its room gone. Where several windows share the account,
 /// none stays open.
-/// Threads: the lane's worker.
+/// Slabs that were handed on may be retained, so that repair symbols find what they are about (engine/fec): only such
+/// as the account can spare, which count as room and are let go as soon as it runs short. Threads: the lane's worker.
 class SlabSinkWindow final : public engine::SinkWindow {
  public:
   using HandOver = std::function<void(FilledSlab)>;
@@ -48,13 +53,18 @@ class SlabSinkWindow final : public engine::SinkWindow {
   [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override;
   [[nodiscard]] std::uint64_t room() const override;
   void on_quiet() override;
+  [[nodiscard]] std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override;
+  void retain(std::uint64_t bytes) override;
 
   /// Hands every open slab on.
   void flush();
   /// The same for slabs of these bytes, which will not come here any more.
   void hand_on_within(TransferRange range);
   /// Drops every open slab, with what is in it.
-  void discard() { open_.clear(); }
+  void discard() {
+    open_.clear();
+    retained_.clear();
+  }
   /// These bytes will not come: slabs need not wait for them. Ranges may be forgotten again (repair: expect_again).
   void withhold(TransferRange range);
   void expect_again(TransferRange range);
@@ -69,18 +79,27 @@ class SlabSinkWindow final : public engine::SinkWindow {
     bytes::IntervalSet handed;  // of `received`: on its way to the file already
     std::uint64_t touched = 0;  // value of turn_ at the last commit
   };
+  /// A slab that was handed on, and what of it came here. Its writer may hold it as well.
+  struct Retained {
+    std::uint64_t number = 0;
+    std::shared_ptr<const Slab> slab;
+    bytes::IntervalSet received;
+  };
   using OpenSlabs = std::map<std::uint64_t, Open>;  // by slab number
   void note(OpenSlabs::iterator which, TransferOffset at, std::size_t length);
   [[nodiscard]] bool complete(std::uint64_t number, const Open& open) const;
   void hand_on(OpenSlabs::iterator which);
   void hand_new_runs(OpenSlabs::iterator which);
   void evict_one();
+  void drop_retained(std::size_t slabs_kept);
 
   SlabAccount& slabs_;
   HandOver hand_over_;
   std::function<void()> on_quiet_lane_;
   std::size_t lanes_;
   OpenSlabs open_;
+  std::deque<Retained> retained_;  // oldest first
+  std::size_t retained_max_ = 0;   // slabs
   bytes::IntervalSet withheld_;
   std::optional<TransferOffset> end_;
   std::uint64_t turn_ = 0;

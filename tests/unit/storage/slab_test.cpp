@@ -179,4 +179,66 @@ TEST_CASE("sink window: without room nothing is taken, and old slabs make room f
   CHECK(at.store(9 * slab_bytes, 8));
 }
 
+TEST_CASE("sink window: what was handed on is kept in memory while it is worth it, and read back to the byte") {
+  SlabPool pool{{.shared = 8, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  std::vector<FilledSlab> handed;
+  SlabSinkWindow window{account, [&](FilledSlab slab) { handed.push_back(std::move(slab)); }};
+  const auto byte_at = [](std::uint64_t at) { return static_cast<std::byte>(at * 31 >> 4); };
+  const auto fill = [&](std::uint64_t begin, std::uint64_t end) {
+    std::vector<std::byte> bytes;
+    for (std::uint64_t at = begin; at < end; ++at) bytes.push_back(byte_at(at));
+    return window.store({begin}, bytes);
+  };
+  REQUIRE(fill(0, slab_bytes));
+  CHECK(window.resident({0}, 100).empty());  // nobody asked for it
+  window.retain(1 * MiB);
+  for (std::uint64_t slab = 1; slab < 5; ++slab) REQUIRE(fill(slab * slab_bytes, (slab + 1) * slab_bytes));
+  REQUIRE(fill(5 * slab_bytes + 10, 5 * slab_bytes + 20));  // open still
+  CHECK(handed.size() == 5);
+  CHECK(window.resident({slab_bytes}, 100).empty());  // three slabs reach over a window of one
+  for (const std::uint64_t at : {2 * slab_bytes, 4 * slab_bytes - 50, 5 * slab_bytes + 12}) {
+    const auto bytes = window.resident({at}, 100);
+    REQUIRE(!bytes.empty());
+    CHECK(bytes.size() <= 100);
+    for (std::size_t i = 0; i < bytes.size(); ++i) REQUIRE(bytes[i] == byte_at(at + i));
+  }
+  CHECK(window.resident({4 * slab_bytes - 50}, 100).size() == 50);  // never across a slab
+  CHECK(window.resident({5 * slab_bytes + 12}, 100).size() == 8);   // nor beyond what came
+  CHECK(window.resident({5 * slab_bytes + 20}, 100).empty());
+  handed.clear();
+  window.retain(0);
+  CHECK(pool.in_use() == 1);
+  CHECK(window.resident({4 * slab_bytes}, 100).empty());
+}
+
+TEST_CASE("sink window: a slab that was written in two parts is read back from both") {
+  SlabPool pool{{.shared = 8, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  SlabSinkWindow window{account, [](FilledSlab) {}};
+  window.retain(4 * MiB);
+  REQUIRE(window.store({100}, std::vector<std::byte>(50, std::byte{1})));
+  window.flush();
+  REQUIRE(window.store({150}, std::vector<std::byte>(50, std::byte{2})));
+  CHECK(window.resident({100}, 100).size() == 50);
+  CHECK(window.resident({100}, 100).front() == std::byte{1});
+  CHECK(window.resident({150}, 100).size() == 50);
+  CHECK(window.resident({150}, 100).front() == std::byte{2});
+}
+
+TEST_CASE("sink window: retained slabs are room, and never keep new bytes out") {
+  SlabPool pool{{.shared = 4, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  SlabSinkWindow window{account, [](FilledSlab) {}};
+  const auto room = window.room();
+  window.retain(64 * MiB);
+  for (std::uint64_t slab = 0; slab < 20; ++slab) {
+    REQUIRE(window.store({slab * slab_bytes}, std::vector<std::byte>(slab_bytes)));
+    CHECK(window.room() == room);
+    CHECK(account.available() >= retained_slabs_spared);  // for others
+  }
+  CHECK(!window.resident({19 * slab_bytes}, 1).empty());
+  CHECK(window.resident({0}, 1).empty());
+}
+
 }  // namespace penstock::storage::test
