@@ -13,6 +13,7 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "control/client/observer.h"
+#include "dataplane/engine/lane_config.h"
 
 namespace penstock::control {
 
@@ -48,7 +49,8 @@ struct TransferOptions {
   DataKind data = DataKind::automatic;
   CongestionKind congestion = CongestionKind::bbr;
   std::optional<DataRate> rate;  // needed by `fixed`, else a cap
-  std::size_t lanes = 1;         // at most, each with a worker here; the daemon has so many as it has workers
+  engine::Fec fec = {.mode = engine::FecMode::automatic};
+  std::size_t lanes = 1;  // at most, each with a worker here; the daemon has so many as it has workers
   DigestKind digest = DigestKind::xxh3;
   OverwriteMode overwrite = OverwriteMode::never;
   LinkMode links = LinkMode::keep;

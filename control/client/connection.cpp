@@ -18,6 +18,7 @@
 #include "common/check.h"
 #include "common/crypto/random.h"
 #include "common/escape.h"
+#include "control/gate/fec_words.h"
 #include "control/session/wall_clock.h"
 
 namespace penstock::control {
@@ -209,6 +210,7 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
     if (std::ranges::find(offer.connection_ids, id) == offer.connection_ids.end()) offer.connection_ids.push_back(id);
   }
   offer.software = software;
+  offer.capabilities = {std::string{capability_fec}};
   auto session = co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout));
   if (!session) co_return named(config, session.error());
   if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();

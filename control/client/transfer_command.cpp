@@ -9,6 +9,7 @@
 #include "common/bytes/view.h"
 #include "control/client/daemon_receipt.h"
 #include "control/client/local_store.h"
+#include "control/gate/fec_words.h"
 #include "control/receipt/receipt_store.h"
 #include "control/session/async_blocking.h"
 #include "control/session/data_message.h"
@@ -247,6 +248,10 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
     if (!config.sender.rate || *config.sender.rate > cap) config.sender.rate = cap;
   }
   config.sender.congestion = congestion_named(to_string(request_.options.congestion), config.sender.rate.has_value());
+  // A pull's daemon judges for itself, and we know here whether it can.
+  const auto fec = fec_for(request_.options.fec, agreement, agreement.lanes());
+  if (!fec) return fec.error();
+  config.sender.fec = *fec;
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
   const auto data = agreed_data(session);
   if (!data) return data.error();
@@ -602,7 +607,10 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::finish(Session& sessio
   // What could not be made right is tried again by the same command, so the transfer is not over.
   if (outcome.lasting_error) co_return *outcome.lasting_error;
   if (const auto& error = tally_.integrity_error()) co_return *error;
-  auto summary = tally_.summary(SteadyClock::now(), outcome.commit, session.sender(push()));
+  // The sink knows best: of a push, the last ACKs may not have told.
+  auto summary = tally_.summary(
+      SteadyClock::now(), outcome.commit, session.sender(push()),
+      std::max<std::uint64_t>(session.run->stats().lane.symbols_recovered, outcome.commit.symbols_recovered()));
   summary.transfer = bytes::to_hex(*transfer_id_);
   summary.limited_by = limits_.mostly();
   summary.data = tally_.data(session.run->stats(), to_string(session.run->data_way()));

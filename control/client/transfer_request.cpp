@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "common/bytes/view.h"
+#include "control/gate/fec_words.h"
 #include "control/transfer/resume_key.h"
 
 namespace penstock::control {
@@ -122,6 +123,7 @@ proto::OpenTransfer open_message_of(const TransferRequest& request, const Pin& d
   open.set_digest(options.digest == DigestKind::sha256 ? proto::SHA256 : proto::XXH3);
   open.set_links(encode(options.links));
   open.set_congestion(std::string{to_string(options.congestion)});
+  open.set_fec(fec_name(options.fec));
   if (options.rate) open.set_rate_bps(options.rate->bits_per_second());
   open.set_dry_run(options.dry_run);
   open.set_heeds_discarded(request.push());

@@ -39,6 +39,7 @@ void TransferTally::on_session_over(const RunStats& stats) {
   retransmitted_before_ += stats.lane.payload_bytes_retransmitted;
   by_udp_before_ += stats.bytes_by_udp;
   by_tcp_before_ += stats.bytes_by_tcp;
+  recovered_before_ += stats.lane.symbols_recovered;
   sent_before_ += stats.bytes - std::min(stats.bytes, stats.bytes_withheld);
 }
 
@@ -56,7 +57,8 @@ void TransferTally::on_left_out(const Error& warning) {
   if (warning.code == ErrorCode::DIGEST_MISMATCH && !integrity_error_) integrity_error_ = warning;
 }
 
-TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender) const {
+TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender,
+                                       std::uint64_t symbols_recovered) const {
   TransferSummary summary;
   summary.files = commit.files();
   summary.bytes = commit.bytes();
@@ -72,6 +74,7 @@ TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commi
   summary.packets_sent = packets_sent_before_ + sender.packets_sent;
   summary.packets_lost = packets_lost_before_ + sender.packets_lost;
   summary.bytes_retransmitted = retransmitted_before_ + sender.bytes_retransmitted;
+  summary.fec_recovered = recovered_before_ + symbols_recovered;
   summary.rtt_ms = sender.rtt_ms;
   if (left_out_ > 0)
     summary.partial =

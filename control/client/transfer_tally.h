@@ -46,7 +46,9 @@ class TransferTally {
   [[nodiscard]] const std::optional<Error>& integrity_error() const { return integrity_error_; }
 
   /// Of a run whose sink has committed. `receipt`, `limited_by` and `digest` are the caller's to fill in.
-  [[nodiscard]] TransferSummary summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender) const;
+  /// `symbols_recovered`: by FEC, in this last session.
+  [[nodiscard]] TransferSummary summary(TimePoint now, const proto::Commit& commit, const SenderNumbers& sender,
+                                        std::uint64_t symbols_recovered = 0) const;
 
  private:
   [[nodiscard]] double seconds_at(TimePoint now) const { return std::chrono::duration<double>(now - begun_).count(); }
@@ -54,12 +56,13 @@ class TransferTally {
   TimePoint begun_;
   // Durable from an earlier run: what the first session found. What later ones find besides is this run's own.
   std::optional<std::uint64_t> resumed_;
-  std::uint64_t sent_before_ = 0;  // bytes of the sessions that are over, as the three below
+  std::uint64_t sent_before_ = 0;  // bytes of the sessions that are over, as the four below
   std::uint64_t packets_sent_before_ = 0;
   std::uint64_t packets_lost_before_ = 0;
   std::uint64_t retransmitted_before_ = 0;
   std::uint64_t by_udp_before_ = 0;
   std::uint64_t by_tcp_before_ = 0;
+  std::uint64_t recovered_before_ = 0;
   std::uint64_t left_out_ = 0;
   std::optional<Error> integrity_error_;
 };

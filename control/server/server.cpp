@@ -20,6 +20,7 @@
 #include "common/escape.h"
 #include "common/path/beneath.h"
 #include "control/gate/daemon_exchange.h"
+#include "control/gate/fec_words.h"
 #include "control/registry/sqlite_registry.h"
 #include "control/server/registry_watch.h"
 #include "control/server/server_session.h"
@@ -270,6 +271,7 @@ DaemonOffer Server::Impl::make_offer(std::size_t listener) {
     offer.udp_port = state.config.udp_advertise->port;
   }
   offer.software = "penstockd 0.1.0";
+  offer.capabilities = {std::string{capability_fec}};
   return offer;
 }
 

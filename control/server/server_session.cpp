@@ -8,6 +8,7 @@
 #include "common/bytes/hex.h"
 #include "common/bytes/view.h"
 #include "common/escape.h"
+#include "control/gate/fec_words.h"
 #include "control/server/file_requests.h"
 #include "control/server/registry_watch.h"
 #include "control/server/transfer_conclusion.h"
@@ -162,6 +163,11 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     const bool has_rate = open.rate_bps() != 0 || state_.config.rate_cap.has_value();
     const auto congestion = congestion_named(open.congestion(), has_rate);
     if (auto status = check_lanes(congestion, agreement_.lanes()); !status) co_return refuse(status.error());
+    const auto fec = fec_named(open.fec().empty() ? "off" : open.fec());
+    if (!fec) co_return refuse(usage("its --fec is malformed"));
+    const auto possible = fec_for(*fec, agreement_, agreement_.lanes());
+    if (!possible) co_return refuse(possible.error());
+    fec_ = *possible;
   }
   if (open.only_take_over()) {
     co_await end_older_sessions();
@@ -207,6 +213,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   if (open.rate_bps() != 0) config.sender.rate = DataRate::bits_per_second(open.rate_bps());
   if (state_.config.rate_cap && (!config.sender.rate || *config.sender.rate > *state_.config.rate_cap))
     config.sender.rate = state_.config.rate_cap;
+  config.sender.fec = fec_;
   config.sender.congestion = congestion_named(open.congestion(), config.sender.rate.has_value());
   if (state_.config.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
 
@@ -451,6 +458,7 @@ asio::awaitable<Status> ServerSession::conclude(RunOutcome outcome) {
   if (push) {
     proto::Envelope message;
     *message.mutable_commit() = end->commit;
+    message.mutable_commit()->set_symbols_recovered(run_->stats().lane.symbols_recovered);
     run_->send(std::move(message));
   }
   if (receipted) {

@@ -73,6 +73,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::int64_t started_ = 0;
   bool transfer_opened_ = false;
   bool transfer_over_ = false;
+  engine::Fec fec_;         // of a daemon that sends
   bool discarded_ = false;  // a benchmark's push, of which nothing is kept
   bool watching_ = false;
   bool holding_ = false;

@@ -25,6 +25,8 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.packets_refused_by_sink += one.packets_refused_by_sink;
   sum.packets_outside_lease += one.packets_outside_lease;
   sum.peer_socket_drops += one.peer_socket_drops;
+  sum.repairs_sent += one.repairs_sent;
+  sum.symbols_recovered += one.symbols_recovered;
   sum.key_updates += one.key_updates;
   sum.spurious_losses += one.spurious_losses;
   sum.pto_count += one.pto_count;

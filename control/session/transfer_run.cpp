@@ -14,6 +14,7 @@
 #include "control/gate/envelope.h"
 #include "control/session/data_message.h"
 #include "control/session/lane_team.h"
+#include "control/session/ratio_talk.h"
 #include "control/transfer/message_codec.h"
 #include "control/transfer/message_order.h"
 #include "dataplane/io/monotonic_now.h"
@@ -131,6 +132,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
     if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
     if (const auto* drained = std::get_if<engine::Drained>(&event)) return team_->on_drained(drained->end);
     if (const auto* news = std::get_if<engine::CongestionNews>(&event)) return team_->on_congestion(*news);
+    if (const auto* proposal = std::get_if<engine::RepairProposal>(&event))
+      return number_and_send(ratios_.propose(proposal->ratio));
     if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
     if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
   }
@@ -302,12 +305,32 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
         team_->on_admitted(envelope->extent_moved().number());
       } else if (!team_->alone() && sink_ && envelope->has_move_extent()) {
         team_->on_move(decode_move(envelope->move_extent()));
+      } else if (source_ && envelope->has_fec_ratio_agreed()) {
+        on_ratio_agreed(envelope->fec_ratio_agreed().number());
+      } else if (sink_ && envelope->has_fec_ratio()) {
+        on_ratio_proposed(envelope->fec_ratio());
       } else if (source_) {
         source_->handle(*envelope);
       } else {
         sink_->handle(*envelope);
       }
     }
+  }
+
+  void on_ratio_agreed(std::uint64_t number) {
+    const auto ratio = ratios_.on_agreed(number);
+    if (!ratio || !has_lane_) return;
+    worker_.with_sender(own_, [ratio](engine::Sender& sender, TimePoint) { sender.on_repair_agreed(*ratio); });
+  }
+
+  void on_ratio_proposed(const proto::FecRatio& proposal) {
+    const auto ratio = decode_ratio(proposal);
+    if (!ratio || !has_lane_) return;  // the source goes without
+    worker_.with_receiver(
+        own_, [ratio = *ratio](engine::Receiver& receiver, TimePoint) { receiver.on_repair_agreed(ratio); });
+    proto::Envelope agreed;
+    agreed.mutable_fec_ratio_agreed()->set_number(proposal.number());
+    number_and_send(std::move(agreed));
   }
 
   /// Lets the reader of TCP go on, unless the sink is far behind with its verdicts.
@@ -450,6 +473,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::optional<SinkSide> sink_;
   DualOrder order_;
   DualNumbering numbering_;
+  RatioTalk ratios_;
   engine::LaneStats lane_stats_;
   std::chrono::steady_clock::time_point path_measured_at_ = std::chrono::steady_clock::now();
   std::uint64_t path_measured_bytes_ = 0;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/bytes/view.h"
+#include "common/erasure/erasure_code.h"
 #include "control/gate/admission.h"
 
 namespace penstock::control {
@@ -191,6 +192,25 @@ engine::NumberedMove decode_move(const proto::MoveExtent& in) {
   engine::NumberedMove move{.number = in.number(), .move = {.from = in.from(), .to = in.to()}};
   if (!in.all()) move.move.extent = in.extent();
   return move;
+}
+
+void encode_ratio(std::uint64_t number, const engine::RepairRatio& ratio, proto::FecRatio& out) {
+  out.set_number(number);
+  out.set_sources(ratio.sources);
+  out.set_repairs(ratio.repairs);
+  out.set_loss_ppm(ratio.loss_ppm);
+  out.set_window(ratio.window);
+}
+
+Decoded<engine::RepairRatio> decode_ratio(const proto::FecRatio& in) {
+  if (in.number() == 0 || in.sources() == 0 || in.sources() > erasure::source_symbols_max)
+    return WireError::value_out_of_range;
+  if (in.repairs() > erasure::repair_symbols_max || in.window() > engine::repair_window_max)
+    return WireError::value_out_of_range;
+  return engine::RepairRatio{.sources = static_cast<std::uint8_t>(in.sources()),
+                             .repairs = static_cast<std::uint8_t>(in.repairs()),
+                             .loss_ppm = in.loss_ppm(),
+                             .window = in.window()};
 }
 
 void encode_error(const Error& error, proto::Failure& out) { out = failure_envelope(error).failure(); }

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/wire_error.h"
 #include "control/proto/gate.pb.h"
+#include "dataplane/engine/fec/repair_policy.h"
 #include "dataplane/engine/ranges/extent_table.h"
 #include "dataplane/storage/manifest_entry.h"
 #include "dataplane/storage/verdict.h"
@@ -34,6 +35,9 @@ Decoded<std::vector<storage::EntryBlocks>> decode_repair(const proto::RepairList
 /// Numbers that no lane has are left to who knows how many there are.
 void encode_move(const engine::NumberedMove& move, proto::MoveExtent& out);
 engine::NumberedMove decode_move(const proto::MoveExtent& in);
+
+void encode_ratio(std::uint64_t number, const engine::RepairRatio& ratio, proto::FecRatio& out);
+Decoded<engine::RepairRatio> decode_ratio(const proto::FecRatio& in);
 
 void encode_error(const Error& error, proto::Failure& out);
 

@@ -309,7 +309,7 @@ class Paths(LabTest):
             ("push", "f", "host:relative"),
             ("push", "--cc", "scavenger", "f", "host:/x"),
             ("push", "--cc", "fixed", "f", "host:/x"),
-            ("push", "--fec", "auto", "f", "host:/x"),
+            ("push", "--fec", "0,4", "f", "host:/x"),
             ("push", "-P", "f", "host:/x"),
             ("push", "-", "host:/x"),
             ("nonsense",),

@@ -97,7 +97,7 @@ TEST_CASE("sim: FEC recovers through reordering, duplicates, corruption and a ch
       CHECK(to_string(outcome.sink_violations) == "");
       CHECK(to_string(outcome.wire_violations) == "");
       CHECK(outcome.receiver.symbols_recovered > 0);
-      CHECK(outcome.receiver.symbols_recovered == outcome.sender.symbols_recovered);
+      CHECK(outcome.sender.symbols_recovered <= outcome.receiver.symbols_recovered);  // as far as it heard
     }
   }
 }

@@ -105,9 +105,11 @@ inline constexpr OptionSpec penstock_options[] = {
   {.name = "--rate", .value_name = "RATE", .commands = penstock_on::transfers,
    .help = "Send at most so fast: 500M is 500 000 000 bit/s of IP bytes, 60MB is bytes a second. k M G T are powers of "
            "1000, Ki Mi Gi of 1024.", .setting = "rate", .environment = "PENSTOCK_RATE"},
-  {.name = "--fec", .value_name = "off", .commands = penstock_on::transfers,
-   .help = "Forward error correction.",
-   .default_text = "off", .setting = "fec", .environment = "PENSTOCK_FEC", .value_not_yet = "auto|K,M"},
+  {.name = "--fec", .value_name = "auto|off|K,M", .commands = penstock_on::transfers,
+   .help = "Forward error correction: repair symbols, from which the receiver computes what was lost. `auto` protects the end of "
+           "a transfer, where a repeat is waited for, in proportion to the measured loss, and sends nothing where nothing is "
+           "lost. `K,M` sends M repair symbols for each K datagrams, 128 at most each, all the way.",
+   .default_text = "auto", .setting = "fec", .environment = "PENSTOCK_FEC"},
   {.name = "--lanes", .value_name = "N", .commands = penstock_on::transfers,
    .help = "Spread one transfer over so many lanes, 64 at most, each with a thread at both ends; the daemon takes part "
            "with as many as it has workers. For machines with cores to spare. Together they take one flow's share, by `cubic` "

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/escape.h"
+#include "control/gate/fec_words.h"
 #include "control/gate/pin.h"
 #include "tools/cli/landing.h"
 #include "tools/cli/penstock_table.h"
@@ -173,14 +174,12 @@ class Reader {
     take("rate", parse_rate, [&](DataRate value) { out.rate = value; });
     take(
         "fec",
-        [](std::string_view text) -> Result<bool> {
-          if (text == "off") return true;
-          return usage(
-              fmt::format("forward error correction (`{}`) is not there yet, it comes with a later version; there is: "
-                          "off",
-                          escape_for_display(text, 64)));
+        [](std::string_view text) -> Result<engine::Fec> {
+          if (const auto fec = control::fec_named(text)) return *fec;
+          return usage(fmt::format("`{}` is none of auto, off and K,M (K and M from 1 to 128, such as 20,4)",
+                                   escape_for_display(text, 64)));
         },
-        [](bool) {});
+        [&](const engine::Fec& value) { out.fec = value; });
     take(
         "lanes", [](std::string_view text) { return parse_number(text, 1, lanes_most); },
         [&](std::uint64_t value) { out.lanes = static_cast<std::size_t>(value); });
@@ -236,6 +235,8 @@ class Reader {
         return cc->refuse("bbr has one lane; use cubic or fixed with --lanes");
       out.congestion = CongestionKind::cubic;
     }
+    if (out.fec.mode == engine::FecMode::fixed && out.lanes > 1)
+      return lookup.find("fec")->refuse("K,M protects the bytes of one lane; leave --lanes out, or use auto");
     out.dry_run = words_.has("--dry-run");
     out.report_files = out.dry_run || out_.verbosity == Verbosity::verbose;
     return out;

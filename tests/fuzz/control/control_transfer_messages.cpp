@@ -43,6 +43,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto second = decode_repair(again);
     PENSTOCK_CHECK(second && *second == *decoded);
   }
+  if (const auto decoded = decode_ratio(envelope.fec_ratio())) {
+    proto::FecRatio again;
+    encode_ratio(envelope.fec_ratio().number(), *decoded, again);
+    const auto second = decode_ratio(again);
+    PENSTOCK_CHECK(second && *second == *decoded);
+  }
   if (envelope.has_move_extent()) {
     const auto move = decode_move(envelope.move_extent());
     proto::MoveExtent again;

@@ -64,7 +64,7 @@ TEST_CASE("client command: every option reaches its place") {
   const auto push = action<PushCommand>(
       "push a b ann@[2001:db8::7]:7441:/in/ --cc fixed --rate 60MB --mtu 9000 --digest sha256 --overwrite changed "
       "--links follow "
-      "--no-resume -n --connect-timeout 3s --timeout 0 --fec off --lanes 7 --data udp");
+      "--no-resume -n --connect-timeout 3s --timeout 0 --fec auto --lanes 7 --data udp");
   CHECK(push.client.user == "ann");
   CHECK(push.client.host == "2001:db8::7");
   CHECK(push.client.port == 7441);
@@ -166,15 +166,29 @@ TEST_CASE("client command: file bytes go by whichever way works, or by the one t
   CHECK(action<PullCommand>("pull h:/b a --data=tcp").transfer.data == control::DataKind::tcp);
 }
 
+TEST_CASE("client command: forward error correction is automatic, off, or a ratio of one lane") {
+  CHECK(action<PushCommand>("push a h:/b").transfer.fec == engine::Fec{.mode = engine::FecMode::automatic});
+  CHECK(action<PullCommand>("pull h:/b a --fec off").transfer.fec == engine::Fec{});
+  CHECK(action<PushCommand>("push a h:/b --fec 20,4").transfer.fec ==
+        engine::Fec{.mode = engine::FecMode::fixed, .sources = 20, .repairs = 4});
+  for (const auto* options : {"--fec on", "--fec 20", "--fec 0,4", "--fec 129,4", "--fec 4,200"}) {
+    INFO(options);
+    const auto error = refusal(std::string{"push a h:/b "} + options);
+    CHECK(error.code == ErrorCode::USAGE);
+    CHECK(mentions(error.message, "auto, off and K,M"));
+  }
+  CHECK(refusal("push a h:/b --lanes 2 --fec 20,4").code == ErrorCode::USAGE);
+}
+
 TEST_CASE("client command: what a later version brings is refused by name, wherever it stands") {
-  for (const auto* options : {"--cc scavenger", "--fec auto", "--fec 10,2"}) {
+  for (const auto* options : {"--cc scavenger"}) {
     INFO(options);
     const auto error = refusal(std::string{"push a h:/b "} + options);
     CHECK(error.code == ErrorCode::USAGE);
     CHECK(mentions(error.message, "not there yet"));
     CHECK(mentions(error.message, test::words_of(options)[0]));
   }
-  for (const auto* line : {"cc = \"scavenger\"", "fec = \"auto\""}) {
+  for (const auto* line : {"cc = \"scavenger\""}) {
     INFO(line);
     const auto error = refusal("pull h:/b a", std::string{"[defaults]\n"} + line + "\n");
     CHECK(error.code == ErrorCode::CONFIG_INVALID);
