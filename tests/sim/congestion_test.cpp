@@ -158,6 +158,30 @@ std::uint64_t mean_share(PathOptions options, Congestion first, Congestion secon
   return sum / 3;
 }
 
+TEST_CASE("sim: scavenger leaves a path to cubic, and takes nearly all of one that nobody else wants") {
+  constexpr FlowPlan scavenger{.congestion = Congestion::scavenger};
+  for (const Duration rtt : {20ms, 100ms}) {
+    CAPTURE(rtt / 1ms);
+    PathLab alone(path(rtt, 100, 0), {scavenger});
+    alone.run(60s);
+    CHECK(alone.goodput(0, 0s, 60s) >= 100 * 958'000 / 10 * 9);
+    for (const std::uint64_t queue_percent : {50U, 100U, 200U}) {
+      CAPTURE(queue_percent);
+      std::uint64_t share = 0;
+      for (const std::uint64_t seed : {1U, 2U, 3U}) {
+        PathOptions options = path(rtt, 100, 0);
+        options.queue_percent = queue_percent;
+        options.seed = seed;
+        PathLab lab(options, {scavenger, {.congestion = Congestion::cubic, .start_after = 2s + seed * 170ms}});
+        lab.run(63s);
+        const std::uint64_t own = lab.goodput(0, 3s, 63s);
+        share += own * 100 / (own + lab.goodput(1, 3s, 63s));
+      }
+      CHECK(share / 3 < 10);
+    }
+  }
+}
+
 TEST_CASE("sim: two bbr flows share a bottleneck within a minute, whoever came first, and how deep the queue is") {
   for (const Duration rtt : {20ms, 40ms, 100ms}) {
     CAPTURE(rtt / 1ms);

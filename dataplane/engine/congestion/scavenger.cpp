@@ -15,7 +15,9 @@ using std::chrono::milliseconds;
 // Tuning. Less delay: a scheduler's hiccup looks like company; more: others have to queue behind us.
 constexpr Duration target_min = milliseconds{2};
 constexpr Duration target_max = milliseconds{25};
-constexpr std::int64_t target_divisor = 8;    // of the round trip
+// Of the round trip. A larger share: beside cubic in half a BDP of queue more than a tenth is taken; a smaller one: a
+// path of one's own is left emptier.
+constexpr std::int64_t target_divisor = 12;
 constexpr std::uint64_t growth_divisor = 16;  // of the window, a round trip, with no queue at all
 constexpr Duration probe_interval = std::chrono::seconds{10};
 constexpr Duration probe_length_min = milliseconds{20};
