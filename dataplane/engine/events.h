@@ -18,12 +18,14 @@ namespace penstock::engine {
 struct Transmit {
   std::size_t size = 0;
   std::size_t segment_size = 0;
+  bool to_proposed = false;  // goes to the address that is being validated, not to the peer's
 };
 
 /// What a receive batch told the driver.
 struct BatchOutcome {
   std::uint32_t authentic = 0;    // datagrams whose tag was right and whose number was new
   bool newest_authentic = false;  // one of them carried the lane's largest number so far: its source address is good
+  bool peer_moved = false;        // the proposed address has answered: all goes there from now on
 };
 
 /// Why an engine gave up, or the peer said it did. On the wire in CLOSE.
@@ -114,6 +116,7 @@ struct LaneStats {
   std::uint64_t pto_count = 0;         // probe time-outs fired
   std::uint64_t datagram_size = 0;     // UDP payload of a full DATA datagram, as far as the path is known to carry it
   bool datagram_size_settled = false;  // nothing larger is being tried at the moment
+  std::uint64_t peer_moves = 0;        // to another address
   std::uint64_t size_probes_lost = 0;
   std::uint64_t black_holes = 0;  // times that the path was found to carry less than before
   Duration rtt_smoothed{};

@@ -19,6 +19,10 @@ namespace {
 
 // The receiver asks for an ACK of its own once a round trip, for the RTT and to confirm its key epochs.
 constexpr Duration rtt_sample_interval_min = std::chrono::milliseconds{4};
+// A client that still expects data and hears nothing for so long says something: a NAT may have forgotten it, or its
+// address be another one, and who sends would never find out.
+constexpr Duration silence_min = std::chrono::milliseconds{500};
+constexpr int silence_probe_timeouts = 3;
 // So little may be all that is still to come of a flight: it is taken in at once.
 constexpr std::uint64_t tail_bytes = 128 * KiB;
 
@@ -124,6 +128,8 @@ struct Receiver::Parts {
   std::uint64_t retained = 0;         // told to the window
   bool announced = true;              // Drained told of the present state
   std::optional<TimePoint> rtt_asked_at;
+  std::optional<TimePoint> spoke_up_at;
+  bool finished = false;  // no more is to be expected
   StreamReceipts stream;
   std::optional<TransferOffset> stream_limit;  // that the sender was told of beside credit; nullopt: no stream as yet
 
@@ -135,6 +141,7 @@ struct Receiver::Parts {
   void take_recovered(TimePoint now, std::span<const RepairDecoder::Recovered> recovered, SinkWindow& window);
   void retain_for_repair(SinkWindow& window);
   void on_accepted(TimePoint now);
+  [[nodiscard]] std::optional<TimePoint> silence_at() const;
   [[nodiscard]] AckFields ack_fields(std::uint64_t room);
 };
 
@@ -338,14 +345,26 @@ void Receiver::Parts::on_accepted(TimePoint now) {
   }
 }
 
+/// When it is time to speak up unasked.
+std::optional<TimePoint> Receiver::Parts::silence_at() const {
+  if (!config.hello_until_heard || !lane.is_open() || !lane.heard() || (finished && ranges.is_complete())) return std::nullopt;
+  const Duration patience = std::max(silence_min, silence_probe_timeouts * lane.recovery().rtt().probe_timeout());
+  return std::max(*lane.last_heard(), spoke_up_at.value_or(TimePoint{})) + patience;
+}
+
 void Receiver::handle_timeout(TimePoint now) {
   Parts& p = *parts_;
+  if (const auto silence = p.silence_at(); silence && *silence <= now) {
+    p.spoke_up_at = now;
+    p.lane.ask_for_ack();
+  }
   p.lane.handle_timeout(now, p.news);
   p.news.clear();
 }
 
 std::optional<Transmit> Receiver::poll_transmit(TimePoint now, const SinkWindow& window, std::span<std::byte> buffer) {
   Parts& p = *parts_;
+  if (auto out = p.lane.poll_challenge(now, buffer)) return out;
   const std::uint64_t room = window.room();
   const AckFields fields = p.ack_fields(room);
   if (p.room_grew) {
@@ -386,8 +405,15 @@ std::optional<ReceiverEvent> Receiver::poll_event() {
 std::optional<TimePoint> Receiver::poll_timeout() const {
   TimerTable table = parts_->lane.timers();
   if (!parts_->lane.is_over()) table[Timer::stream] = parts_->stream.due_at();
+  table[Timer::persist] = parts_->silence_at();
   return table.earliest();
 }
+
+bool Receiver::propose_address(TimePoint now, AddressChange change, std::uint64_t bytes) {
+  return parts_->lane.propose_address(now, change, bytes);
+}
+void Receiver::on_bytes_from_proposed(std::uint64_t bytes) { parts_->lane.on_bytes_from_proposed(bytes); }
+bool Receiver::asks_proposed() const { return parts_->lane.asks_proposed(); }
 
 Duration Receiver::patience() const {
   const Parts& p = *parts_;
@@ -405,6 +431,7 @@ void Receiver::expect(TransferOffset end) {
 void Receiver::finish(TransferOffset end) {
   PENSTOCK_CHECK(end == parts_->ranges.expected());
   parts_->announced = false;
+  parts_->finished = true;
 }
 
 void Receiver::withhold(TransferRange range) { parts_->ranges.withhold(range); }

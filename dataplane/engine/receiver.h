@@ -12,6 +12,7 @@
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/fec/repair_policy.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/address_validation.h"
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/sink_window.h"
 #include "dataplane/engine/stream/stream_words.h"
@@ -41,6 +42,14 @@ class Receiver {
   std::optional<Transmit> poll_transmit(TimePoint now, const SinkWindow& window, std::span<std::byte> buffer);
   std::optional<ReceiverEvent> poll_event();
   [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
+
+  /// The peer's newest packet, of `bytes`, came from another address than it has. False: no notice is taken, at least
+  /// for now. True: that address is proposed, and asked by what is marked Transmit::to_proposed; it becomes the peer's
+  /// when a BatchOutcome says peer_moved, or is given up in silence.
+  [[nodiscard]] bool propose_address(TimePoint now, AddressChange change, std::uint64_t bytes);
+  /// So many more authentic bytes came from the proposed address.
+  void on_bytes_from_proposed(std::uint64_t bytes);
+  [[nodiscard]] bool asks_proposed() const;
 
   /// How long datagrams that come in may wait to be handed over, in a socket say: so short that neither our
   /// acknowledgements come later nor the peer's RTT is measured much longer; zero near the end, for which the peer

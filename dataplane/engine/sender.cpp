@@ -235,6 +235,7 @@ std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& windo
   Parts& p = *parts_;
   p.pacing_at.reset();
   if (buffer.size() < p.lane.datagram_size()) return std::nullopt;
+  if (auto out = p.lane.poll_challenge(now, buffer)) return out;
   if (auto out = p.lane.poll_frames(now, buffer, AckFields{})) return out;
   if (p.by_stream) return std::nullopt;
   if (auto out = p.lane.poll_size_probe(now, buffer)) return out;
@@ -480,6 +481,12 @@ std::optional<TimePoint> Sender::poll_timeout() const {
   if (p.by_stream && !p.lane.is_over()) table[Timer::stream] = p.stream_at;
   return table.earliest();
 }
+
+bool Sender::propose_address(TimePoint now, AddressChange change, std::uint64_t bytes) {
+  return parts_->lane.propose_address(now, change, bytes);
+}
+void Sender::on_bytes_from_proposed(std::uint64_t bytes) { parts_->lane.on_bytes_from_proposed(bytes); }
+bool Sender::asks_proposed() const { return parts_->lane.asks_proposed(); }
 
 Duration Sender::patience() const {
   const Parts& p = *parts_;

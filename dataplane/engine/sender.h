@@ -10,6 +10,7 @@
 #include "common/units.h"
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/address_validation.h"
 #include "dataplane/engine/ranges/extent_map.h"
 #include "dataplane/engine/ranges/range_scheduler.h"
 #include "dataplane/engine/source_window.h"
@@ -46,6 +47,14 @@ class Sender {
   void on_send_blocked(TimePoint now);
   std::optional<SenderEvent> poll_event();
   [[nodiscard]] std::optional<TimePoint> poll_timeout() const;
+
+  /// The peer's newest packet, of `bytes`, came from another address than it has. False: no notice is taken, at least
+  /// for now. True: that address is proposed, and asked by what is marked Transmit::to_proposed; it becomes the peer's
+  /// when a BatchOutcome says peer_moved, or is given up in silence.
+  [[nodiscard]] bool propose_address(TimePoint now, AddressChange change, std::uint64_t bytes);
+  /// So many more authentic bytes came from the proposed address.
+  void on_bytes_from_proposed(std::uint64_t bytes);
+  [[nodiscard]] bool asks_proposed() const;
 
   /// How long acknowledgements that come in may wait to be handed over, in a socket say; zero while they are what holds
   /// us back.

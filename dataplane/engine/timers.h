@@ -16,11 +16,12 @@ enum class Timer : std::uint8_t {
   loss,          // a hole below the largest acknowledged number grows too old
   probe,         // PTO
   repair,        // a generation has had its time
-  persist,       // blocked by credit with nothing in flight: ask again
+  persist,       // blocked by credit with nothing in flight, or waiting for data in silence: ask again
   pacing,        // the next burst may leave
   key_discard,   // the previous epoch's keys go
   close_repeat,  // say goodbye once more
   stream,        // the stream's next message may leave, or its acknowledgement is due
+  challenge,     // the address that the peer seems to have moved to is asked again, or given up
   size_probe,    // nothing was heard of a probe for a larger datagram
 };
 inline constexpr std::size_t timer_count = static_cast<std::size_t>(Timer::size_probe) + 1;  // the last

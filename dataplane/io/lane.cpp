@@ -21,6 +21,34 @@ void Lane::open_path(TimePoint now, const Path& path, Port& port) {
   open_engine_path(now);
 }
 
+void Lane::learn_path(TimePoint now, const Path& path, Port& port) {
+  open_path(now, path, port);
+  follows_ = true;
+}
+
+void Lane::on_arrival(TimePoint now, const engine::BatchOutcome& outcome, std::uint64_t bytes, const Path& from,
+                      Port& port) {
+  if (outcome.authentic == 0) return;
+  if (!path_) {
+    if (outcome.newest_authentic) learn_path(now, from, port);
+    return;
+  }
+  if (outcome.peer_moved && proposed_) {
+    path_ = proposed_->path;
+    port_ = proposed_->port;
+    proposed_.reset();
+  }
+  if (!follows_ || from.peer == path_->peer) return;
+  if (asks_proposed()) {
+    if (proposed_ && proposed_->path.peer == from.peer) on_bytes_from_proposed(bytes);
+    return;
+  }
+  if (!outcome.newest_authentic) return;
+  const bool same_host = from.peer.with_port(0) == path_->peer.with_port(0);
+  if (propose_address(now, same_host ? engine::AddressChange::port : engine::AddressChange::host, bytes))
+    proposed_ = Proposed{from, &port};
+}
+
 void Lane::deliver(TimePoint now) {
   serve_stream(now);
   deliver_events();

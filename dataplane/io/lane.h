@@ -42,6 +42,17 @@ class Lane {
   [[nodiscard]] Port* port() const { return port_; }
   /// Where to send is known from now on. Requires: `port`'s socket reaches it.
   void open_path(TimePoint now, const Path& path, Port& port);
+  /// The same, by the peer's first authentic datagram: should its address change, we follow.
+  void learn_path(TimePoint now, const Path& path, Port& port);
+  /// After handle_datagrams, of which `outcome` came: where all that is authentic in it came from.
+  void on_arrival(TimePoint now, const engine::BatchOutcome& outcome, std::uint64_t bytes, const Path& from,
+                  Port& port);
+  /// Where the peer seems to have moved to, if that was ever the case; for engine::Transmit::to_proposed.
+  struct Proposed {
+    Path path;
+    Port* port = nullptr;
+  };
+  [[nodiscard]] const std::optional<Proposed>& proposed() const { return proposed_; }
 
   /// `drops`: of the socket that the batch came by.
   virtual engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
@@ -86,6 +97,11 @@ class Lane {
   [[nodiscard]] virtual std::optional<TimePoint> engine_timeout() const = 0;
   [[nodiscard]] virtual const engine::LaneStats& stats() const = 0;
   virtual void on_quiet() {}
+  [[nodiscard]] virtual bool asks_proposed() const { return false; }
+  virtual bool propose_address(TimePoint /*now*/, engine::AddressChange /*change*/, std::uint64_t /*bytes*/) {
+    return false;
+  }
+  virtual void on_bytes_from_proposed(std::uint64_t /*bytes*/) {}
 
   LaneObserver& observer() { return *observer_; }
   void note_new_bytes(TimePoint now) { quiet_at_ = now + timing_.quiet_after; }
@@ -99,6 +115,8 @@ class Lane {
   Timing timing_;
   std::optional<Path> path_;
   Port* port_ = nullptr;
+  bool follows_ = false;  // the peer's address was learnt, and may change
+  std::optional<Proposed> proposed_;
   std::optional<TimePoint> quiet_at_;  // set while new bytes have not been followed by quiet
   std::optional<TimePoint> stats_at_;  // set while the observer does not know the latest
   std::optional<TimePoint> last_report_;
@@ -121,6 +139,11 @@ class SenderLane final : public Lane {
 
  protected:
   void open_engine_path(TimePoint now) override;
+  [[nodiscard]] bool asks_proposed() const override { return sender_.asks_proposed(); }
+  bool propose_address(TimePoint now, engine::AddressChange change, std::uint64_t bytes) override {
+    return sender_.propose_address(now, change, bytes);
+  }
+  void on_bytes_from_proposed(std::uint64_t bytes) override { sender_.on_bytes_from_proposed(bytes); }
   void deliver_events() override;
   void serve_stream(TimePoint now) override;
   void handle_engine_timeout(TimePoint now) override;
@@ -150,6 +173,11 @@ class ReceiverLane final : public Lane {
 
  protected:
   void open_engine_path(TimePoint now) override;
+  [[nodiscard]] bool asks_proposed() const override { return receiver_.asks_proposed(); }
+  bool propose_address(TimePoint now, engine::AddressChange change, std::uint64_t bytes) override {
+    return receiver_.propose_address(now, change, bytes);
+  }
+  void on_bytes_from_proposed(std::uint64_t bytes) override { receiver_.on_bytes_from_proposed(bytes); }
   void deliver_events() override;
   void serve_stream(TimePoint now) override;
   void handle_engine_timeout(TimePoint now) override;

@@ -253,7 +253,13 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   lane->forget_served();
   const auto outcome =
       lane->handle_datagrams(now, batch, segment_size, {.socket = &port, .total = port.in.socket_drops()});
-  if (outcome.newest_authentic && !lane->path()) lane->open_path(now, {.peer = run.from, .from = run.to}, port);
+  Port* const before = lane->port();
+  lane->on_arrival(now, outcome, batch.size(), {.peer = run.from, .from = run.to}, port);
+  if (lane->waiting && lane->port() != before) {
+    // The peer moved to where another socket of ours reaches it.
+    std::erase(before->waiting, lane);
+    lane->waiting = false;
+  }
   port.share.on_lane(lane->share_mark);
   lane->hold_window(port.share);
   read_patience_ = std::min(read_patience_, lane->patience());
@@ -333,7 +339,10 @@ std::size_t WorkerLoop::pump(Lane& lane, std::size_t batches_max) {
       drained = true;
       break;
     }
-    out.push(*lane.path(), *batch);
+    if (batch->to_proposed)
+      push_to_proposed(lane, room.first(batch->size));
+    else
+      out.push(*lane.path(), *batch);
     ++sealed;
     if (out.worth_flushing()) out.flush();
     now = monotonic_now();
@@ -352,6 +361,16 @@ std::size_t WorkerLoop::pump(Lane& lane, std::size_t batches_max) {
     make_runnable(lane);
   }
   return sealed;
+}
+
+/// One datagram, sealed where the lane's own way out begins; the other address may be behind another socket.
+void WorkerLoop::push_to_proposed(const Lane& lane, std::span<const std::byte> datagram) {
+  if (!lane.proposed()) return;
+  SendQueue& out = lane.proposed()->port->out;
+  const auto room = out.room();
+  if (room.size() < datagram.size()) return;  // lost; the engine asks again
+  std::memmove(room.data(), datagram.data(), datagram.size());
+  out.push(lane.proposed()->path, {.size = datagram.size(), .segment_size = datagram.size()});
 }
 
 void WorkerLoop::schedule(Lane& lane, TimePoint now) {

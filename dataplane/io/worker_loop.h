@@ -79,6 +79,7 @@ class WorkerLoop {
   void serve_lanes();
   /// Returns the batches that it sealed, at most `batches_max`.
   std::size_t pump(Lane& lane, std::size_t batches_max);
+  void push_to_proposed(const Lane& lane, std::span<const std::byte> datagram);
   void schedule(Lane& lane, TimePoint now);
   void flush_all();
   void on_writable(Port& port);

@@ -21,6 +21,7 @@ struct Words {
   std::string to_target;
   std::string to_client;
   std::vector<std::string> changes;
+  std::vector<std::string> rebinds;
   std::uint64_t seed = 1;
 };
 
@@ -53,6 +54,11 @@ Result<RelayConfig> config_of(const Words& words) {
     if (!change) return std::move(change).error();
     config.changes.push_back(std::move(change).value());
   }
+  for (const std::string& text : words.rebinds) {
+    auto after = parse_duration(text);
+    if (!after) return std::move(after).error();
+    config.rebinds.push_back(*after);
+  }
   return config;
 }
 
@@ -84,6 +90,9 @@ int run(int argc, char** argv) {
   app.add_option("--to-target", words.to_target, "word=value,... of this direction alone");
   app.add_option("--to-client", words.to_client, "word=value,... of this direction alone");
   app.add_option("--change", words.changes, "TIME:word=value,... both ways, after the first datagram; repeats")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--rebind", words.rebinds, "TIME after the first datagram: the target sees other ports; repeats")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--seed", words.seed, "of all luck; the same seed and traffic meet the same fate");

@@ -131,6 +131,7 @@ UdpRelay::UdpRelay(const RelayConfig& config, UniqueFd listener, const SocketAdd
       inbox_(std::make_unique<Inbox>()) {
   std::stable_sort(config_.changes.begin(), config_.changes.end(),
                    [](const LinkChange& a, const LinkChange& b) { return a.after < b.after; });
+  std::sort(config_.rebinds.begin(), config_.rebinds.end());
 }
 
 UdpRelay::~UdpRelay() = default;
@@ -265,6 +266,24 @@ void UdpRelay::apply_changes(TimePoint now) {
       if (set_link_words(settings, config_.changes[changes_done_].words)) link->change(settings);
     }
     ++changes_done_;
+  }
+  for (; first_datagram_at_ && rebinds_done_ < config_.rebinds.size() &&
+         *first_datagram_at_ + config_.rebinds[rebinds_done_] <= now;
+       ++rebinds_done_)
+    rebind(now);
+}
+
+/// Flights keep their flow, and so its old socket, until they have left; nobody reads that any more.
+void UdpRelay::rebind(TimePoint now) {
+  std::vector<SocketAddress> clients;
+  for (const auto& [client, flow] : flows_) clients.push_back(client);
+  for (const SocketAddress& client : clients) {
+    const auto flow = flows_.at(client);
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, flow->upstream.get(), nullptr);
+    flows_by_socket_.erase(flow->upstream.get());
+    closed_flow_drops_ += flow->drops;
+    flows_.erase(client);
+    (void)flow_of(client, now);  // the old socket is still open, so the kernel gives another port
   }
 }
 

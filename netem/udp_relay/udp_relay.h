@@ -25,12 +25,14 @@ struct RelayConfig {
   LinkSettings to_client;
   std::uint64_t seed = 1;
   std::vector<LinkChange> changes = {};  // both directions; counted from the first datagram of a client
+  std::vector<Duration> rebinds = {};    // likewise: when the target sees all clients come from other ports
 };
 
 /// Relays UDP datagrams between any number of clients and one target through a modelled link, in user space, for
 /// tests that want a bad network between two real programs and may not touch the machine's own.
 /// All clients share the two directions of one link. Each client address has an upstream socket of its own, so the
-/// target sees one peer per client.
+/// target sees one peer per client. As a NAT that forgets does, a rebind gives each client another one: what the target
+/// sends to the old port is lost from then on.
 /// Bound: 1024 clients (the one idle longest makes room), 256 MiB in flight. Threads: one. Time: CLOCK_MONOTONIC.
 class UdpRelay {
  public:
@@ -55,6 +57,7 @@ class UdpRelay {
   std::shared_ptr<Flow> flow_of(const SocketAddress& client, TimePoint now);
   void forget_idlest_flow();
   void apply_changes(TimePoint now);
+  void rebind(TimePoint now);
   void deliver_due(TimePoint now);
   void arm_timer();
 
@@ -72,6 +75,7 @@ class UdpRelay {
   std::map<int, std::shared_ptr<Flow>> flows_by_socket_;
   std::optional<TimePoint> first_datagram_at_;
   std::size_t changes_done_ = 0;
+  std::size_t rebinds_done_ = 0;
   std::optional<TimePoint> timer_at_;
   bool stopping_ = false;
   std::uint64_t send_failures_ = 0;

@@ -197,6 +197,33 @@ TEST_CASE("hostile peer: a mandatory frame of unknown type ends the session, an 
   CHECK(ends.closed->error == TransportError::protocol_violation);
 }
 
+TEST_CASE("hostile peer: to confirm an epoch that never was ends the session") {
+  SenderUnderAttack honest{7};
+  honest.hear(honest.peer.frames([](bytes::WireWriter& out) { engine::encode_key_update(out, {0}); }));
+  CHECK(!honest.closed);
+  SenderUnderAttack lied_to{8};
+  lied_to.hear(lied_to.peer.frames([](bytes::WireWriter& out) { engine::encode_key_update(out, {1}); }));
+  REQUIRE(lied_to.closed);
+  CHECK(lied_to.closed->error == TransportError::protocol_violation);
+}
+
+TEST_CASE(
+    "hostile peer: answers to challenges that nobody sent move nothing, and many challenges get one answer at a time") {
+  SenderUnderAttack victim{9};
+  for (int i = 0; i < 100; ++i)
+    victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
+      const engine::PathData data{static_cast<std::byte>(i)};
+      engine::encode_path_data(out, engine::FrameType::path_response, data);
+      for (int k = 0; k < 50; ++k) engine::encode_path_data(out, engine::FrameType::path_challenge, data);
+    }));
+  CHECK(!victim.closed);
+  CHECK(victim.sender.stats().peer_moves == 0);
+  const auto before = victim.sender.stats().bytes_sent - victim.sender.stats().payload_bytes_sent;
+  victim.sender.withhold({{0}, {transfer_bytes}});  // nothing else leaves
+  (void)victim.send_for(2ms);
+  CHECK(victim.sender.stats().bytes_sent - victim.sender.stats().payload_bytes_sent <= before + 2000);
+}
+
 TEST_CASE("hostile peer: a frame that runs past its packet ends the session, at either end") {
   const auto write = [](bytes::WireWriter& out) {
     out.u8(0x04);

@@ -16,6 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::size_t spoofed_address = 1'000'000;
 constexpr int batches_per_turn_max = 100'000;
 constexpr Duration quiet_after = 5ms;  // then the driver flushes partly filled slabs
 
@@ -164,6 +165,8 @@ LaneOutcome Lane::outcome() const {
           .messages_delivered = sender_end_.fillers.delivered() + receiver_end_.fillers.delivered(),
           .messages_wrong = wrong + missing,
           .stores_refused = sink_.stores_refused(),
+          .sent_to_spoofed = sent_to_spoofed_,
+          .came_from_spoofed = came_from_spoofed_,
           .failure = failure_};
 }
 
@@ -176,6 +179,11 @@ void Lane::start() {
   }
   if (plan_.source_knows_held) {
     for (const TransferRange& range : plan_.held) sender_end_.engine.withhold(range);
+  }
+  for (const Move& move : plan_.moves) {
+    events_.schedule(events_.now() + move.after, [this] {
+      moved_at_.push_back((plan_.pull ? last_number_to_sender_ : last_number_to_receiver_).value_or(0) + 1);
+    });
   }
   for (std::uint32_t step = 1; step <= plan_.offers; ++step) {
     events_.schedule(events_.now() + (step - 1) * plan_.offer_gap, [this, step] { offer(step); });
@@ -278,7 +286,37 @@ void Lane::fail(std::string_view why) {
   if (failure_.empty()) failure_ = why;
 }
 
-void Lane::transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe) {
+std::size_t Lane::address_of(std::span<const std::byte> datagram) {
+  const auto header = read_clear_header(datagram);
+  if (!header) return client_address_;
+  if (spoofed_.erase(header->number) > 0) return spoofed_address;
+  const auto moves = std::upper_bound(moved_at_.begin(), moved_at_.end(), header->number) - moved_at_.begin();
+  return static_cast<std::size_t>(moves);
+}
+
+template <class Engine>
+void Lane::follow(Engine& engine, const engine::BatchOutcome& outcome, std::span<const std::byte> batch) {
+  const std::size_t from = address_of(batch);
+  if (from == spoofed_address) came_from_spoofed_ += batch.size();
+  if (outcome.authentic == 0) return;
+  if (outcome.peer_moved && client_proposed_) client_address_ = *std::exchange(client_proposed_, std::nullopt);
+  if (from == client_address_) return;
+  if (engine.asks_proposed()) {
+    if (client_proposed_ == from) engine.on_bytes_from_proposed(batch.size());
+    return;
+  }
+  if (!outcome.newest_authentic) return;
+  const auto change =
+      from < plan_.moves.size() + 1 && from > 0 ? plan_.moves[from - 1].change : engine::AddressChange::host;
+  if (engine.propose_address(events_.now(), change, batch.size())) client_proposed_ = from;
+}
+
+void Lane::transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe, Side from) {
+  if (from == Side::daemon) {
+    const std::size_t to = batch.to_proposed ? client_proposed_.value_or(client_address_) : client_address_;
+    if (to == spoofed_address) sent_to_spoofed_ += batch.size;
+    if (to != moved_at_.size()) return;  // nobody there (any more)
+  }
   PENSTOCK_CHECK(batch.size > 0 && batch.segment_size > 0 && batch.size <= buffer_.size());
   for (std::size_t at = 0; at < batch.size; at += batch.segment_size) {
     const std::size_t size = std::min(batch.segment_size, batch.size - at);
@@ -289,7 +327,9 @@ void Lane::transmit(const engine::Transmit& batch, std::size_t datagram_max, Pip
 
 void Lane::SenderEnd::receive(std::span<std::byte> batch, std::size_t segment_size) {
   const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size);
-  if (lane.plan_.pull && outcome.authentic > 0) engine.open_path(lane.events_.now());
+  if (!lane.plan_.pull) return;
+  if (outcome.authentic > 0) engine.open_path(lane.events_.now());
+  lane.follow(engine, outcome, batch);
 }
 
 void Lane::SenderEnd::turn() {
@@ -298,7 +338,8 @@ void Lane::SenderEnd::turn() {
   int batches = 0;
   while (const auto batch = engine.poll_transmit(now, lane.source_, lane.buffer_)) {
     const auto& sizes = lane.options_.sender;
-    lane.transmit(*batch, std::max(sizes.udp_payload_size, sizes.udp_payload_max), lane.to_receiver_);
+    lane.transmit(*batch, std::max(sizes.udp_payload_size, sizes.udp_payload_max), lane.to_receiver_,
+                  lane.plan_.pull ? Side::daemon : Side::client);
     if (++batches > batches_per_turn_max) return lane.fail("the sender's poll_transmit does not end");
   }
   while (auto event = engine.poll_event()) handle(std::move(*event));
@@ -345,7 +386,10 @@ void Lane::SenderEnd::handle(const SessionMessage& message) {
 
 void Lane::ReceiverEnd::receive(std::span<std::byte> batch, std::size_t segment_size) {
   const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size, lane.sink_);
-  if (!lane.plan_.pull && outcome.authentic > 0) engine.open_path(lane.events_.now());
+  if (!lane.plan_.pull) {
+    if (outcome.authentic > 0) engine.open_path(lane.events_.now());
+    lane.follow(engine, outcome, batch);
+  }
   last_receive = lane.events_.now();
   watch_for_quiet();
 }
@@ -357,7 +401,8 @@ void Lane::ReceiverEnd::turn() {
   lane.credit_bound_ = std::max(lane.credit_bound_, lane.sink_.bytes_accepted() + lane.sink_.room());
   int batches = 0;
   while (const auto batch = engine.poll_transmit(now, lane.sink_, lane.buffer_)) {
-    lane.transmit(*batch, lane.options_.receiver.udp_payload_size, lane.to_sender_);
+    lane.transmit(*batch, lane.options_.receiver.udp_payload_size, lane.to_sender_,
+                  lane.plan_.pull ? Side::client : Side::daemon);
     if (++batches > batches_per_turn_max) return lane.fail("the receiver's poll_transmit does not end");
   }
   while (auto event = engine.poll_event()) handle(std::move(*event));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,12 @@
 
 namespace penstock::sim {
 
+/// The client's address changes: what is sent to the old one is lost from then on.
+struct Move {
+  Duration after{0};  // from the start of the lane
+  engine::AddressChange change = engine::AddressChange::port;
+};
+
 /// One transfer: how many bytes, and what happens around them.
 struct LanePlan {
   std::uint64_t bytes = 0;
@@ -36,6 +43,7 @@ struct LanePlan {
   std::uint32_t messages = 0;  // control messages in the pipe, each way, beside the session's own
   Duration message_gap{0};
   std::size_t message_size_max = 4000;
+  std::vector<Move> moves = {};  // ascending
 };
 
 /// The engines' side of a scenario: equal for all its lanes.
@@ -84,6 +92,8 @@ struct LaneOutcome {
   std::uint64_t messages_delivered = 0;  // fillers, both ways
   std::uint64_t messages_wrong = 0;      // lost, repeated, reordered or changed
   std::uint64_t stores_refused = 0;
+  std::uint64_t sent_to_spoofed = 0;  // bytes of the daemon's, to an address that an attacker made up
+  std::uint64_t came_from_spoofed = 0;
   std::string failure;  // why the simulator gave up on an engine; empty: it did not
 };
 
@@ -104,6 +114,8 @@ class Lane {
   [[nodiscard]] ConnectionId sender_id() const { return sender_end_.own_id; }
   [[nodiscard]] ConnectionId receiver_id() const { return receiver_end_.own_id; }
   [[nodiscard]] const LanePlan& plan() const { return plan_; }
+  /// The next arrival at the daemon of this datagram of the client's seems to come from somewhere else.
+  void spoof(std::uint32_t number) { spoofed_.insert(number); }
 
  private:
   struct SenderEnd final : Endpoint {
@@ -156,7 +168,13 @@ class Lane {
   void confirm_if_all_said();
   void watch_data(const Sighting& sighting);
   void fail(std::string_view why);
-  void transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe);
+  enum class Side : std::uint8_t { client, daemon };
+  void transmit(const engine::Transmit& batch, std::size_t datagram_max, Pipe& pipe, Side from);
+  /// What a driver does with addresses, at the daemon: the client has named it, and never doubts that.
+  template <class Engine>
+  void follow(Engine& engine, const engine::BatchOutcome& outcome, std::span<const std::byte> batch);
+  /// The client's addresses are numbered; those that an attacker makes up lie beyond.
+  [[nodiscard]] std::size_t address_of(std::span<const std::byte> datagram);
 
   EventQueue& events_;
   EngineOptions options_;
@@ -179,6 +197,12 @@ class Lane {
   std::uint64_t held_unknown_ = 0;  // held bytes that the source may send all the same: their credit is given back
   std::optional<std::uint32_t> last_number_to_receiver_;
   std::optional<std::uint32_t> last_number_to_sender_;
+  std::vector<std::uint32_t> moved_at_;  // the client's next packet number at each of its moves
+  std::set<std::uint32_t> spoofed_;
+  std::size_t client_address_ = 0;  // as the daemon has it
+  std::optional<std::size_t> client_proposed_;
+  std::uint64_t sent_to_spoofed_ = 0;
+  std::uint64_t came_from_spoofed_ = 0;
   WireViolations wire_violations_;
   std::optional<TimePoint> first_byte_at_;
   std::optional<TimePoint> finished_at_;

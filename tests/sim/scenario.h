@@ -79,6 +79,9 @@ class Scenario {
   /// Several engines on one worker an end, over one link.
   std::vector<LaneOutcome> transfer_all(const std::vector<LanePlan>& plans);
 
+  /// A lane of transfer_all while it runs, for rules and attackers.
+  [[nodiscard]] Lane& lane(std::size_t index) { return *lanes_.at(index); }
+
   /// When a sender that knew rate and loss beforehand would have written the last byte of all lanes: serialisation of
   /// every needed byte with its headers, divided by what loss leaves, and half a round trip.
   /// After transfer.

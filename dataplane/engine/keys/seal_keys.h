@@ -32,6 +32,11 @@ class SealKeys {
   bool update_if_due(PacketNumber next);
   /// The peer acknowledged this number.
   void on_acked(PacketNumber number) { confirmed_ = confirmed_ || number >= epoch_first_; }
+  /// The peer says that packets of this epoch arrived. False: none was ever sealed.
+  [[nodiscard]] bool on_confirmed(KeyEpoch told) {
+    confirmed_ = confirmed_ || told == epoch();
+    return told <= epoch();
+  }
 
   /// Seals under the current epoch; `out` takes plaintext.size() + aead_tag_size bytes. Requires: `number` was never
   /// sealed before.

@@ -18,6 +18,9 @@ constexpr std::uint32_t epochs_kept_probe_timeouts = 3;  // PROTOCOL section 2
 constexpr int size_probe_timeouts = 3;
 constexpr std::size_t ethernet_mtu = 1500;  // what most paths carry
 
+constexpr std::size_t path_frame_size = frame_header_size + std::tuple_size_v<PathData>;
+constexpr std::size_t challenge_size = frames_header_size + path_frame_size + crypto::aead_tag_size;
+
 PmtuSearch::Config search_config(const LaneCoreConfig& config) {
   const std::size_t start = std::clamp(config.recovery.datagram_size, udp_payload_min, udp_payload_limit);
   return {.start = start,
@@ -47,6 +50,7 @@ LaneCore::LaneCore(const LaneCoreConfig& config, LaneKeys keys, Rng rng)
       own_id_(keys.own_id),
       seal_keys_(*keys.backend, std::move(keys.send_secret), config.key_update_packets),
       open_keys_(*keys.backend, std::move(keys.receive_secret)),
+      challenges_(Rng{rng}.split()),
       size_search_(search_config(config)),
       recovery_(recovery_config(config), std::move(rng)),
       scratch_(size_search_.ceiling()) {}
@@ -83,9 +87,13 @@ std::optional<LaneCore::Admitted> LaneCore::admit(std::span<std::byte> datagram)
 }
 
 bool LaneCore::open(TimePoint now, const Admitted& packet, std::byte* out) {
+  const KeyEpoch before = open_keys_.epoch();
   const auto outcome = open_keys_.open(now, epochs_kept_probe_timeouts * recovery_.rtt().probe_timeout(),
                                        packet.header.epoch_bits, packet.number, packet.aad, packet.sealed, out);
-  if (outcome == OpenKeys::Outcome::opened) return true;
+  if (outcome == OpenKeys::Outcome::opened) {
+    if (open_keys_.epoch() != before) confirmation_owed_ = open_keys_.epoch();
+    return true;
+  }
   ++stats_.packets_unauthentic;
   if (open_keys_.worn_out()) close(TransportError::open_failures);
   return false;
@@ -123,12 +131,12 @@ void LaneCore::handle_frames(TimePoint now, const Admitted& packet, BatchOutcome
   if (malformed) return close(TransportError::protocol_violation);
   FrameReader again(frames);
   while (const auto frame = again.next()) {
-    handle_frame(now, **frame, news);
+    handle_frame(now, **frame, outcome, news);
     if (state_ == State::closed) return;
   }
 }
 
-void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& news) {
+void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& outcome, DeliveryNews& news) {
   if (frame.type == FrameType::close) {
     const auto reason = decode_close(frame.body);
     // The peer is gone whatever it meant to say.
@@ -167,9 +175,27 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& 
     case FrameType::ping:
       well_formed = decode_ping(frame.body).ok();
       break;
-    case FrameType::key_update:
-      well_formed = decode_key_update(frame.body).ok();
+    case FrameType::key_update: {
+      const auto epoch = decode_key_update(frame.body);
+      well_formed = epoch.ok() && seal_keys_.on_confirmed(*epoch);
       break;
+    }
+    case FrameType::path_challenge: {
+      const auto challenge = decode_path_data(frame.body);
+      well_formed = challenge.ok();
+      if (challenge) response_owed_ = *challenge;
+      break;
+    }
+    case FrameType::path_response: {
+      const auto answer = decode_path_data(frame.body);
+      well_formed = answer.ok();
+      if (!answer) break;
+      if (const auto change = address_.on_response(now, *answer)) {
+        outcome.peer_moved = true;
+        on_peer_moved(now, *change, news);
+      }
+      break;
+    }
     case FrameType::skip:
       well_formed = decode_skip(frame.body).ok();
       break;
@@ -183,11 +209,27 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& 
       break;
     case FrameType::padding:
     case FrameType::close:
-    case FrameType::path_challenge:  // no address is ever changed in this version
-    case FrameType::path_response:
       break;
   }
   if (!well_formed) close(TransportError::protocol_violation);
+}
+
+bool LaneCore::propose_address(TimePoint now, AddressChange change, std::uint64_t bytes) {
+  if (state_ != State::open || address_.asking()) return false;
+  PathData challenge;
+  challenges_.fill(challenge);
+  return address_.propose(now, change, challenge, bytes);
+}
+
+void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news) {
+  ++stats_.peer_moves;
+  // Another port is a NAT that forgot; the path behind it is the same.
+  if (change == AddressChange::port) return;
+  recovery_.on_path_changed(now, news);
+  for (const auto& range : news.control_lost) control_out_.on_lost(range);
+  news.control_lost.clear();
+  size_search_.restart(recovery_.next_number());
+  recovery_.on_datagram_size(size_search_.assumed());
 }
 
 void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news) {
@@ -225,6 +267,7 @@ TimerTable LaneCore::timers() const {
   table[Timer::probe] = recovery_.probe_deadline();
   table[Timer::key_discard] = open_keys_.discard_at();
   table[Timer::size_probe] = size_search_.deadline();
+  if (recovery_.can_send() && !seal_keys_.exhausted()) table[Timer::challenge] = address_.deadline();
   return table;
 }
 
@@ -240,6 +283,8 @@ void LaneCore::handle_timeout(TimePoint now, DeliveryNews& news) {
     for (const auto& range : news.control_lost) control_out_.on_lost(range);
     news.control_lost.clear();
   }
+  if (table.take_if_due(Timer::challenge, now))
+    address_.on_deadline(now, challenge_size, recovery_.rtt().probe_timeout());
   if (table.take_if_due(Timer::size_probe, now)) size_search_.on_deadline(now);
   if (table.take_if_due(Timer::probe, now)) {
     recovery_.on_probe_deadline(now);
@@ -273,11 +318,13 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   // The peer asks for an acknowledgement of ours once a round trip, and that one carries the word along: a datagram of
   // its own is only for when it does not ask.
   const bool oldest_alone = sends_bulk_ && oldest_needed_due(now, 4);
-  if (!ack && !control && !ping_owed_ && !oldest_alone) return std::nullopt;
+  if (!ack && !control && !ping_owed_ && !oldest_alone && !response_owed_ && !confirmation_owed_) return std::nullopt;
 
   bytes::WireWriter out(
       std::span<std::byte>(scratch_).first(datagram_size_ - frames_header_size - crypto::aead_tag_size));
   SentPacket sent{.sent_at = now};
+  if (response_owed_) encode_path_data(out, FrameType::path_response, *std::exchange(response_owed_, std::nullopt));
+  if (confirmation_owed_) encode_key_update(out, *std::exchange(confirmation_owed_, std::nullopt));
   if (oldest) {
     oldest_told_at_ = now;
     oldest_told_for_ = recovery_.largest_acked();
@@ -306,6 +353,19 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   }
   PENSTOCK_CHECK(out.ok());
   return seal_frames(now, out.written(), sent, buffer);
+}
+
+std::optional<Transmit> LaneCore::poll_challenge(TimePoint now, std::span<std::byte> buffer) {
+  if (state_ != State::open || !recovery_.can_send() || seal_keys_.exhausted()) return std::nullopt;
+  const auto challenge = address_.challenge_due(now, challenge_size);
+  if (!challenge || buffer.size() < challenge_size) return std::nullopt;
+  std::array<std::byte, path_frame_size> frame;
+  bytes::WireWriter out(frame);
+  encode_path_data(out, FrameType::path_challenge, *challenge);
+  address_.on_challenge_sent(now, challenge_size, recovery_.rtt().probe_timeout());
+  Transmit sent = seal_frames(now, out.written(), SentPacket{.sent_at = now}, buffer);
+  sent.to_proposed = true;
+  return sent;
 }
 
 std::optional<Transmit> LaneCore::poll_size_probe(TimePoint now, std::span<std::byte> buffer) {

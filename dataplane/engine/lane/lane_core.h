@@ -18,6 +18,7 @@
 #include "dataplane/engine/lane/control_stream.h"
 #include "dataplane/engine/lane/recovery.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/address_validation.h"
 #include "dataplane/engine/path/pmtu_search.h"
 #include "dataplane/engine/ranges/replay_window.h"
 #include "dataplane/engine/timers.h"
@@ -75,6 +76,12 @@ class LaneCore {
   /// All but persist; the halves add theirs.
   [[nodiscard]] TimerTable timers() const;
   void handle_timeout(TimePoint now, DeliveryNews& news);
+  /// The peer's newest packet, of `bytes`, came from another address than its own. False: it is not asked about, at
+  /// least now. True: it is what Transmit::to_proposed means, until peer_moved, or this call is true again.
+  [[nodiscard]] bool propose_address(TimePoint now, AddressChange change, std::uint64_t bytes);
+  /// So many more authentic bytes came from there. Harmless when nothing is asked.
+  void on_bytes_from_proposed(std::uint64_t bytes) { address_.on_bytes_received(bytes); }
+  [[nodiscard]] bool asks_proposed() const { return address_.asking(); }
   /// What the path was found to carry. Requires: called after each input that filled `news`.
   void take_path_news(TimePoint now, const DeliveryNews& news);
 
@@ -85,6 +92,8 @@ class LaneCore {
                                                     const HeldData& held = {});
   /// poll_frames would write an acknowledgement now.
   [[nodiscard]] bool owes_ack(TimePoint now) const { return is_open() && ack_due(now); }
+  /// A challenge to the proposed address, when one is due.
+  [[nodiscard]] std::optional<Transmit> poll_challenge(TimePoint now, std::span<std::byte> buffer);
   /// A probe of a larger datagram, when one is due.
   [[nodiscard]] std::optional<Transmit> poll_size_probe(TimePoint now, std::span<std::byte> buffer);
   /// An ack-eliciting packet is wanted: a hello, a probe, a question for credit.
@@ -123,13 +132,15 @@ class LaneCore {
   /// Of full DATA datagrams.
   [[nodiscard]] std::size_t data_size() const { return size_search_.size(); }
   [[nodiscard]] bool heard() const { return stats_.last_heard.has_value(); }
+  [[nodiscard]] const std::optional<TimePoint>& last_heard() const { return stats_.last_heard; }
   /// Counters; the parts' own are copied in on the way.
   [[nodiscard]] LaneStats& stats();
 
  private:
   enum class State : std::uint8_t { waiting, open, closing, closed };
 
-  void handle_frame(TimePoint now, const RawFrame& frame, DeliveryNews& news);
+  void handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& outcome, DeliveryNews& news);
+  void on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news);
   void handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news);
   [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);
   [[nodiscard]] bool ack_due(TimePoint now) const;
@@ -150,6 +161,10 @@ class LaneCore {
   OpenKeys open_keys_;
   ReplayWindow replay_;
   AckTracker tracker_;
+  Rng challenges_;
+  AddressValidation address_;
+  std::optional<PathData> response_owed_;      // to the peer's challenge
+  std::optional<KeyEpoch> confirmation_owed_;  // the peer began this epoch
   PmtuSearch size_search_;
   Recovery recovery_;
   ControlSender control_out_;

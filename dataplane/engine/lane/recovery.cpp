@@ -85,7 +85,8 @@ struct Recovery::AckTally {
 };
 
 Recovery::Recovery(const RecoveryConfig& config, Rng rng)
-    : rtt_(config.initial_rtt),
+    : config_(config),
+      rtt_(config.initial_rtt),
       controller_(make_controller(config, rng)),
       rate_cap_(config.rate),
       ip_overhead_(config.ip_overhead),
@@ -125,6 +126,35 @@ void Recovery::on_unacknowledged_sent() {
 void Recovery::on_size_probe_sent(TimePoint now, const SentPacket& packet) {
   ledger_.push(packet);
   pacer_.on_sent(now, packet.size + ip_overhead_);
+}
+
+void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
+  Interval within{ledger_.first(), ledger_.end()};
+  while (const auto gap = resolved_.first_gap(within)) {
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n) {
+      const SentPacket& packet = ledger_[n];
+      if (packet.kind == SentKind::skipped || packet.kind == SentKind::path_probe) continue;
+      if (packet.kind == SentKind::data) report(news.data_lost, n);
+      if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
+      if (packet.kind == SentKind::repair) news.repairs_lost.push_back(packet.offset);
+      on_resolved(packet);
+      ++packets_lost_;
+    }
+    (void)resolved_.insert(*gap);
+    (void)lost_.insert(*gap);
+    within.begin = gap->end;
+  }
+  path_first_ = ledger_.end();
+  in_flight_ = 0;
+  packets_in_flight_ = 0;
+  loss_deadline_.reset();
+  recovery_start_.reset();
+  probe_backoff_ = 0;
+  probes_owed_ = 0;
+  rtt_ = RttEstimator(config_.initial_rtt);
+  detector_ = {};
+  controller_ = make_controller(config_, rng_);
+  update_pacing(now);
 }
 
 void Recovery::on_datagram_size(std::size_t bytes) {
@@ -196,8 +226,10 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       ++news.packets_spurious;
-      controller_->on_spurious_loss(packet.sent_at);
-      detector_.on_spurious_loss(now, rtt_);
+      if (n >= path_first_) {
+        controller_->on_spurious_loss(packet.sent_at);
+        detector_.on_spurious_loss(now, rtt_);
+      }
       ++spurious_losses_;
       --packets_lost_;
     }

@@ -80,6 +80,9 @@ class Recovery {
   void on_unacknowledged_sent();
   /// The same for a probe of a larger datagram, outside of all accounts but the pacer's.
   void on_size_probe_sent(TimePoint now, const SentPacket& packet);
+  /// The peer is at another host: round trip, rate and losses of what was sent before say nothing about the new path
+  /// (RFC 9000 section 9.4). What is under way counts as lost, until a late ACK says otherwise.
+  void on_path_changed(TimePoint now, DeliveryNews& news);
   /// Full datagrams have another size from now on.
   void on_datagram_size(std::size_t bytes);
   /// A batch is complete: `packets` datagrams of `bytes` in all, ack-eliciting ones.
@@ -178,6 +181,7 @@ class Recovery {
   void draw_skip();
   void on_resolved(const SentPacket& packet);
 
+  RecoveryConfig config_;
   RttEstimator rtt_;
   LossDetector detector_;
   SentPackets ledger_;
@@ -203,6 +207,7 @@ class Recovery {
   std::uint64_t app_limited_until_ = 0;
   std::optional<PacketNumber> largest_acked_;
   std::optional<std::uint64_t> newest_large_acked_;  // above base_size_
+  std::uint64_t path_first_ = 0;                     // older numbers were sent on another path
   std::optional<TimePoint> loss_deadline_;
   std::optional<TimePoint> recovery_start_;
   std::optional<TimePoint> answered_at_;

@@ -49,7 +49,7 @@ class PmtuSearch {
     std::optional<std::uint64_t> newest_small_acked = {};  // packet numbers
     std::optional<std::uint64_t> newest_large_acked = {};
     std::optional<std::uint64_t> oldest_large_lost = {};  // of those that no later larger one has overtaken
-    std::uint64_t large_lost = 0;                    // how many of them
+    std::uint64_t large_lost = 0;                         // how many of them
 
     void clear() { *this = {}; }
   };

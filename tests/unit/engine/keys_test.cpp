@@ -64,6 +64,20 @@ TEST_CASE("seal keys: an epoch ends only after half its packets and an ACK of on
   CHECK(d.seal.update_if_due({30}));
 }
 
+TEST_CASE("seal keys: the peer's word that packets of this epoch arrived is as good as an ACK, of another it is not") {
+  Direction d(8);
+  for (std::uint64_t n = 0; n < 10; ++n) (void)d.sealed(n);
+  CHECK_FALSE(d.seal.on_confirmed({1}));  // none was sealed
+  CHECK(!d.seal.update_if_due({10}));
+  CHECK(d.seal.on_confirmed({0}));
+  CHECK(d.seal.update_if_due({10}));
+  for (std::uint64_t n = 10; n < 20; ++n) (void)d.sealed(n);
+  CHECK(d.seal.on_confirmed({0}));  // late
+  CHECK(!d.seal.update_if_due({20}));
+  CHECK(d.seal.on_confirmed({1}));
+  CHECK(d.seal.update_if_due({20}));
+}
+
 TEST_CASE("open keys: the previous, the current and the next epoch open; others cost nothing") {
   Direction d(8);
   std::uint64_t number = 0;

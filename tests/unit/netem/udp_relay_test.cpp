@@ -141,6 +141,31 @@ TEST_CASE("udp relay: each client has its own peer at the target, and answers fi
   CHECK(to_bob->text == "to bob");
 }
 
+TEST_CASE("udp relay: after a rebind the target sees another port, and the old one leads nowhere") {
+  Peer target{"127.0.0.1:0"};
+  Relay relay{{"--listen", "127.0.0.1:0", "--target", target.address().to_string(), "--rebind", "1ms"}};
+  const SocketAddress entrance = relay.address();
+  Peer ann{"127.0.0.1:0"};
+  ann.send(entrance, "before");
+  const auto before = target.receive();
+  REQUIRE(before);
+  // Datagrams go on until one of them comes from elsewhere.
+  std::optional<Peer::Received> after;
+  for (int i = 0; i < patience_ms; ++i) {
+    ann.send(entrance, "after");
+    after = target.receive();
+    REQUIRE(after);
+    if (after->from.to_string() != before->from.to_string()) break;
+    poll(nullptr, 0, 1);
+  }
+  CHECK(after->from.to_string() != before->from.to_string());
+  target.send(before->from, "to the old port");
+  target.send(after->from, "to the new port");
+  const auto answer = ann.receive();
+  REQUIRE(answer);
+  CHECK(answer->text == "to the new port");
+}
+
 TEST_CASE("udp relay: an IPv6 client reaches an IPv4 target") {
   Peer target{"127.0.0.1:0"};
   Relay relay{{"--listen", "[::1]:0", "--target", target.address().to_string()}};

@@ -1,0 +1,108 @@
+"""The client's UDP address changes under a transfer: a NAT that forgets, and a host that moves. The control connection stays, the
+datagrams go on, and no byte takes another way."""
+
+import filecmp
+import json
+import subprocess
+import unittest
+
+from lab import PATIENCE, LabTest, Outcome, free_port, program
+from mtu_test import Host, why_impossible
+
+
+class Moves(LabTest):
+    with_daemon = False
+
+    def begin(self, *words):
+        """Starts the command, and returns when bytes flow."""
+        process = self.ann.start(*words, "--json", "--rate", "30M")
+        self.addCleanup(process.kill)
+        for line in process.stdout:
+            said = json.loads(line)
+            if said["event"] == "progress" and said["bytes"] > 0:
+                break
+        self.assertIsNone(process.poll())
+        return process
+
+    def end(self, process, sent, target):
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        done = self.check(Outcome(process, stdout, stderr), 0).last
+        self.assertEqual(done["data"], "udp")
+        self.assertEqual(done["bytes_resumed"], 0)
+        self.assertTrue(filecmp.cmp(sent, target, shallow=False))
+
+
+class Nat(Moves):
+    """A relay stands for it: clients reach the daemon's UDP through it alone."""
+
+    def setUp(self):
+        super().setUp()
+        inner = free_port()
+        self.relay = subprocess.Popen(
+            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % inner, "--delay", "20ms"]
+            + ["--rebind=%dms" % at for at in (700, 2100, 3300)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(self.relay.stdout.close)
+        self.addCleanup(self.relay.wait)
+        self.addCleanup(self.relay.terminate)
+        outer = self.relay.stdout.readline().split(":")[-1].strip()
+        self.daemon = self.serve(listen="127.0.0.1:%d" % inner, extra=("--udp-advertise", "127.0.0.1:" + outer))
+        self.addCleanup(self.daemon.kill)
+        self.register(self.ann)
+
+    def test_a_push_goes_on_when_a_nat_forgets(self):
+        file = self.random_file("blob", 20_000_003)
+        self.end(self.begin("push", file, self.remote("/blob")), file, self.served("blob"))
+
+    def test_a_pull_goes_on_when_a_nat_forgets(self):
+        file = self.random_file("blob", 20_000_003)
+        with open(file, "rb") as source:
+            self.write(self.served("blob"), source.read())
+        self.end(self.begin("pull", self.remote("/blob"), self.path("back")), file, self.path("back"))
+
+
+class Roaming(Moves):
+    """The client's host has two addresses; the route says which one new datagrams leave from."""
+
+    def setUp(self):
+        if why := why_impossible():
+            self.skipTest(why)
+        super().setUp()
+        self.far, self.near = Host(), Host()
+        self.addCleanup(self.far.close)
+        self.addCleanup(self.near.close)
+        self.far.ip("link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", str(self.near.holder.pid))
+        self.far.ip("address", "add", "10.79.0.1/24", "dev", "cable")
+        for number in (2, 3):
+            self.near.ip("address", "add", "10.79.0.%d/24" % number, "dev", "cable")
+        for host in (self.far, self.near):
+            host.ip("link", "set", "cable", "up")
+        self.daemon = self.serve(listen="10.79.0.1:0", prefix=self.far.prefix)
+        self.addCleanup(self.daemon.kill)
+        self.ann.prefix = self.near.prefix
+        self.where = "10.79.0.1:%d" % self.daemon.port
+        self.assertEqual(self.ann.register_at(self.where, self.daemon.token()).exit, 0)
+
+    def move(self):
+        self.near.ip("route", "replace", "10.79.0.0/24", "dev", "cable", "proto", "kernel", "scope", "link", "src", "10.79.0.3")
+
+    def test_a_push_goes_on_from_another_address(self):
+        file = self.random_file("blob", 15_000_003)
+        process = self.begin("push", file, self.where + ":/blob")
+        self.move()
+        self.end(process, file, self.served("blob"))
+
+    def test_a_pull_goes_on_to_another_address(self):
+        file = self.random_file("blob", 15_000_003)
+        self.check(self.push(file, self.where + ":/blob"), 0)
+        process = self.begin("pull", self.where + ":/blob", self.path("back"))
+        self.move()
+        # The old address is dead for datagrams: who still sends there is not heard.
+        self.near.ip("rule", "add", "from", "10.79.0.1", "to", "10.79.0.2", "ipproto", "udp", "blackhole", "priority", "0")
+        self.end(process, file, self.path("back"))
+
+
+if __name__ == "__main__":
+    unittest.main()
