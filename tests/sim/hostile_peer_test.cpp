@@ -66,6 +66,7 @@ class SenderUnderAttack {
     }
     return numbers;
   }
+  void jump(Duration ahead) { now_ += ahead; }
   void hear(Datagram datagram) {
     sender.handle_datagrams(now_, datagram, datagram.size());
     poll_events();
@@ -195,6 +196,25 @@ TEST_CASE("hostile peer: a mandatory frame of unknown type ends the session, an 
   }));
   REQUIRE(ends.closed);
   CHECK(ends.closed->error == TransportError::protocol_violation);
+}
+
+TEST_CASE("a clock that jumps ahead (a machine that slept) is a time-out and no more, whenever it happens") {
+  for (const Duration jump : {Duration{1s}, Duration{1h}, Duration{24h * 365 * 20}}) {
+    SenderUnderAttack slept{10};
+    const auto first = slept.send_for(50ms);
+    const auto before = slept.sender.stats();
+    slept.jump(jump);
+    (void)slept.send_for(50ms);
+    const auto after = slept.sender.stats();
+    CHECK(!slept.closed);
+    CHECK(after.pto_count <= before.pto_count + 2);
+    // As much as in any 50 ms at this rate, and a burst: the time asleep is no credit.
+    CHECK(after.packets_sent - before.packets_sent <= before.packets_sent + 64);
+    slept.acknowledge(first);
+    (void)slept.send_for(50ms);
+    CHECK(!slept.closed);
+    CHECK(slept.sender.stats().packets_sent > after.packets_sent);  // and on it goes
+  }
 }
 
 TEST_CASE("hostile peer: to confirm an epoch that never was ends the session") {
