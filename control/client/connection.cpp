@@ -160,6 +160,7 @@ struct Entry {
   const Token* token = nullptr;
   std::vector<KnownDaemon> candidates;  // without a token: our registrations
   std::size_t lanes = 1;
+  SessionRequest first_request = {};
 };
 
 asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
@@ -211,11 +212,19 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   }
   offer.software = software;
   offer.capabilities = {std::string{capability_fec}};
-  auto session = co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout));
+  FirstRequest first_request;
+  if (entry.first_request && entry.token == nullptr)
+    first_request = [&entry, &channel, pin = daemon.pin](const Agreement& agreement) {
+      return entry.first_request(pin, channel->remote(), agreement);
+    };
+  const bool asked = static_cast<bool>(first_request);
+  auto session =
+      co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout), std::move(first_request));
   if (!session) co_return named(config, session.error());
   if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
 
   OpenedSession opened;
+  opened.first_request_sent = asked;
   opened.daemon_spki.assign(channel->peer_spki().begin(), channel->peer_spki().end());
   const std::string address = address_key(config.host, config.port);
   if (entry.token != nullptr) {
@@ -267,7 +276,8 @@ asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config
 }
 
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
-                                                          const TlsContext& tls, std::size_t lanes) {
+                                                          const TlsContext& tls, std::size_t lanes,
+                                                          SessionRequest first_request) {
   const std::string address = address_key(config.host, config.port);
   const auto user = config.user.empty() ? std::nullopt : std::optional<std::string_view>{config.user};
   auto known = home.find_by_address(address, user);
@@ -300,6 +310,7 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
   entry.lanes = lanes;
   entry.trust.fingerprint = *fingerprint;
   entry.candidates = std::move(*known);
+  entry.first_request = std::move(first_request);
   auto opened = co_await async_enter_as(config, home, tls, std::move(entry));
   if (!opened && by_key && opened.error().code == ErrorCode::PIN_MISMATCH && !*fingerprint)
     co_return not_registered(config);

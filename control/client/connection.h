@@ -1,6 +1,8 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <asio/ip/tcp.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,14 +22,19 @@ struct OpenedSession {
   KnownDaemon daemon;  // our registration with it
   std::vector<std::byte> daemon_spki;
   bool registered_now = false;
+  bool first_request_sent = false;
 };
 
 /// Resolves, connects, judges the daemon's key and proves who we are; with a token at hand an unregistered host is
 /// registered on the way. Every call is a new connection and a new key exchange.
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
-/// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says.
+/// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says. `first_request` leaves
+/// with our proof, unless we have to register first: OpenedSession::first_request_sent.
+using SessionRequest = std::function<proto::Envelope(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
+                                                     const Agreement& agreement)>;
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
-                                                          const TlsContext& tls, std::size_t lanes = 1);
+                                                          const TlsContext& tls, std::size_t lanes = 1,
+                                                          SessionRequest first_request = {});
 
 /// Registers with this token, whatever the home knows of the host: the token vouches for the daemon's key.
 asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,

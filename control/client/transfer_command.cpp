@@ -134,7 +134,14 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     ClientConfig config = machinery_.config;
     if ((connected_before_ || let_in) && config.timeout)
       config.connect_timeout = std::min(config.connect_timeout, std::max(time_left(), attempt_min));
-    auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes);
+    SessionRequest first_request;
+    // On pull our own journal is asked first, which names the transfer.
+    if (push())
+      first_request = [this](const Pin& daemon, const asio::ip::tcp::endpoint& remote, const Agreement& agreement) {
+        return opening(daemon, remote, agreement);
+      };
+    auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes,
+                                              std::move(first_request));
     std::optional<Error> error;
     if (!opened) {
       error = opened.error();
@@ -215,6 +222,18 @@ Result<DataPolicy> TransferCommand::agreed_data(const Session& session) const {
 
 storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) const {
   return resume_key_of(request_, opened.daemon.pin);
+}
+
+proto::Envelope TransferCommand::opening(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
+                                         const Agreement& agreement) const {
+  auto message = open_message_of(request_, daemon, transfer_id_, resume_wanted());
+  const auto peer = endpoint_of(remote, agreement.udp_port);
+  if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
+    message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
+  message.set_data(encode_data_policy(wanted_data()));
+  proto::Envelope open;
+  *open.mutable_open_transfer() = std::move(message);
+  return open;
 }
 
 /// Blocks.
@@ -301,14 +320,14 @@ asio::awaitable<Status> TransferCommand::async_take_over(std::shared_ptr<Session
   }
 }
 
-asio::awaitable<void> TransferCommand::leave(Session& session) {
+asio::awaitable<void> TransferCommand::leave(Session& session, TlsChannel::PeerEnd peer_end) {
   if (session.run) {
     by_tcp_before_ = session.run->data_way() == DataWay::tcp;
     tally_.on_session_over(session.run->stats());
     co_await session.run->async_close();
   }
   const auto link = session.opened.link;
-  link->end(Status{});
+  link->end(Status{}, orderly_end_max, peer_end);
   while (!session.link_over) co_await session.news.async_wait(std::chrono::milliseconds{100});
   session.run.reset();
   co_await session.store.async_close();
@@ -325,7 +344,9 @@ asio::awaitable<void> TransferCommand::async_farewell() {
     // A journal that can not be removed costs its room until it expires, and nothing else.
     (void)co_await session->store.async_finish();
   }
-  co_await leave(*session);
+  // The receipt is here. If its word that it was kept is lost, the same command resumes once more (control/transfer/
+  // README), which is not worth a round trip of each.
+  co_await leave(*session, push() ? TlsChannel::PeerEnd::unawaited : TlsChannel::PeerEnd::awaited);
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
@@ -382,14 +403,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_await leave(*session);
     co_return local.error();
   }
-  auto message = open_message_of(request_, session->opened.daemon.pin, transfer_id_, resume_wanted());
-  const auto peer = endpoint_of(link->channel().remote(), session->opened.session.agreement.udp_port);
-  if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
-    message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
-  message.set_data(encode_data_policy(wanted_data()));
-  proto::Envelope open;
-  *open.mutable_open_transfer() = std::move(message);
-  link->send(std::move(open));
+  if (!session->opened.first_request_sent)
+    link->send(opening(session->opened.daemon.pin, link->channel().remote(), session->opened.session.agreement));
   const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
   while (!session->transfer && !session->failure && !session->link_over && !machinery_.stop_requested && !out_of_time())
     co_await session->news.async_wait(std::chrono::milliseconds{250});

@@ -36,10 +36,13 @@ class TransferCommand {
   Status check_words();
   [[nodiscard]] bool is_discarded(const Session& session) const;
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
-  asio::awaitable<void> leave(Session& session);
+  asio::awaitable<void> leave(Session& session, TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
   /// Once a run has begun, coming back always means going on.
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
   [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
+  /// The message that opens the transfer, at an end with this key and address.
+  [[nodiscard]] proto::Envelope opening(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
+                                        const Agreement& agreement) const;
   Result<RunConfig> make_run(Session& session);
   /// Of --timeout, which must be set; never below zero.
   [[nodiscard]] Duration time_left() const;

@@ -81,7 +81,8 @@ ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon) {
   return binding;
 }
 
-asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer, Duration timeout) {
+asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer, Duration timeout,
+                                                   FirstRequest first_request) {
   channel.expire_after(timeout);
   const auto spki = channel.peer_spki();
   ClientExchange exchange{std::move(offer), binding_of(channel, channel.peer_pin()), {spki.begin(), spki.end()}};
@@ -95,6 +96,10 @@ asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOf
   if (auto sent = co_await channel.async_send_frame(*std::move(proof)); !sent) co_return sent.error();
   // The daemon's key was judged during TLS; from here on it, too, may send long messages (a long list of grants).
   channel.set_proven();
+  if (first_request) {
+    const proto::Envelope request = first_request(exchange.agreement());
+    if (auto sent = co_await channel.async_send(request); !sent) co_return sent.error();
+  }
   const auto answer = co_await channel.async_receive();
   if (!answer) co_return answer.error();
   auto session = exchange.handle_proof(*answer);

@@ -18,9 +18,12 @@ namespace penstock::control {
 
 /// Client: runs the whole key exchange on a fresh channel. On success the channel is proven and carries requests; on
 /// failure it is to be dropped. `offer.uuid` or `offer.token` says who comes.
-/// Errors: those of ClientExchange and of the channel; TIMED_OUT after `timeout`.
+/// `first_request`, where given, makes a request that leaves right behind our proof: the daemon, whose key TLS has
+/// judged, acts on it once the proof is verified, and a round trip is saved. Errors: those of ClientExchange and of the
+/// channel; TIMED_OUT after `timeout`.
+using FirstRequest = std::function<proto::Envelope(const Agreement& agreement)>;
 asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer,
-                                                   Duration timeout = gate_timeout);
+                                                   Duration timeout = gate_timeout, FirstRequest first_request = {});
 
 /// What the gate counts; names are those of the metrics. One owner.
 struct GateCounters {

@@ -40,6 +40,8 @@ class ClientExchange {
   std::string hello();
   /// Step 2 in, step 3 out. Costs one RSA private operation (3 ms).
   Result<std::string> handle_wrap(const Frame& frame);
+  /// What was agreed. Requires: handle_wrap succeeded; the daemon has yet to prove itself.
+  [[nodiscard]] const Agreement& agreement() const { return agreement_; }
   /// Step 4 in: the session.
   Result<ClientSession> handle_proof(const Frame& frame);
 

@@ -498,7 +498,7 @@ std::optional<Duration> TlsChannel::smoothed_rtt() const {
   return std::chrono::microseconds{info.tcpi_rtt};
 }
 
-asio::awaitable<void> TlsChannel::async_close(Duration linger) {
+asio::awaitable<void> TlsChannel::async_close(Duration linger, PeerEnd peer_end) {
   const auto core = core_;
   if (core->ended) co_return;
   core->expire_after(linger);
@@ -508,6 +508,10 @@ asio::awaitable<void> TlsChannel::async_close(Duration linger) {
   while (core->queued() > 0 && !core->ended) co_await core->wait_for_writer();
   std::error_code failed;
   if (!core->ended) core->socket.shutdown(tcp::socket::shutdown_send, failed);
+  if (peer_end == PeerEnd::unawaited) {
+    core->end({ErrorCode::CANCELLED, "the connection was closed at this end"});
+    co_return;
+  }
   // Unread bytes at close would make the kernel reset the connection, and what we just said might never be read: so the
   // peer's end is waited for, here or by the coroutine that is still in async_receive.
   while (!core->ended && !failed && core->receiving) co_await core->wait_for_writer();

@@ -86,7 +86,10 @@ class TlsChannel {
   [[nodiscard]] asio::any_io_executor executor() const;
 
   /// Orderly end: sends what is queued and close_notify, at most `linger`; then closes.
-  asio::awaitable<void> async_close(Duration linger = std::chrono::seconds{2});
+  /// Whether closing waits for the peer to close as well. Unawaited saves a round trip; the system still delivers what
+  /// was sent, unless the peer says something more meanwhile and a packet of ours is lost.
+  enum class PeerEnd : std::uint8_t { awaited, unawaited };
+  asio::awaitable<void> async_close(Duration linger = std::chrono::seconds{2}, PeerEnd peer_end = PeerEnd::awaited);
   /// Ends the channel now: whoever waits in it gets `reason`.
   void abort(Error reason = {ErrorCode::CANCELLED, "the connection was closed at this end"});
   /// The peer ended with close_notify between two messages.

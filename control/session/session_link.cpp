@@ -38,8 +38,9 @@ void SessionLink::send_data(std::size_t lane, std::string frame) {
   bulk_.notify();
 }
 
-void SessionLink::end(Status reason, Duration orderly_max) {
+void SessionLink::end(Status reason, Duration orderly_max, TlsChannel::PeerEnd peer_end) {
   if (outcome_) return;
+  peer_end_ = peer_end;
   const bool orderly = reason.ok();
   Error cause = orderly ? Error{ErrorCode::CANCELLED, "the session is over"} : reason.error();
   outcome_ = std::move(reason);
@@ -123,7 +124,7 @@ asio::awaitable<void> SessionLink::write_loop() {
     if (outcome_) break;
     co_await outgoing_.async_wait();
   }
-  if (outcome_->ok()) co_await channel_.async_close();
+  if (outcome_->ok()) co_await channel_.async_close(std::chrono::seconds{2}, peer_end_);
 }
 
 asio::awaitable<void> SessionLink::data_loop() {

@@ -57,7 +57,8 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   void note_heard() { silence_.on_heard(std::chrono::steady_clock::now()); }
   /// Ends the link: async_run returns `reason`; success means an orderly end, after what is queued was sent, for which
   /// a peer that does not read has `orderly_max`.
-  void end(Status reason, Duration orderly_max = orderly_end_max);
+  void end(Status reason, Duration orderly_max = orderly_end_max,
+           TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
   [[nodiscard]] bool ended() const { return outcome_.has_value(); }
   [[nodiscard]] std::optional<Duration> ping_rtt() const { return ping_rtt_; }
   /// Sends a ping beside those that are sent anyway, unless one left within the last half second.
@@ -104,6 +105,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   std::uint64_t pong_seen_ = 0;
   std::uint64_t bytes_seen_ = 0;
   std::optional<Status> outcome_;
+  TlsChannel::PeerEnd peer_end_ = TlsChannel::PeerEnd::awaited;
 };
 
 }  // namespace penstock::control

@@ -257,7 +257,10 @@ void SourceSide::maybe_send_finish() {
   if (state_ != State::sending || decided_ != totals_.entries || !totals_.bytes_total) return;
   if (!config_.dry_run) {
     maybe_finish_lane();
-    const bool drained = *totals_.bytes_total == 0 || (drained_ && drained_->value >= *totals_.bytes_total);
+    // At first the sink itself knows when all is there, and waiting for its word would cost a round trip; what a repair
+    // list asked for has to be on its way again before it may look once more.
+    const bool drained =
+        round_ == 0 || *totals_.bytes_total == 0 || (drained_ && drained_->value >= *totals_.bytes_total);
     if (!lane_finished_ || !all_read_ || !releases_.empty() || !drained) return;
   }
   state_ = State::finishing;

@@ -41,7 +41,7 @@ struct SourceTotals {
 /// daemon's.
 ///
 ///   idle --start--> walking
-///   walking --manifest complete--> sending --drained, all read, all decided--> finishing --Commit--> committed
+///   walking --manifest complete--> sending --all read, all decided--> finishing --Commit--> committed
 ///                                     ^------------- RepairList (rounds 1-3) ------'
 ///   any --error of ours or of the peer--> failed
 ///
