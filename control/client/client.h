@@ -37,9 +37,19 @@ struct ClientConfig {
 enum class OverwriteMode : std::uint8_t { never, skip, changed, always };
 enum class DigestKind : std::uint8_t { xxh3, sha256 };
 enum class LinkMode : std::uint8_t { keep, follow, skip };
-enum class CongestionKind : std::uint8_t { bbr, cubic, fixed };
+enum class CongestionKind : std::uint8_t { bbr, cubic, fixed, scavenger };
 [[nodiscard]] constexpr std::string_view to_string(CongestionKind kind) {
-  return kind == CongestionKind::bbr ? "bbr" : kind == CongestionKind::cubic ? "cubic" : "fixed";
+  switch (kind) {
+    case CongestionKind::cubic:
+      return "cubic";
+    case CongestionKind::fixed:
+      return "fixed";
+    case CongestionKind::scavenger:
+      return "scavenger";
+    case CongestionKind::bbr:
+      break;
+  }
+  return "bbr";
 }
 
 /// How file bytes travel. `automatic`: by UDP, by TCP while that does not get through.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <utility>
 
 #include "common/escape.h"
@@ -41,15 +42,17 @@ engine::Congestion congestion_named(std::string_view name, bool has_rate) {
   if (name == "fixed" && has_rate) return engine::Congestion::fixed;
   if (name == "bbr") return engine::Congestion::bbr;
   if (name == "cubic") return engine::Congestion::cubic;
+  if (name == "scavenger") return engine::Congestion::scavenger;
   return engine::SenderConfig{}.congestion;
 }
 
 Status check_lanes(engine::Congestion congestion, std::size_t lanes) {
-  if (lanes <= 1 || congestion != engine::Congestion::bbr) return {};
-  return Error{
-      ErrorCode::USAGE,
-      "bbr has one lane: several of them would take several flows' shares of the path; use --cc cubic or fixed with "
-      "--lanes"};
+  const bool scavenger = congestion == engine::Congestion::scavenger;
+  if (lanes <= 1 || (congestion != engine::Congestion::bbr && !scavenger)) return {};
+  return Error{ErrorCode::USAGE,
+               std::string{scavenger ? "scavenger" : "bbr"} +
+                   " has one lane: several of them would take several flows' shares of the path; use --cc cubic or "
+                   "fixed with --lanes"};
 }
 
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {

@@ -307,7 +307,7 @@ class Paths(LabTest):
         for words in (
             ("push", "f"),
             ("push", "f", "host:relative"),
-            ("push", "--cc", "scavenger", "f", "host:/x"),
+            ("push", "--cc", "scavenger", "--lanes", "2", "f", "host:/x"),
             ("push", "--cc", "fixed", "f", "host:/x"),
             ("push", "--fec", "0,4", "f", "host:/x"),
             ("push", "-P", "f", "host:/x"),

@@ -99,9 +99,10 @@ inline constexpr OptionSpec penstock_options[] = {
   {.name = "--ca", .value_name = "FILE", .commands = on(penstock_commands, {"register"}),
    .help = "Certificates (PEM) that vouch for the daemon by its host name, instead of a fingerprint."},
 
-  {.name = "--cc", .value_name = "bbr|cubic|fixed", .commands = penstock_on::transfers,
-   .help = "Congestion control. `fixed` sends at --rate whatever happens, for links that are yours alone.",
-   .default_text = "bbr", .setting = "cc", .environment = "PENSTOCK_CC", .value_not_yet = "scavenger"},
+  {.name = "--cc", .value_name = "bbr|cubic|fixed|scavenger", .commands = penstock_on::transfers,
+   .help = "Congestion control. `fixed` sends at --rate whatever happens, for links that are yours alone. `scavenger` takes "
+           "what others leave: it gives way as soon as somebody else fills the path.",
+   .default_text = "bbr", .setting = "cc", .environment = "PENSTOCK_CC"},
   {.name = "--rate", .value_name = "RATE", .commands = penstock_on::transfers,
    .help = "Send at most so fast: 500M is 500 000 000 bit/s of IP bytes, 60MB is bytes a second. k M G T are powers of "
            "1000, Ki Mi Gi of 1024.", .setting = "rate", .environment = "PENSTOCK_RATE"},

@@ -166,9 +166,10 @@ class Reader {
     take(
         "cc",
         [](std::string_view text) {
-          return parse_choice<CongestionKind>(
-              text, {{"bbr", CongestionKind::bbr}, {"cubic", CongestionKind::cubic}, {"fixed", CongestionKind::fixed}},
-              {"scavenger"});
+          return parse_choice<CongestionKind>(text, {{"bbr", CongestionKind::bbr},
+                                                     {"cubic", CongestionKind::cubic},
+                                                     {"fixed", CongestionKind::fixed},
+                                                     {"scavenger", CongestionKind::scavenger}});
         },
         [&](CongestionKind value) { out.congestion = value; });
     take("rate", parse_rate, [&](DataRate value) { out.rate = value; });
@@ -230,6 +231,8 @@ class Reader {
     if (refused) return *refused;
     if (out.congestion == CongestionKind::fixed && !out.rate)
       return lookup.find("cc")->refuse("fixed needs --rate, the rate to send at");
+    if (out.congestion == CongestionKind::scavenger && out.lanes > 1)
+      return lookup.find("cc")->refuse("scavenger has one lane; use cubic or fixed with --lanes");
     if (out.congestion == CongestionKind::bbr && out.lanes > 1) {
       if (const auto cc = lookup.find("cc"); cc && !cc->built_in)
         return cc->refuse("bbr has one lane; use cubic or fixed with --lanes");

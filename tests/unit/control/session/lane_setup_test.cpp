@@ -5,8 +5,8 @@
 namespace penstock::control {
 namespace {
 
-TEST_CASE("lane setup: several lanes are refused under every name that comes to bbr") {
-  for (const auto* name : {"bbr", "", "reno", "fixed"}) {
+TEST_CASE("lane setup: several lanes are refused under every name that comes to bbr, and for scavenger") {
+  for (const auto* name : {"bbr", "", "reno", "fixed", "scavenger"}) {
     CAPTURE(name);
     const auto congestion = congestion_named(name, false);
     CHECK(check_lanes(congestion, 1).ok());
