@@ -99,12 +99,12 @@ class Lossy(LabTest):
         self.check(self.pull(self.remote("/tree"), self.path("back")), 0)
         self.assert_equal_trees(self.path("tree"), self.path("back"))
 
-    def test_no_udp_at_all_is_said_so(self):
+    def test_no_udp_at_all_is_said_so_where_nothing_else_is_allowed(self):
         relay = self.serve_behind()
         relay.kill()
         relay.wait()
         file = self.random_file("blob", 1_000_000)
-        self.check(self.push(file, self.remote("/blob")), 3, "UDP_BLOCKED")
+        self.check(self.push(file, self.remote("/blob"), "--data", "udp"), 3, "UDP_BLOCKED")
         self.assertFalse(os.path.exists(self.served("blob")))
         self.check(self.ann.json("ls", self.remote("/")), 0)
 
@@ -113,7 +113,7 @@ class Lossy(LabTest):
         relay.kill()
         relay.wait()
         file = self.random_file("blob", 1_000_000)
-        self.check(self.push(file, self.remote("/blob"), "--timeout", "3s"), 9, "TIMED_OUT")
+        self.check(self.push(file, self.remote("/blob"), "--data", "udp", "--timeout", "3s"), 9, "TIMED_OUT")
 
 
 if __name__ == "__main__":
