@@ -61,6 +61,10 @@ def _bursts(average: float, length: int) -> str:
     return f"burst-loss={enter * 100:.6f}%,{leave * 100:.6f}%"
 
 
+# Round trips by losses, at one rate each: what the default has to hold everywhere.
+_GRIDS = {"grid100": 100, "grid200": 200, "grid500": 500}
+
+
 def matrix(name: str, seconds: float) -> list[Cell]:
     """The cells of a named matrix, with files that take `seconds` at the bottleneck."""
     if name == "smoke":
@@ -76,6 +80,8 @@ def matrix(name: str, seconds: float) -> list[Cell]:
         return [_cell(200, 50, loss, seconds) for loss in (0, 0.1, 1, 5, 10, 20)]
     if name == "rtt":
         return [_cell(200, rtt, 0.1, seconds) for rtt in (10, 20, 50, 100, 250)]
+    if name in _GRIDS:
+        return [_cell(_GRIDS[name], rtt, loss, seconds) for rtt in (20, 100, 250) for loss in (0, 0.1, 1, 5, 10, 20)]
     if name == "sizes":
         return [
             Cell(f"200 Mbit/s, 50 ms, loss 0.1 %, {size // 1024} KiB", 200, 50, 0.001, size)
@@ -84,4 +90,4 @@ def matrix(name: str, seconds: float) -> list[Cell]:
     raise KeyError(name)
 
 
-MATRICES = ("smoke", "table", "loss", "rtt", "sizes")
+MATRICES = ("smoke", "table", "loss", "rtt", *_GRIDS, "sizes")
