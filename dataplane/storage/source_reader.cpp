@@ -18,6 +18,9 @@ namespace {
 // Slabs given to the pass in one task: more keeps the strand busy without a hop, fewer reacts sooner to the sender.
 constexpr std::size_t slabs_per_task = 4;
 constexpr std::size_t requests_waiting_max = 64;
+// Slabs ahead of the frontier beyond the configured ones. On a far path the memory is better spent behind it: repeats
+// of repeats reach several round trips back, and what is no longer there is read again, a slab for each.
+constexpr std::uint64_t read_ahead_more_max = 8;
 
 using Evict = LaneResidents::Evict;
 
@@ -251,7 +254,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
       if (!lane.over) frontier = std::min(frontier, lane.frontier);
     // A turn of all lanes lies between two extents of one.
     const std::uint64_t turn = extents_.whole() ? 0 : lanes_.size() * extents_.extent_size() / slab_bytes;
-    return frontier / slab_bytes + turn + config_.read_ahead_slabs + (retention_ + slab_bytes - 1) / slab_bytes;
+    return frontier / slab_bytes + turn + config_.read_ahead_slabs +
+           std::min<std::uint64_t>((retention_ + slab_bytes - 1) / slab_bytes, read_ahead_more_max);
   }
   /// The last slab that comes with the pass sooner or later. One lane far ahead of the others has to wait for it; a
   /// single sender never is, unless it asks for something else.

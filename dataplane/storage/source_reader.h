@@ -58,7 +58,7 @@ struct SourceReaderConfig {
   digest::Algorithm algorithm = digest::Algorithm::xxh3;
   HeldDigests held_digests = HeldDigests::compute;
   int spill_directory = -1;          // borrowed: for the manifest's spill file; -1: memory
-  std::size_t read_ahead_slabs = 4;  // at least so many beyond the frontier; more as `retention` grows
+  std::size_t read_ahead_slabs = 4;  // at least so many beyond the frontier; some more as `retention` grows
   // What the pass digests is told no more often: each telling is a message that crosses four threads. It holds up no
   // byte; what is durable at the far end comes so much later.
   std::chrono::milliseconds digest_interval{5};
