@@ -76,6 +76,18 @@ class ResidentRun {
   std::span<const std::byte> run_;
 };
 
+SenderLimit limit_of(RangeScheduler::Blocked blocked) {
+  switch (blocked) {
+    case RangeScheduler::Blocked::nothing_to_send:
+      return SenderLimit::nothing_to_send;
+    case RangeScheduler::Blocked::source:
+      return SenderLimit::source;
+    case RangeScheduler::Blocked::receiver_credit:
+      return SenderLimit::receiver_credit;
+  }
+  return SenderLimit::nothing_to_send;
+}
+
 }  // namespace
 
 struct Sender::Parts {
@@ -430,22 +442,12 @@ bool Sender::Parts::fill_with_repair(TimePoint now, SourceWindow& window, std::s
 }
 
 void Sender::Parts::on_blocked(TimePoint now) {
-  switch (scheduler.blocked_by()) {
-    case RangeScheduler::Blocked::nothing_to_send:
-      limit = SenderLimit::nothing_to_send;
-      break;
-    case RangeScheduler::Blocked::source:
-      limit = SenderLimit::source;
-      break;
-    case RangeScheduler::Blocked::receiver_credit:
-      limit = SenderLimit::receiver_credit;
-      // With nothing in flight no time-out would notice that the word of new credit was lost.
-      if (!persist_at && !lane.recovery().probe_deadline())
-        persist_at =
-            now + std::min<Duration>(lane.recovery().probe_interval() * (1U << std::min(persist_backoff, 10U)),
-                                     std::max<Duration>(lane.recovery().probe_interval(), std::chrono::seconds{1}));
-      break;
-  }
+  limit = limit_of(scheduler.blocked_by());
+  // With nothing in flight no time-out would notice that the word of new credit was lost.
+  if (limit == SenderLimit::receiver_credit && !persist_at && !lane.recovery().probe_deadline())
+    persist_at =
+        now + std::min<Duration>(lane.recovery().probe_interval() * (1U << std::min(persist_backoff, 10U)),
+                                 std::max<Duration>(lane.recovery().probe_interval(), std::chrono::seconds{1}));
   lane.recovery().on_app_limited();
 }
 
@@ -626,18 +628,7 @@ std::optional<StreamChunk> Sender::Parts::poll_stream(TimePoint now, SourceWindo
     return StreamChunk{chunk->at, payload};
   }
   if (stream_pacer) stream_pacer->on_idle(now);
-  switch (scheduler.blocked_by()) {
-    case RangeScheduler::Blocked::nothing_to_send:
-      limit = SenderLimit::nothing_to_send;
-      break;
-    case RangeScheduler::Blocked::source:
-      limit = SenderLimit::source;
-      break;
-    case RangeScheduler::Blocked::receiver_credit:
-      limit = SenderLimit::receiver_credit;
-      break;
-  }
-  limits.on_blocked(now, limit);
+  limits.on_blocked(now, limit = limit_of(scheduler.blocked_by()));
   return std::nullopt;
 }
 

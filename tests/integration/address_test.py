@@ -2,27 +2,14 @@
 datagrams go on, and no byte takes another way."""
 
 import filecmp
-import json
-import subprocess
 import unittest
 
-from lab import PATIENCE, LabTest, Outcome, free_port, program
+from lab import PATIENCE, LabTest, Outcome, free_port
 from mtu_test import Host, why_impossible
 
 
 class Moves(LabTest):
     with_daemon = False
-
-    def begin(self, *words):
-        """Starts the command, and returns when bytes flow."""
-        process = self.ann.start(*words, "--json", "--rate", "30M")
-        self.addCleanup(process.kill)
-        for line in process.stdout:
-            said = json.loads(line)
-            if said["event"] == "progress" and said["bytes"] > 0:
-                break
-        self.assertIsNone(process.poll())
-        return process
 
     def end(self, process, sent, target):
         stdout, stderr = process.communicate(timeout=PATIENCE)
@@ -38,29 +25,20 @@ class Nat(Moves):
     def setUp(self):
         super().setUp()
         inner = free_port()
-        self.relay = subprocess.Popen(
-            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % inner, "--delay", "20ms"]
-            + ["--rebind=%dms" % at for at in (700, 2100, 3300)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.addCleanup(self.relay.stdout.close)
-        self.addCleanup(self.relay.wait)
-        self.addCleanup(self.relay.terminate)
-        outer = self.relay.stdout.readline().split(":")[-1].strip()
-        self.daemon = self.serve(listen="127.0.0.1:%d" % inner, extra=("--udp-advertise", "127.0.0.1:" + outer))
+        _, outer = self.relay_to(inner, "--delay", "20ms", *("--rebind=%dms" % at for at in (700, 2100, 3300)))
+        self.daemon = self.serve(listen="127.0.0.1:%d" % inner, extra=("--udp-advertise", "127.0.0.1:%d" % outer))
         self.addCleanup(self.daemon.kill)
         self.register(self.ann)
 
     def test_a_push_goes_on_when_a_nat_forgets(self):
         file = self.random_file("blob", 20_000_003)
-        self.end(self.begin("push", file, self.remote("/blob")), file, self.served("blob"))
+        self.end(self.start_until_bytes_flow("30M", "push", file, self.remote("/blob")), file, self.served("blob"))
 
     def test_a_pull_goes_on_when_a_nat_forgets(self):
         file = self.random_file("blob", 20_000_003)
         with open(file, "rb") as source:
             self.write(self.served("blob"), source.read())
-        self.end(self.begin("pull", self.remote("/blob"), self.path("back")), file, self.path("back"))
+        self.end(self.start_until_bytes_flow("30M", "pull", self.remote("/blob"), self.path("back")), file, self.path("back"))
 
 
 class Roaming(Moves):
@@ -90,14 +68,14 @@ class Roaming(Moves):
 
     def test_a_push_goes_on_from_another_address(self):
         file = self.random_file("blob", 15_000_003)
-        process = self.begin("push", file, self.where + ":/blob")
+        process = self.start_until_bytes_flow("30M", "push", file, self.where + ":/blob")
         self.move()
         self.end(process, file, self.served("blob"))
 
     def test_a_pull_goes_on_to_another_address(self):
         file = self.random_file("blob", 15_000_003)
         self.check(self.push(file, self.where + ":/blob"), 0)
-        process = self.begin("pull", self.where + ":/blob", self.path("back"))
+        process = self.start_until_bytes_flow("30M", "pull", self.where + ":/blob", self.path("back"))
         self.move()
         # The old address is dead for datagrams: who still sends there is not heard.
         self.near.ip("rule", "add", "from", "10.79.0.1", "to", "10.79.0.2", "ipproto", "udp", "blackhole", "priority", "0")

@@ -2,12 +2,10 @@
 
 import os
 import random
-import re
 import socket
-import subprocess
 import unittest
 
-from lab import LabTest, Person, free_port, program, sha256_file, wait_until
+from lab import LabTest, Person, free_port, sha256_file, wait_until
 
 
 class Crowd(LabTest):
@@ -73,15 +71,7 @@ class Lossy(LabTest):
 
     def serve_behind(self, *luck):
         port = free_port()
-        relay = subprocess.Popen(
-            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % port, *luck],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(relay.stdout.close)
-        self.addCleanup(relay.wait)
-        self.addCleanup(relay.kill)
-        outer = int(re.search(rb":(\d+)", relay.stdout.readline()).group(1))
+        relay, outer = self.relay_to(port, *luck)
         self.daemon = self.serve(listen="127.0.0.1:%d" % port, extra=("--udp-advertise", "127.0.0.1:%d" % outer))
         self.register(self.ann)
         return relay

@@ -6,12 +6,11 @@ import os
 import random
 import select
 import signal
-import socket
 import threading
 import time
 import unittest
 
-from lab import LabTest, Outcome, free_port, sha256_file, wait_until
+from lab import LabTest, Outcome, free_port, sha256_file, udp_socket, wait_until
 
 
 class Middlebox:
@@ -20,7 +19,7 @@ class Middlebox:
 
     def __init__(self, target):
         self.target = target
-        self.front = self._socket()
+        self.front = udp_socket()
         self.port = self.front.getsockname()[1]
         self.flows = {}  # client address -> socket towards the daemon
         self.clients = {}  # that socket -> client address
@@ -31,14 +30,6 @@ class Middlebox:
         self.ended = False
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
-
-    @staticmethod
-    def _socket():
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
-        made.bind(("127.0.0.1", 0))
-        made.setblocking(False)
-        return made
 
     def shut(self):
         self.up = self.down = False
@@ -75,7 +66,7 @@ class Middlebox:
             return
         self.came += 1
         if source not in self.flows:
-            made = self._socket()
+            made = udp_socket()
             self.clients[made] = source
             self.flows[source] = made
         if self.up and not self._policed(len(data)):

@@ -34,6 +34,15 @@ def wait_until(condition, what, patience=PATIENCE):
         time.sleep(0.01)
 
 
+def udp_socket():
+    """On a port of loopback of its own, roomy, and never waited for."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+    made.bind(("127.0.0.1", 0))
+    made.setblocking(False)
+    return made
+
+
 class Outcome:
     """How one penstock command ended: exit code, JSON lines, stderr."""
 
@@ -244,6 +253,29 @@ class LabTest(unittest.TestCase):
                 out.write(os.urandom(piece))
                 left -= piece
         return full
+
+    def relay_to(self, port, *words):
+        """A penstock-udp-relay in front of a UDP port of loopback, until the test ends: its process and its own port."""
+        relay = subprocess.Popen(
+            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % port, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(relay.stdout.close)
+        self.addCleanup(relay.wait)
+        self.addCleanup(relay.kill)
+        return relay, int(re.search(rb":(\d+)", relay.stdout.readline()).group(1))
+
+    def start_until_bytes_flow(self, rate, *words):
+        """Starts a transfer of ann's at this rate, and gives its process when bytes have arrived."""
+        process = self.ann.start(*words, "--json", "--rate", rate)
+        self.addCleanup(process.kill)
+        for line in process.stdout:
+            said = json.loads(line)
+            if said["event"] == "progress" and said["bytes"] > 0:
+                break
+        self.assertIsNone(process.poll())
+        return process
 
     def check(self, outcome, exit, name=None):
         """The exit code, the error's name, exactly one last line, and a sentence for people."""

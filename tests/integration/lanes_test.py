@@ -3,11 +3,10 @@
 import os
 import random
 import select
-import socket
 import threading
 import unittest
 
-from lab import LabTest, free_port, sha256_file, wait_until
+from lab import LabTest, free_port, sha256_file, udp_socket, wait_until
 
 LANES = 3
 EXTENT = 4 << 20
@@ -19,7 +18,7 @@ class Relay:
 
     def __init__(self, target, seed):
         self.target, self.luck = target, random.Random(seed)
-        self.front = self._socket()
+        self.front = udp_socket()
         self.port = self.front.getsockname()[1]
         self.flows = {}  # client address -> socket towards the daemon
         self.clients = {}  # that socket -> client address
@@ -30,14 +29,6 @@ class Relay:
         self.ended = False
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
-
-    @staticmethod
-    def _socket():
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
-        made.bind(("127.0.0.1", 0))
-        made.setblocking(False)
-        return made
 
     def _run(self):
         while not self.ended:
@@ -53,7 +44,7 @@ class Relay:
     def _carry(self, one, data, source):
         client = source if one is self.front else self.clients[one]
         if client not in self.flows:
-            self.flows[client] = self._socket()
+            self.flows[client] = udp_socket()
             self.clients[self.flows[client]] = client
         if data[0] >> 2 & 15 == 1:  # DATA: the offset is in the clear (dataplane/README.md)
             lane = int.from_bytes(data[13:19], "big") // EXTENT % LANES

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import unittest
 
@@ -30,7 +29,8 @@ class LimitedBy(LabTest):
                 out.write("\n".join(settings) + "\n")
         port = free_port()
         if udp_through:
-            extra += ["--udp-advertise", "127.0.0.1:%d" % self.relay(port, *udp_through)]
+            _, outer = self.relay_to(port, *udp_through)
+            extra += ["--udp-advertise", "127.0.0.1:%d" % outer]
         self.daemon = self.serve(listen="127.0.0.1:%d" % port, extra=extra, prefix=daemon)
         self.register(self.ann)
         self.ann.prefix = list(client)
@@ -38,17 +38,6 @@ class LimitedBy(LabTest):
         self.here = self.random_file("blob", size)
         with open(self.served("blob"), "wb") as there:
             there.write(os.urandom(size))
-
-    def relay(self, port, *words):
-        relay = subprocess.Popen(
-            [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % port, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(relay.stdout.close)
-        self.addCleanup(relay.wait)
-        self.addCleanup(relay.kill)
-        return int(re.search(rb":(\d+)", relay.stdout.readline()).group(1))
 
     def assert_named(self, expected, done):
         done = self.check(done, 0)

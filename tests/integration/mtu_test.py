@@ -2,7 +2,6 @@
 Three, with a router whose links carry less than the hosts' own, and that never says so."""
 
 import filecmp
-import json
 import subprocess
 import unittest
 
@@ -166,13 +165,7 @@ class BlackHole(LabTest):
         self.assertTrue(filecmp.cmp(file, self.path("back"), shallow=False))
 
     def shrinks(self, *words, target):
-        process = self.ann.start(*words, "--json", "--rate", "20M")
-        self.addCleanup(process.kill)
-        for line in process.stdout:
-            said = json.loads(line)
-            if said["event"] == "progress" and said["bytes"] > 0:
-                break
-        self.assertIsNone(process.poll())
+        process = self.start_until_bytes_flow("20M", *words)
         self.narrow(1300)
         stdout, stderr = process.communicate(timeout=PATIENCE)
         done = self.check(Outcome(process, stdout, stderr), 0).last
