@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <csignal>
@@ -14,6 +13,7 @@
 #include "common/bytes/view.h"
 #include "common/escape.h"
 #include "control/client/connection.h"
+#include "control/client/questions.h"
 #include "control/client/transfer_command.h"
 #include "control/session/fast_path_words.h"
 #include "control/session/udp_probe.h"
@@ -72,69 +72,6 @@ RemoteEntry entry_of(const proto::FileInfo& info) {
 Error unexpected_reply() {
   return {ErrorCode::INTERNAL, "the daemon answered something else than was asked", {}, ErrorSide::remote};
 }
-
-/// A session used for requests: one question, one answer, in order.
-class Questions {
- public:
-  explicit Questions(std::shared_ptr<SessionLink> link) : link_(std::move(link)), news_(link_->channel().executor()) {
-    asio::co_spawn(
-        link_->channel().executor(),
-        [this]() -> asio::awaitable<void> {
-          SessionLink::Handler handler = [this](proto::Envelope envelope) { return on_message(std::move(envelope)); };
-          auto over = co_await link_->async_run(std::move(handler));
-          over_ = std::move(over);
-          news_.notify();
-        },
-        asio::detached);
-  }
-
-  asio::awaitable<Result<proto::Envelope>> async_ask(proto::Envelope request) {
-    if (farewell_) co_return *farewell_;
-    asking_ = true;
-    link_->send(std::move(request));
-    while (!reply_ && !over_) co_await news_.async_wait();
-    asking_ = false;
-    if (!reply_) co_return why_over();
-    auto reply = std::move(*reply_);
-    reply_.reset();
-    if (reply.has_failure()) co_return error_of_failure(reply.failure());
-    co_return std::move(reply);
-  }
-
-  /// Why there will be no answer any more; nullopt while the session stands.
-  [[nodiscard]] std::optional<Error> farewell() const { return farewell_; }
-
-  asio::awaitable<void> async_close() {
-    link_->end(Status{});
-    while (!over_) co_await news_.async_wait();
-  }
-
- private:
-  [[nodiscard]] Error why_over() const {
-    if (farewell_) return *farewell_;
-    return *over_ ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"} : over_->error();
-  }
-
-  asio::awaitable<Status> on_message(proto::Envelope envelope) {
-    // A daemon that is shutting down, or full, says so before it has heard the question.
-    if (!asking_ && envelope.has_failure()) {
-      farewell_ = error_of_failure(envelope.failure());
-      co_return Status{};
-    }
-    if (reply_ || !asking_)
-      co_return Error{ErrorCode::INTERNAL, "the daemon answered without a question", {}, ErrorSide::remote};
-    reply_ = std::move(envelope);
-    news_.notify();
-    co_return Status{};
-  }
-
-  std::shared_ptr<SessionLink> link_;
-  AsyncEvent news_;
-  bool asking_ = false;
-  std::optional<proto::Envelope> reply_;
-  std::optional<Error> farewell_;
-  std::optional<Status> over_;
-};
 
 }  // namespace
 
