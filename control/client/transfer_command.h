@@ -36,6 +36,8 @@ class TransferCommand {
   Status check_words();
   [[nodiscard]] bool is_discarded(const Session& session) const;
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
+  void listen(const std::shared_ptr<Session>& session);
+  void tell_observer(const std::shared_ptr<Session>& session);
   asio::awaitable<void> leave(Session& session, TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
   /// Once a run has begun, coming back always means going on.
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "control/client/local_store.h"
+#include "control/client/transfer_command.h"
+
+namespace penstock::control {
+
+/// What lives as long as one connection of a TransferCommand. Private to its sources: transfer_session.cpp runs one,
+/// transfer_finish.cpp ends it.
+/// Threads: the control thread.
+struct TransferCommand::Session {
+  Session(OpenedSession session, ClientMachinery& machinery, const TransferRequest& request)
+      : opened(std::move(session)),
+        news(opened.link->channel().executor()),
+        store(machinery, request, opened.link->channel().executor()) {}
+
+  OpenedSession opened;
+  AsyncEvent news;
+  std::optional<Status> link_over;
+  std::optional<Error> failure;  // the daemon's word
+  std::optional<proto::TransferOpened> transfer;
+  bool done = false;    // a request was answered
+  bool turned = false;  // the bytes take another way since the last progress
+  LocalStore store;
+  std::shared_ptr<TransferRun> run;
+  proto::SinkProgress sink_progress;      // push: the daemon's
+  proto::SourceProgress source_progress;  // pull: the daemon's
+
+  /// Of whichever end sends, as far as is known here.
+  [[nodiscard]] SenderNumbers sender(bool push) const {
+    return push ? sender_numbers(run->stats().lane) : sender_numbers(source_progress);
+  }
+  /// Complete under their names at the sink.
+  [[nodiscard]] std::uint64_t files(bool push) const { return push ? sink_progress.files() : run->stats().files; }
+};
+
+/// What a push to a benchmarking daemon is told, whose address is shown as `daemon`.
+[[nodiscard]] Error stores_nothing(const std::string& daemon);
+
+}  // namespace penstock::control
