@@ -194,15 +194,7 @@ TEST_CASE("hostile data: a daemon that breaks the rules fails the command, once"
       co_return Status{};
     };
   }}};
-  TempDir home;
-  Listener listener;
-  ClientConfig config;
-  config.home = home.path() / "home";
-  config.host = "127.0.0.1";
-  config.port = daemon.port();
-  Client client{config, listener};
-  const auto registered = client.register_client(daemon.token());
-  if (!registered) FAIL(registered.error().message);
+  Person ann{daemon};
   TempDir work;
   write_file(work.path() / "file", "some bytes");
   for (const auto& hostile : cases) {
@@ -210,7 +202,7 @@ TEST_CASE("hostile data: a daemon that breaks the rules fails the command, once"
     now = &hostile;
     TransferOptions by_tcp;
     by_tcp.data = DataKind::tcp;
-    const auto pushed = client.push(to_target(work.path() / "file", "/there"), by_tcp);
+    const auto pushed = ann.client.push(to_target(work.path() / "file", "/there"), by_tcp);
     REQUIRE_FALSE(pushed);
     CHECK(pushed.error().code == ErrorCode::INTERNAL);
     CHECK(pushed.error().side == ErrorSide::remote);
@@ -228,20 +220,12 @@ TEST_CASE("hostile data: a daemon that is older has UDP alone, and --data tcp is
       co_return Status{};
     };
   }}};
-  TempDir home;
-  Listener listener;
-  ClientConfig config;
-  config.home = home.path() / "home";
-  config.host = "127.0.0.1";
-  config.port = daemon.port();
-  Client client{config, listener};
-  const auto registered = client.register_client(daemon.token());
-  if (!registered) FAIL(registered.error().message);
+  Person ann{daemon};
   TempDir work;
   write_file(work.path() / "file", "some bytes");
   TransferOptions by_tcp;
   by_tcp.data = DataKind::tcp;
-  const auto pushed = client.push(to_target(work.path() / "file", "/there"), by_tcp);
+  const auto pushed = ann.client.push(to_target(work.path() / "file", "/there"), by_tcp);
   REQUIRE_FALSE(pushed);
   CHECK(pushed.error().code == ErrorCode::VERSION_MISMATCH);
 }

@@ -213,23 +213,14 @@ TEST_CASE("hostile client: the daemon refuses every manifest that lies, says so 
 
 TEST_CASE("hostile daemon: the client refuses every manifest that lies, says so and writes nothing outside") {
   HostileDaemon daemon;
-  TempDir home;
-  Listener listener;
-  ClientConfig config;
-  config.home = home.path() / "home";
-  config.host = "127.0.0.1";
-  config.port = daemon.port();
-  Client client{config, listener};
-  const auto registered = client.register_client(daemon.token());
-  if (!registered) FAIL(registered.error().message);
-
+  Person ann{daemon};
   for (const auto& hostile : hostile_manifests()) {
     CAPTURE(hostile.what);
     TempDir work;
     fs::create_directory(work.path() / "box");
     daemon.show(hostile.entries);
     const auto pulled =
-        client.pull({{{"/there", "there", false}}, (work.path() / "box" / "there").string(), false}, {});
+        ann.client.pull({{{"/there", "there", false}}, (work.path() / "box" / "there").string(), false}, {});
     REQUIRE_FALSE(pulled);
     CAPTURE(pulled.error().message);
     CHECK(pulled.error().code != ErrorCode::PEER_LOST);

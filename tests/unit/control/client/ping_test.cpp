@@ -107,16 +107,10 @@ class ScriptedDaemon {
 
 PingAnswer ping_scripted(proto::Envelope answer, Duration timeout = std::chrono::minutes{5}) {
   ScriptedDaemon daemon{std::move(answer)};
-  TempDir home;
-  Listener listener;
-  ClientConfig config;
-  config.home = home.path() / "home";
-  config.host = "127.0.0.1";
-  config.port = daemon.port();
+  Person ann{daemon};
+  ClientConfig config = ann.config(daemon);
   config.timeout = timeout;
-  Client client{config, listener};
-  const auto registered = client.register_client(daemon.token());
-  if (!registered) FAIL(registered.error().message);
+  Client client{config, ann.listener};
   return answer_of(client.ping());
 }
 

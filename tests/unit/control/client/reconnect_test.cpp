@@ -65,16 +65,10 @@ TEST_CASE("reconnect: a daemon that dies before the transfer starts is tried aga
   for (const auto afterwards : {Afterwards::silence, Afterwards::hang_up}) {
     CAPTURE(static_cast<int>(afterwards));
     FadingDaemon daemon{afterwards};
+    Person ann{daemon};
     TempDir work;
     Reconnecting observer;
-    ClientConfig config;
-    config.home = work.path() / "home";
-    config.host = "127.0.0.1";
-    config.port = daemon.port();
-    Client registering{config, observer};
-    const auto registered = registering.register_client(daemon.token());
-    if (!registered) FAIL(registered.error().message);
-
+    ClientConfig config = ann.config(daemon);
     config.timeout = std::chrono::seconds{2};
     config.connect_timeout = std::chrono::hours{1};  // a peer that is silent must not be waited for so long
     Client client{config, observer};

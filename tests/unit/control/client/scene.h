@@ -122,13 +122,15 @@ class Daemon {
   std::thread thread_;
 };
 
-/// A registered client with a home of its own.
+/// A registered client with a home of its own. A daemon is whatever has a port and gives out tokens.
 struct Person {
-  explicit Person(Daemon& daemon) : client(config(daemon), listener) {
+  template <class AnyDaemon>
+  explicit Person(AnyDaemon& daemon) : client(config(daemon), listener) {
     const auto registered = client.register_client(daemon.token());
     if (!registered) FAIL(registered.error().message);
   }
-  ClientConfig config(Daemon& daemon) {
+  template <class AnyDaemon>
+  ClientConfig config(AnyDaemon& daemon) {
     ClientConfig result;
     result.home = home.path() / "home";
     result.host = "127.0.0.1";
