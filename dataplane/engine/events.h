@@ -124,8 +124,10 @@ struct LaneStats {
   std::uint64_t cwnd = 0;  // bytes
   std::uint64_t bytes_in_flight = 0;
   DataRate pacing_rate;
-  bool paced_by_cap = false;  // SenderConfig::rate is what paces: the path would carry more, for all we know
-  PathReport path;            // with Congestion::measure
+  bool paced_by_cap = false;             // SenderConfig::rate is what paces: the path would carry more, for all we know
+  PathReport path;                       // with Congestion::measure
+  std::optional<PathEstimate> estimate;  // what the path carries, as far as the controller knows
+  std::uint64_t cwnd_first = 0;          // bytes: what the lane began with
   SenderLimit limit = SenderLimit::nothing_to_send;  // over the last quarter of a second (lane/limit_meter.h)
   std::uint8_t thread_busy_percent = 0;              // of its driver, which knows; the engine leaves it at zero
   std::optional<TimePoint> last_heard;               // last authentic datagram

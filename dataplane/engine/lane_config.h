@@ -58,8 +58,11 @@ struct SenderConfig {
   Congestion congestion = Congestion::bbr;
   /// IP bytes, repeats included; the target of `fixed`, a cap elsewhere. Of all lanes together.
   std::optional<DataRate> rate = std::nullopt;
-  std::size_t ip_overhead = 28;                               // IPv4 and UDP headers, counted by rates; 48 with IPv6
-  Duration initial_rtt = std::chrono::milliseconds{100};      // the control channel's own, where it is known
+  std::size_t ip_overhead = 28;                           // IPv4 and UDP headers, counted by rates; 48 with IPv6
+  Duration initial_rtt = std::chrono::milliseconds{100};  // the control channel's own, where it is known
+  /// IP bytes that an earlier transfer found this path to carry (LaneStats::estimate); `bbr`, alone, begins with half
+  /// of it. It may be a peer's word: what it can do is bounded (congestion/careful_start.h).
+  std::optional<DataRate> remembered_rate = std::nullopt;
   std::uint64_t initial_credit = 1 * MiB;                     // both ends use the same; before the first CREDIT arrives
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // an epoch ends before, once it is confirmed

@@ -20,4 +20,11 @@ struct PathReport {
   bool operator==(const PathReport&) const = default;
 };
 
+/// What a controller that fills paths takes this one to carry: worth remembering for the next transfer.
+struct PathEstimate {
+  DataRate rate;        // bits of IP packets; what is lost by chance is part of it
+  bool filled = false;  // the path was filled once: it is no more than that. Else there may be more
+  bool operator==(const PathEstimate&) const = default;
+};
+
 }  // namespace penstock::engine

@@ -43,6 +43,7 @@ LaneCoreConfig core_config(const SenderConfig& config) {
                        .initial_rtt = config.initial_rtt,
                        .congestion = config.congestion,
                        .rate = share_of(config),
+                       .remembered_rate = config.place.lanes == 1 ? config.remembered_rate : std::nullopt,
                        .lanes = config.place.lanes},
           .datagram_size_max = config.udp_payload_max,
           .key_update_packets = config.key_update_packets,
@@ -688,6 +689,8 @@ const LaneStats& Sender::stats() const {
   if (parts_->by_stream) stats.paced_by_cap = parts_->stream_pacer.has_value();  // TCP paces the rest
   stats.bytes_settled = parts_->scheduler.settled();
   stats.path = parts_->lane.recovery().path_report();
+  stats.estimate = parts_->lane.recovery().path_estimate();
+  stats.cwnd_first = parts_->lane.recovery().cwnd_first();
   return stats;
 }
 

@@ -180,6 +180,7 @@ class PathLab::Flow {
     config.udp_payload_size = udp_payload;
     config.congestion = plan_.congestion;
     config.rate = plan_.rate;
+    config.remembered_rate = plan_.remembered;
     config.fec = plan_.fec;
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;

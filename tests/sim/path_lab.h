@@ -52,7 +52,8 @@ struct FlowPlan {
   engine::Congestion congestion = engine::Congestion::bbr;
   std::uint64_t bytes = std::uint64_t{1} << 40;  // default: without end
   Duration start_after{0};
-  std::optional<DataRate> rate = {};  // a cap, or what `fixed` sends
+  std::optional<DataRate> rate = {};        // a cap, or what `fixed` sends
+  std::optional<DataRate> remembered = {};  // from an earlier transfer
   engine::Fec fec = {};
   engine::LanePlace place = {};  // the lanes of one transfer are neighbours, in order
 };

@@ -22,17 +22,28 @@ std::uint64_t during(std::uint64_t rate, Duration time) {
   return static_cast<std::uint64_t>(std::min<Wide>(bytes, bbr::window_max));
 }
 
+/// The share of IP bytes that is UDP payload, which is what windows and samples count.
+std::optional<DataRate> payload_of(std::optional<DataRate> wire, std::uint64_t datagram, std::uint64_t ip_overhead) {
+  if (!wire) return std::nullopt;
+  const std::uint64_t bytes = wire->bytes_per_second();
+  return DataRate::bytes_per_second(static_cast<std::uint64_t>(Wide{bytes} * datagram / (datagram + ip_overhead)));
+}
+
 }  // namespace
 
-Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng)
+Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng,
+         std::optional<DataRate> remembered)
     : datagram_(datagram_bytes),
       ip_overhead_(ip_overhead),
       rng_(rng),
-      cwnd_(initial_window_packets * datagram_bytes),
+      careful_(initial_window_packets * datagram_bytes, payload_of(remembered, datagram_bytes, ip_overhead),
+               initial_rtt),
+      cwnd_(careful_.window()),
       startup_rate_(per_second(cwnd_, initial_rtt)),
       smoothed_rtt_(initial_rtt) {}
 
 void Bbr::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) {
+  careful_.on_sent(last);
   log_.on_sent(now, last, bytes, in_flight, pace(), smoothed_rtt_ / bbr::records_a_round);
 }
 
@@ -43,6 +54,7 @@ void Bbr::on_app_limited(std::uint64_t in_flight) { log_.on_app_limited(in_fligh
 void Bbr::on_receiver_drops(std::uint64_t packets) { receiver_drops_ += packets; }
 
 void Bbr::on_packets_lost(const LostSample& sample) {
+  if (sample.packets > receiver_drops_) retreat();
   // After a silence that no queue explains, nothing that was under way says anything about the rate (no persistent
   // congestion: PROTOCOL section 4).
   const Duration silence = sample.now - log_.delivered_at();
@@ -69,6 +81,14 @@ void Bbr::on_packets_lost(const LostSample& sample) {
   }
 }
 
+/// The path is not what was remembered of it: from here on all is as on one that nobody knows.
+void Bbr::retreat() {
+  const auto window = careful_.on_lost();
+  if (!window || full_) return;  // who has filled the path has a model of it
+  cwnd_ = std::max(*window, window_min());
+  startup_rate_ = per_second(cwnd_, smoothed_rtt_);
+}
+
 void Bbr::on_spurious_loss(TimePoint sent_at) {
   log_.on_spurious_loss(datagram_);
   if (!undo_ || sent_at > undo_->at) return;
@@ -91,6 +111,7 @@ void Bbr::on_spurious_loss(TimePoint sent_at) {
 void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   smoothed_rtt_ = rtt.smoothed();
   log_.on_delivered(sample.now, sample.bytes);
+  if (careful_.on_acked(sample.largest, sample.bytes, sample.in_flight)) cwnd_ = std::min(cwnd_, careful_.window());
   if (sample.rtt) {
     rtt_floor_.on_sample(sample.now, *sample.rtt);
     queue_.on_sample(sample.now, *sample.rtt);
@@ -343,6 +364,15 @@ DataRate Bbr::pacing_rate(const RttEstimator&) const {
   return DataRate::bytes_per_second(static_cast<std::uint64_t>(std::clamp<Wide>(wire, bbr::rate_min, bbr::rate_max)));
 }
 
+std::optional<PathEstimate> Bbr::estimate() const {
+  const std::uint64_t most = max_bandwidth_.maximum();
+  if (most == 0) return std::nullopt;
+  const Wide wire = Wide{most} * (datagram_ + ip_overhead_) / datagram_;
+  return PathEstimate{
+      .rate = DataRate::bytes_per_second(static_cast<std::uint64_t>(std::min<Wide>(wire, bbr::rate_max))),
+      .filled = full_};
+}
+
 /// Source: draft section "Congestion Window". Once the path was full the window follows the model at once: the pacer
 /// sees to it that nothing leaves in a burst.
 void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
@@ -354,14 +384,16 @@ void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
   if (full_) {
     cwnd_ = wanted;
   } else {
-    // The samples of the first round trips still hold the time before anything arrived: the window tells more.
-    startup_rate_ = std::max({startup_rate_, static_cast<std::uint64_t>(Wide{bandwidth()} * bbr::startup_percent / 100),
-                              per_second(cwnd_ / 100 * bbr::startup_window_percent, smoothed_rtt_)});
+    // The samples of the first round trips still hold the time before anything arrived: the window tells more, unless
+    // it was remembered.
+    startup_rate_ = std::max(startup_rate_, static_cast<std::uint64_t>(Wide{bandwidth()} * bbr::startup_percent / 100));
+    if (!careful_.holds())
+      startup_rate_ = std::max(startup_rate_, per_second(cwnd_ / 100 * bbr::startup_window_percent, smoothed_rtt_));
     // What is lost has left the path as well; a quarter of all at most is believed to be chance.
     const std::uint64_t left = sample.bytes + std::min(lost_bytes, sample.bytes / 3);
-    if (cwnd_ < std::max(wanted, bdp_times(bbr::window_percent_startup)) ||
-        log_.delivered() < initial_window_packets * datagram_)
-      cwnd_ += left * bbr::startup_growth_percent / 100;
+    const bool room = cwnd_ < std::max(wanted, bdp_times(bbr::window_percent_startup)) ||
+                      log_.delivered() < initial_window_packets * datagram_;
+    if (room && !careful_.holds()) cwnd_ += left * bbr::startup_growth_percent / 100;
   }
   // A BDP, and what ACKs bring in lumps, keeps no queue: below it a false alarm would cost rate for seconds.
   const std::uint64_t harmless = bdp() + aggregation_.extra();

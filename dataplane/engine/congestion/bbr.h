@@ -8,6 +8,7 @@
 #include "common/random.h"
 #include "dataplane/engine/congestion/ack_aggregation.h"
 #include "dataplane/engine/congestion/bandwidth_filter.h"
+#include "dataplane/engine/congestion/careful_start.h"
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/delivery_log.h"
 #include "dataplane/engine/congestion/loss_floor.h"
@@ -28,8 +29,10 @@ class Bbr final : public CongestionController {
  public:
   enum class State : std::uint8_t { startup, drain, down, cruise, refill, up, probe_rtt };
 
-  /// `ip_overhead`: of each datagram, which the pacer counts and our samples do not.
-  Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng);
+  /// `ip_overhead`: of each datagram, which the pacer counts and our samples do not. `remembered`: IP bytes that this
+  /// path carried before.
+  Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng,
+      std::optional<DataRate> remembered = std::nullopt);
 
   void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) override;
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
@@ -44,6 +47,7 @@ class Bbr final : public CongestionController {
 
   [[nodiscard]] std::uint64_t cwnd() const override { return cwnd_; }
   [[nodiscard]] DataRate pacing_rate(const RttEstimator& rtt) const override;
+  [[nodiscard]] std::optional<PathEstimate> estimate() const override;
 
   [[nodiscard]] State state() const { return state_; }
   /// Bytes a second.
@@ -74,6 +78,7 @@ class Bbr final : public CongestionController {
   /// Others fill the queue: nothing that we do drains it.
   [[nodiscard]] bool is_contended() const;
   [[nodiscard]] LossTally tally_of(const DeliverySample& flight) const;
+  void retreat();
   void react_to_loss(TimePoint now, const DeliverySample& flight);
   void bound_short(TimePoint now, std::uint64_t lost);
   void remember(TimePoint now, std::uint64_t lost);
@@ -120,8 +125,9 @@ class Bbr final : public CongestionController {
   Bounds bounds_;
   std::optional<Undo> undo_;
 
+  CarefulStart careful_;
   std::uint64_t cwnd_;
-  std::uint64_t startup_rate_;  // never falls during startup
+  std::uint64_t startup_rate_;  // falls during startup only when what was remembered is given up
   Duration smoothed_rtt_;
   bool full_ = false;  // the path was filled once
 

@@ -67,6 +67,8 @@ class CongestionController {
   [[nodiscard]] virtual DataRate pacing_rate(const RttEstimator& rtt) const = 0;
   /// What it has measured, if that is its job.
   [[nodiscard]] virtual PathReport report() const { return {}; }
+  /// What it takes the path to carry; nullopt: it does not know, or not yet.
+  [[nodiscard]] virtual std::optional<PathEstimate> estimate() const { return std::nullopt; }
 };
 
 }  // namespace penstock::engine

@@ -41,7 +41,8 @@ std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& conf
   if (config.congestion == Congestion::measure)
     return std::make_unique<PathMeter>(config.datagram_size, config.ip_overhead, config.initial_rtt);
   if (config.congestion == Congestion::bbr)
-    return std::make_unique<Bbr>(config.datagram_size, config.ip_overhead, config.initial_rtt, rng.split());
+    return std::make_unique<Bbr>(config.datagram_size, config.ip_overhead, config.initial_rtt, rng.split(),
+                                 config.remembered_rate);
   if (config.congestion == Congestion::scavenger)
     return std::make_unique<Scavenger>(config.datagram_size, config.initial_rtt);
   return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt, config.lanes);
@@ -88,6 +89,7 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
     : config_(config),
       rtt_(config.initial_rtt),
       controller_(make_controller(config, rng)),
+      cwnd_first_(controller_->cwnd()),
       rate_cap_(config.rate),
       ip_overhead_(config.ip_overhead),
       base_size_(config.base_size),
@@ -153,6 +155,7 @@ void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
   probes_owed_ = 0;
   rtt_ = RttEstimator(config_.initial_rtt);
   detector_ = {};
+  config_.remembered_rate.reset();  // that was another path
   controller_ = make_controller(config_, rng_);
   update_pacing(now);
 }

@@ -52,8 +52,9 @@ struct RecoveryConfig {
   std::size_t ip_overhead = 28;
   Duration initial_rtt{};
   Congestion congestion = Congestion::cubic;
-  std::optional<DataRate> rate = std::nullopt;  // of this lane
-  std::size_t lanes = 1;                        // together they take one flow's share
+  std::optional<DataRate> rate = std::nullopt;             // of this lane
+  std::optional<DataRate> remembered_rate = std::nullopt;  // of the path that we begin with
+  std::size_t lanes = 1;                                   // together they take one flow's share
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how
@@ -132,6 +133,9 @@ class Recovery {
   [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
   [[nodiscard]] std::uint64_t cwnd() const { return controller_->cwnd(); }
   [[nodiscard]] PathReport path_report() const { return controller_->report(); }
+  [[nodiscard]] std::optional<PathEstimate> path_estimate() const { return controller_->estimate(); }
+  /// The window that the lane began with.
+  [[nodiscard]] std::uint64_t cwnd_first() const { return cwnd_first_; }
   /// The next number that would be sent: all below were.
   [[nodiscard]] PacketNumber next_number() const { return {ledger_.end()}; }
   /// No acknowledgement below it is of interest any more.
@@ -189,6 +193,7 @@ class Recovery {
   DisownedData disowned_;
   bytes::IntervalSet lost_;  // declared lost, still in the ledger: a late ACK shows that it was not
   std::unique_ptr<CongestionController> controller_;
+  std::uint64_t cwnd_first_;
   std::optional<DataRate> rate_cap_;
   bool paced_by_cap_ = false;
   std::size_t ip_overhead_;

@@ -155,6 +155,55 @@ TEST_CASE("bbr: starts with 64 packets over the control channel's round trip") {
   CHECK(bbr.state() == Bbr::State::startup);
 }
 
+TEST_CASE("bbr: begins with half of the rate that this path had before, over the control channel's round trip") {
+  const DataRate remembered = DataRate::bytes_per_second(20'000'000);
+  const Bbr bbr{datagram, overhead, 100ms, Rng{1}, remembered};
+  CHECK(bbr.cwnd() == 1'000'000 * datagram / (datagram + overhead));  // of 10 MB/s
+  const DataRate half = DataRate::bytes_per_second(10'000'000);
+  CHECK(bbr.pacing_rate(RttEstimator{100ms}) <= half);
+  CHECK(bbr.pacing_rate(RttEstimator{100ms}).bits_per_second() >= half.bits_per_second() / 1000 * 999);
+  CHECK(bbr.state() == Bbr::State::startup);
+}
+
+TEST_CASE("bbr: the first loss gives up what was remembered, and nothing of it is left") {
+  Bbr bbr{datagram, overhead, 100ms, Rng{1}, DataRate::bytes_per_second(20'000'000)};
+  const RttEstimator rtt{100ms};
+  const TimePoint start = TimePoint{} + 1s;
+  bbr.on_packets_sent(start, {99}, 100 * datagram, 100 * datagram);
+  const std::vector<bytes::Interval> lost{{0, 1}};
+  bbr.on_packets_lost(
+      {.now = start + 120ms, .newest_sent_at = start, .next = {100}, .packets = 1, .bytes = datagram, .numbers = lost});
+  CHECK(bbr.cwnd() == 64 * datagram);
+  CHECK(bbr.pacing_rate(rtt) == DataRate::bytes_per_second(64 * (datagram + overhead) * 10));
+}
+
+TEST_CASE("bbr: drops in the receiver's own socket are no word of the path that was remembered") {
+  Bbr bbr{datagram, overhead, 100ms, Rng{1}, DataRate::bytes_per_second(20'000'000)};
+  const TimePoint start = TimePoint{} + 1s;
+  const std::uint64_t before = bbr.cwnd();
+  bbr.on_packets_sent(start, {99}, 100 * datagram, 100 * datagram);
+  bbr.on_receiver_drops(1);
+  const std::vector<bytes::Interval> lost{{0, 1}};
+  bbr.on_packets_lost(
+      {.now = start + 120ms, .newest_sent_at = start, .next = {100}, .packets = 1, .bytes = datagram, .numbers = lost});
+  CHECK(bbr.cwnd() == before);
+}
+
+TEST_CASE("bbr: knows what a path carries once it has filled it, and says whether it has") {
+  Tube tube({.rtt = 40ms, .rate = 2'500'000});
+  CHECK(!tube.bbr.estimate());
+  tube.run(60ms);  // the first round trip's ACKs
+  REQUIRE(tube.bbr.estimate());
+  CHECK(!tube.bbr.estimate()->filled);
+  tube.run(2s);
+  const auto known = tube.bbr.estimate();
+  REQUIRE(known);
+  CHECK(known->filled);
+  const std::uint64_t wire = 2'500'000 * (datagram + overhead) / datagram;
+  CHECK(known->rate.bytes_per_second() >= wire / 100 * 97);
+  CHECK(known->rate.bytes_per_second() <= wire / 100 * 103);
+}
+
 TEST_CASE("bbr: a path of a hundred windows is full within eight round trips") {
   Tube tube({.rate = 64 * datagram * 25 * 100, .queue = 64 * datagram * 100});
   tube.run(8 * 40ms);
