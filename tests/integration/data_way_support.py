@@ -1,0 +1,155 @@
+"""What the tests of TCP data start from: a middlebox that shuts UDP, and commands that are looked at while they run."""
+
+import json
+import select
+import threading
+import time
+
+from lab import LabTest, Outcome, free_port, udp_socket, wait_until
+
+
+class Middlebox:
+    """Between clients and the daemon's UDP port. Each direction can be shut; towards the daemon, datagrams beyond `rate`
+    bytes a second are dropped, as a policer does."""
+
+    def __init__(self, target):
+        self.target = target
+        self.front = udp_socket()
+        self.port = self.front.getsockname()[1]
+        self.flows = {}  # client address -> socket towards the daemon
+        self.clients = {}  # that socket -> client address
+        self.up = self.down = True
+        self.rate = None
+        self.tokens, self.filled_at = 0, time.monotonic()
+        self.came = 0  # datagrams of clients, dropped ones included
+        self.ended = False
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def shut(self):
+        self.up = self.down = False
+
+    def open(self):
+        self.up = self.down = True
+
+    def _policed(self, size):
+        if self.rate is None:
+            return False
+        now = time.monotonic()
+        self.tokens = min(self.rate / 20, self.tokens + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.tokens < size:
+            return True
+        self.tokens -= size
+        return False
+
+    def _run(self):
+        while not self.ended:
+            ready, _, _ = select.select([self.front, *self.flows.values()], [], [], 0.1)
+            for one in ready:
+                for _ in range(64):
+                    try:
+                        data, source = one.recvfrom(65535)
+                    except (BlockingIOError, ConnectionRefusedError):
+                        break
+                    self._carry(one, data, source)
+
+    def _carry(self, one, data, source):
+        if one is not self.front:
+            if self.down:
+                self.front.sendto(data, self.clients[one])
+            return
+        self.came += 1
+        if source not in self.flows:
+            made = udp_socket()
+            self.clients[made] = source
+            self.flows[source] = made
+        if self.up and not self._policed(len(data)):
+            self.flows[source].sendto(data, self.target)
+
+    def close(self):
+        self.ended = True
+        self.thread.join()
+        for one in (self.front, *self.flows.values()):
+            one.close()
+
+
+class Running:
+    """A command under way, whose JSON lines are read as they come."""
+
+    def __init__(self, process):
+        self.process = process
+        self.raw, self.lines, self.errors = [], [], []
+        self.readers = [threading.Thread(target=self._read), threading.Thread(target=self._read_errors)]
+        for reader in self.readers:
+            reader.start()
+
+    def _read(self):
+        for raw in self.process.stdout:
+            self.raw.append(raw)
+            if raw.startswith(b"{"):
+                self.lines.append(json.loads(raw))
+
+    def _read_errors(self):
+        for raw in self.process.stderr:
+            self.errors.append(raw)
+
+    def progress(self):
+        return [line for line in self.lines if line["event"] == "progress"]
+
+    def moved(self, size):
+        return any(line["bytes"] >= size for line in self.progress())
+
+    def way(self):
+        return self.progress()[-1]["data"] if self.progress() else None
+
+    def wait_for(self, condition, what):
+        wait_until(lambda: condition() or self.process.poll() is not None, what)
+        if not condition():
+            raise AssertionError("it ended before %s: %r" % (what, self.end()))
+
+    def end(self):
+        self.process.wait(timeout=120)
+        for reader in self.readers:
+            reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return Outcome(self.process, b"".join(self.raw), b"".join(self.errors))
+
+
+class DataWay(LabTest):
+    with_daemon = False
+
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.box = Middlebox(("127.0.0.1", self.port))
+        self.addCleanup(self.box.close)
+        self.daemon = self.start_daemon()
+        self.register(self.ann)
+
+    def start_daemon(self, *extra):
+        return self.serve(
+            listen="127.0.0.1:%d" % self.port,
+            extra=("--udp-advertise", "127.0.0.1:%d" % self.box.port, "--log-format", "json", *extra),
+        )
+
+    def begin(self, *words):
+        running = Running(self.ann.start(*words, "--json"))
+        self.addCleanup(lambda: running.process.poll() is None and running.process.kill())
+        return running
+
+    def told(self, outcome):
+        """The user was told, once a line, that UDP did not get through."""
+        warnings = [line for line in outcome.events("warning") if line["name"] == "UDP_BLOCKED"]
+        self.assertTrue(warnings, outcome)
+        self.assertIn("TCP", warnings[0]["message"])
+        self.assertIn(warnings[0]["message"], outcome.stderr)
+        self.assertIn("tcp", [line["data"] for line in outcome.events("progress")])
+
+    def done(self, outcome, data):
+        self.check(outcome, 0)
+        self.assertEqual(outcome.last["data"], data, outcome)
+        self.assertEqual(outcome.last["bytes"], outcome.last["bytes_sent"] + outcome.last["bytes_resumed"], outcome)
+        self.check(self.ann.json("receipt", "verify", outcome.last["receipt"]), 0)
+        return outcome.last
