@@ -65,7 +65,8 @@ class CheckingSink final : public SinkWindow {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::SealedScript script(std::as_bytes(std::span(data, size)), fuzz::peer_keys(fuzz::Victim::receiver));
-  Receiver receiver({.initial_credit = 256 * KiB}, fuzz::victim_keys(fuzz::Victim::receiver), Rng(1));
+  Receiver receiver({.initial_credit = 256 * KiB, .key_update_packets = 16}, fuzz::victim_keys(fuzz::Victim::receiver),
+                    Rng(1));
   CheckingSink sink;
   TimePoint now{};
   receiver.open_path(now);
@@ -74,9 +75,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   receiver.on_repair_agreed({.sources = 128, .repairs = 10, .loss_ppm = 0, .window = 1 * MiB});
   (void)receiver.queue_control(std::as_bytes(std::span("hello", 5)));
   std::vector<std::byte> buffer(udp_payload_limit);
+  std::uint64_t streamed = 0;
   while (auto step = script.next()) {
     now += step->wait;
-    receiver.handle_datagrams(now, step->datagram, step->datagram.size(), sink);
+    if (step->datagram.empty()) {
+      // As take_data lets through: any place, any size but none.
+      if (!step->plain.empty()) receiver.handle_stream(now, {step->offset}, step->plain, sink);
+    } else {
+      const auto outcome = receiver.handle_datagrams(now, step->datagram, step->datagram.size(), sink);
+      fuzz::follow_address(receiver, now, *step, outcome);
+    }
+    if (const auto ack = receiver.poll_stream_ack(now, sink)) {
+      PENSTOCK_CHECK(ack->messages >= streamed && ack->credit.offset_limit <= TransferOffset{manifest_bytes});
+      streamed = ack->messages;
+    }
     if (const auto due = receiver.poll_timeout(); due && *due <= now) receiver.handle_timeout(now);
     std::size_t answers = 0;
     while (receiver.poll_transmit(now, sink, buffer)) PENSTOCK_CHECK(++answers < 64);

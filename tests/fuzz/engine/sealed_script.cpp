@@ -33,6 +33,12 @@ SealedScript::SealedScript(std::span<const std::byte> script, LaneKeys lane_keys
   key_ = keys_.backend->make_key(packet_keys_.key.view());
 }
 
+void SealedScript::next_epoch() {
+  keys_.send_secret.advance();
+  packet_keys_ = keys_.send_secret.packet_keys();
+  key_ = keys_.backend->make_key(packet_keys_.key.view());
+}
+
 std::optional<SealedScript::Step> SealedScript::next() {
   bytes::WireReader in(script_);
   const std::uint8_t kind = in.u8();
@@ -44,15 +50,19 @@ std::optional<SealedScript::Step> SealedScript::next() {
   if (!in.ok()) return std::nullopt;
   const auto plain = in.bytes(std::min(length, in.remaining()));
   script_ = script_.subspan(in.position());
+  if ((kind & 0x10) != 0)
+    return Step{.wait = std::chrono::milliseconds{wait}, .datagram = {}, .offset = offset, .plain = plain};
+  if ((kind & 0x40) != 0) next_epoch();
 
   const PacketHeader header{.type = is_data ? PacketType::data : PacketType::frames,
-                            .epoch_bits = 0,
+                            .epoch_bits = static_cast<std::uint8_t>(keys_.send_secret.epoch() & 3),
                             .connection = keys_.peer_id,
                             .number_low = static_cast<std::uint32_t>(number_),
                             .offset = {offset}};
   const std::size_t size = header_size(header.type);
   Step step{.wait = std::chrono::milliseconds{wait},
-            .datagram = std::vector<std::byte>(size + plain.size() + crypto::aead_tag_size)};
+            .datagram = std::vector<std::byte>(size + plain.size() + crypto::aead_tag_size),
+            .from_elsewhere = (kind & 0x20) != 0};
   encode_packet_header(header, step.datagram);
   key_->seal(crypto::packet_nonce(packet_keys_.iv, {number_}), std::span<const std::byte>(step.datagram).first(size),
              plain, step.datagram.data() + size);
