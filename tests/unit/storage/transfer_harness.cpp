@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <utility>
 
 namespace penstock::storage::test {
@@ -131,7 +132,7 @@ class Harness final : public SourceObserver, public SinkObserver {
     if (plan_.forge) plan_.forge(entries);
     const std::uint64_t count = first_index + entries.size();
     if (!entries.empty()) sink_->on_entries(first_index, std::move(entries));
-    if (!plan_.await_verdicts) reader_->release(count, {});
+    if (!plan_.await_verdicts) release(count, {});
     manifest_entries_ = count;
     if (end) {
       manifest_bytes_ = bytes;
@@ -146,6 +147,8 @@ class Harness final : public SourceObserver, public SinkObserver {
     over_ = true;
   }
   void on_released(TransferOffset end, std::vector<TransferRange> withhold) override {
+    answered_ = std::max(answered_, releases_.front());
+    releases_.pop_front();
     for (const auto& range : withhold) {
       outstanding_.erase({range.begin.value, range.end.value});
       withheld_.insert({range.begin.value, range.end.value});
@@ -171,14 +174,14 @@ class Harness final : public SourceObserver, public SinkObserver {
     outstanding_.erase({range.begin.value, range.end.value});
     sink_->fail_entry(index, error);
   }
-  void on_all_read() override { all_read_at_ = decided_; }
+  void on_all_read() override { all_read_at_ = answered_; }
 
   // SinkObserver
   void on_verdicts(SinkVerdicts verdicts) override {
     decided_ = verdicts.decided;
     outcome_.exceptions.insert(outcome_.exceptions.end(), verdicts.exceptions.begin(), verdicts.exceptions.end());
     if (plan_.dry_run) return dry_run_over();
-    reader_->release(verdicts.decided, verdicts.exceptions);
+    release(verdicts.decided, verdicts.exceptions);
     released_after_verdicts_ = verdicts.decided;
   }
   void on_entry_failed(std::uint64_t index, const Error& error) override {
@@ -230,6 +233,11 @@ class Harness final : public SourceObserver, public SinkObserver {
 
   void dry_run_over() {
     if (manifest_bytes_ && decided_ == manifest_entries_) over_ = true;
+  }
+
+  void release(std::uint64_t entries, std::vector<Verdict> exceptions) {
+    releases_.push_back(entries);
+    reader_->release(entries, std::move(exceptions));
   }
 
   /// Sends until bytes or room are missing; either brings a task, after which it goes on.
@@ -364,6 +372,8 @@ class Harness final : public SourceObserver, public SinkObserver {
   std::optional<std::uint64_t> manifest_bytes_;
   std::uint64_t decided_ = 0;
   std::uint64_t released_after_verdicts_ = 0;
+  std::deque<std::uint64_t> releases_;  // entries of each that the reader has not answered
+  std::uint64_t answered_ = 0;
   std::uint64_t all_read_at_ = 0;
   std::uint64_t chunks_ = 0;
   bool resending_ = false;
