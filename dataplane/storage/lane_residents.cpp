@@ -23,6 +23,11 @@ std::span<const std::byte> LaneResidents::resident(TransferOffset at, std::size_
                                                  static_cast<std::size_t>(length));
     }
   }
+  if (const auto patch = patch_behind(at.value); patch != patches_.end() && patch->first <= at.value) {
+    patch->second.touched = ++turn_;
+    const auto run = std::span{*patch->second.bytes}.subspan(static_cast<std::size_t>(at.value - patch->first));
+    return run.first(std::min(length_max, run.size()));
+  }
   if (const auto run = failed_.find(at.value)) {
     // A datagram never crosses a slab's end (lane_config.h), so neither does what is lent.
     const std::uint64_t slab_end = (at.value / slab_bytes + 1) * slab_bytes;
@@ -39,6 +44,7 @@ void LaneResidents::on_progress(TransferOffset frontier, TransferOffset oldest_u
   frontier_ = frontier.value;
   const std::size_t before = resident_.size();
   resident_.erase(resident_.begin(), resident_.lower_bound(oldest_unacknowledged.value / slab_bytes));
+  while (!patches_.empty() && patches_.begin() != patch_behind(oldest_unacknowledged.value)) forget(patches_.begin());
   home_.on_progress(frontier, retention, resident_.size() < before);
 }
 
@@ -56,6 +62,32 @@ void LaneResidents::take(const FilledRanges& filled) {
   for (const auto& range : filled.ranges) place.valid.insert({range.begin.value, range.end.value});
 }
 
+void LaneResidents::take(const Patch& patch) {
+  if (patch.bytes->empty()) return;
+  const std::uint64_t begin = patch.at.value;
+  const std::uint64_t end = begin + patch.bytes->size();
+  for (auto at = patch_behind(begin); at != patches_.end() && at->first < end;) at = forget(at);
+  patches_[begin] = {patch.bytes, ++turn_};
+  patched_bytes_ += patch.bytes->size();
+  while (patched_bytes_ > patched_bytes_max && patches_.size() > 1) {
+    forget(std::ranges::min_element(patches_, {}, [](const auto& each) { return each.second.touched; }));
+  }
+}
+
+LaneResidents::Patches::iterator LaneResidents::patch_behind(std::uint64_t at) {
+  auto after = patches_.upper_bound(at);
+  if (after != patches_.begin()) {
+    const auto before = std::prev(after);
+    if (before->first + before->second.bytes->size() > at) return before;
+  }
+  return after;
+}
+
+LaneResidents::Patches::iterator LaneResidents::forget(Patches::iterator patch) {
+  patched_bytes_ -= patch->second.bytes->size();
+  return patches_.erase(patch);
+}
+
 bool LaneResidents::evict(Evict which) {
   auto victim = resident_.end();
   for (auto at = resident_.begin(); at != resident_.end(); ++at) {
@@ -69,6 +101,13 @@ bool LaneResidents::evict(Evict which) {
 
 void LaneResidents::drop(bytes::Interval range) {
   resident_.erase(resident_.lower_bound(range.begin / slab_bytes), resident_.lower_bound(range.end / slab_bytes));
+  for (auto at = patch_behind(range.begin); at != patches_.end() && at->first < range.end;) at = forget(at);
+}
+
+void LaneResidents::clear() {
+  resident_.clear();
+  patches_.clear();
+  patched_bytes_ = 0;
 }
 
 }  // namespace penstock::storage

@@ -34,14 +34,18 @@ class LaneResidents final : public engine::SourceWindow {
 
   /// Bytes of one slab came in.
   void take(const FilledRanges& filled);
+  /// So did a part of one that had made room. Of the patches the one used longest ago goes when all hold more than
+  /// patched_bytes_max.
+  void take(const Patch& patch);
   /// These are served as zeros: their file can not be read.
   void fail(TransferRange range) { failed_.insert({range.begin.value, range.end.value}); }
+  static constexpr std::size_t patched_bytes_max = 512 * KiB;
   enum class Evict : std::uint8_t { sent, any };
   /// Forgets the slab used longest ago, of those that were sent once or of all. False: there is none.
   bool evict(Evict which);
   /// These bytes are another lane's.
   void drop(bytes::Interval range);
-  void clear() { resident_.clear(); }
+  void clear();
 
   [[nodiscard]] std::uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
 
@@ -51,8 +55,19 @@ class LaneResidents final : public engine::SourceWindow {
     bytes::IntervalSet valid;
     std::uint64_t touched = 0;
   };
+  struct Patched {
+    std::shared_ptr<std::vector<std::byte>> bytes;
+    std::uint64_t touched = 0;
+  };
+  using Patches = std::map<std::uint64_t, Patched>;  // by offset; none overlap
+  /// The first that ends behind `at`.
+  [[nodiscard]] Patches::iterator patch_behind(std::uint64_t at);
+  Patches::iterator forget(Patches::iterator patch);
+
   Home home_;
   std::map<std::uint64_t, Resident> resident_;  // by slab number
+  Patches patches_;
+  std::size_t patched_bytes_ = 0;
   bytes::IntervalSet failed_;
   std::uint64_t turn_ = 0;
   std::uint64_t frontier_ = 0;

@@ -37,45 +37,70 @@ Result<SourceFile*> ReaderCore::open_cached(std::uint64_t index, const ManifestE
   return reread_file_->second.get();
 }
 
-void ReaderCore::reread(std::uint64_t number, const SharedSlab& slab) {
-  FilledRanges filled{.number = number, .slab = slab, .ranges = {}};
-  std::uint64_t end = store_.bytes();
-  if (released_ < store_.entries()) {
-    if (auto offset = store_.offset_of(released_)) end = *offset;
-  }
-  end = std::min(end, (number + 1) * slab_bytes);
-  for (std::uint64_t at = number * slab_bytes; at < end && !closed_;) {
+std::vector<TransferRange> ReaderCore::read_again(TransferRange range, std::span<std::byte> room) {
+  std::vector<TransferRange> filled;
+  for (std::uint64_t at = range.begin.value; at < range.end.value && !closed_;) {
     auto place = store_.locate(at);
     if (!place) break;
-    const std::uint64_t length = std::min(end - at, place->bytes_left);
+    const std::uint64_t length = std::min(range.end.value - at, place->bytes_left);
     auto entry = store_.get(place->index);
     if (!entry) break;
     if (!failed_.contains(place->index) && plan_of(place->index).want != Want::nothing) {
       auto file = open_cached(place->index, **entry);
-      const auto room =
-          slab->bytes().subspan(static_cast<std::size_t>(at % slab_bytes), static_cast<std::size_t>(length));
+      const auto part =
+          room.subspan(static_cast<std::size_t>(at - range.begin.value), static_cast<std::size_t>(length));
       Status status;
       if (!file) {
         status = std::move(file).error();
-      } else if (auto got = (*file)->read(place->file_offset, room); !got) {
+      } else if (auto got = (*file)->read(place->file_offset, part); !got) {
         status = std::move(got).error();
-      } else if (*got < room.size()) {
+      } else if (*got < part.size()) {
         status = became_shorter();
       } else {
         status = check_unchanged(**file, **entry);
       }
-      if (status) {
-        filled.ranges.push_back({{at}, {at + length}});
-      } else {
+      if (!status) {
         fail_file(place->index, std::move(status).error());
+      } else if (!filled.empty() && filled.back().end.value == at) {
+        filled.back().end.value = at + length;
+      } else {
+        filled.push_back({{at}, {at + length}});
       }
     }
     at += length;
   }
-  tell_([filled = std::move(filled)](ReaderListener& listener) {
-    if (!filled.ranges.empty()) listener.on_filled(filled);
-    listener.on_reread(filled.number);
+  return filled;
+}
+
+std::uint64_t ReaderCore::released_end() const {
+  if (released_ < store_.entries()) {
+    if (auto offset = store_.offset_of(released_)) return *offset;
+  }
+  return store_.bytes();
+}
+
+void ReaderCore::reread(std::uint64_t number, SharedSlab slab) {
+  const TransferRange range{{number * slab_bytes}, {std::min(released_end(), (number + 1) * slab_bytes)}};
+  FilledRanges filled{.number = number, .slab = nullptr, .ranges = read_again(range, slab->bytes())};
+  filled.slab = std::move(slab);
+  tell_([number, filled = std::move(filled)](ReaderListener& listener) mutable {
+    if (!filled.ranges.empty()) listener.on_filled(std::move(filled));
+    filled.slab.reset();
+    listener.on_reread(number);
   });
+}
+
+void ReaderCore::patch(TransferRange range) {
+  Patch patch{.at = range.begin, .bytes = std::make_shared<std::vector<std::byte>>()};
+  const std::uint64_t end = std::min(released_end(), range.end.value);
+  if (end > range.begin.value) {
+    patch.bytes->resize(static_cast<std::size_t>(end - range.begin.value));
+    const auto filled = read_again({range.begin, {end}}, *patch.bytes);
+    // What lies behind a file that failed is asked for again.
+    const bool begins = !filled.empty() && filled.front().begin == range.begin;
+    patch.bytes->resize(begins ? static_cast<std::size_t>(filled.front().size()) : 0);
+  }
+  tell_([range, patch = std::move(patch)](ReaderListener& listener) { listener.on_patched(range, patch); });
 }
 
 void ReaderCore::resend(const std::vector<EntryBlocks>& blocks) {

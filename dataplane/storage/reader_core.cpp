@@ -186,9 +186,10 @@ void ReaderCore::run_pass(std::optional<std::pair<std::uint64_t, SharedSlab>> be
     flush_reports();
     begun = {pass_number_, filled.slab};
     if (!filled.ranges.empty()) {
-      tell_([filled = std::move(filled)](ReaderListener& listener) { listener.on_filled(filled); });
+      tell_([filled = std::move(filled)](ReaderListener& listener) mutable { listener.on_filled(std::move(filled)); });
     }
   }
+  begun.reset();
   const bool waits = !current_;
   if (waits || digests_due()) flush_digests();
   flush_reports();

@@ -39,7 +39,14 @@ struct FilledRanges {
   bool by_pass = false;  // the pass may go on in this slab, behind what it has filled
 };
 
-/// What the reading strand tells the worker's half.
+/// A few bytes that were read again for a repeat, when the slab around them had made room.
+struct Patch {
+  TransferOffset at;
+  std::shared_ptr<std::vector<std::byte>> bytes;  // empty: could not be read
+};
+
+/// What the reading strand tells the worker's half. With on_reread and on_pass_stopped the strand holds none of the
+/// slabs any more: whoever drops one then has room for another.
 class ReaderListener {
  public:
   virtual ~ReaderListener() = default;
@@ -47,6 +54,8 @@ class ReaderListener {
   /// The pass stopped: for want of slabs, or (`waits_for_release`) because everything released has been read.
   virtual void on_pass_stopped(std::vector<Slab> unused, std::uint64_t next_number, bool waits_for_release) = 0;
   virtual void on_reread(std::uint64_t number) = 0;
+  /// What patch(`asked`) brought: at most as much.
+  virtual void on_patched(TransferRange asked, Patch patch) = 0;
   virtual void on_files_read(std::vector<FileReport> reports) = 0;
   [[nodiscard]] virtual SourceObserver& observer() = 0;
   virtual void on_range_failed(std::uint64_t index, TransferRange range, Error error) = 0;
@@ -71,7 +80,9 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   /// Reads on from where the pass stands: into `begun` while that slab lasts, then into `fresh`.
   void run_pass(std::optional<std::pair<std::uint64_t, SharedSlab>> begun, std::vector<Slab> fresh);
   /// Reads what was released of one slab once more.
-  void reread(std::uint64_t number, const SharedSlab& slab);
+  void reread(std::uint64_t number, SharedSlab slab);
+  /// Reads these bytes of one slab once more, into memory of their own.
+  void patch(TransferRange range);
   void resend(const std::vector<EntryBlocks>& blocks);
   void abandon(std::uint64_t index);
   void close();
@@ -129,6 +140,9 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   void report_file(std::uint64_t index, const ManifestEntry& entry, const digest::Digest& digest);
   void flush_reports();
 
+  /// Reads what was released of `range` into `room`, which begins with it. What was filled, in order.
+  [[nodiscard]] std::vector<TransferRange> read_again(TransferRange range, std::span<std::byte> room);
+  [[nodiscard]] std::uint64_t released_end() const;
   void resend_step();
   void resend_some(const std::vector<EntryBlocks>& blocks);
   void queue_late(std::uint64_t index, LateFile late);

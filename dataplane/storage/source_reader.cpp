@@ -21,6 +21,10 @@ constexpr std::size_t requests_waiting_max = 64;
 // Slabs ahead of the frontier beyond the configured ones. On a far path the memory is better spent behind it: repeats
 // of repeats reach several round trips back, and what is no longer there is read again, a slab for each.
 constexpr std::uint64_t read_ahead_more_max = 8;
+// Repeats that reach so far back that their slab has made room: some datagrams of it are read alone, since the whole
+// slab would push out another that is needed as much. More than a few of one slab, or long ones, are worth the slab.
+constexpr std::uint64_t patch_bytes_max = 32 * KiB;
+constexpr std::size_t patches_per_slab_max = 8;
 
 using Evict = LaneResidents::Evict;
 
@@ -126,15 +130,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
       pass_filled_ = filled.number;
       pass_end_ = filled.ranges.back().end.value;
     }
-    const std::size_t lane = extents_.owner_of(extents_.extent_of(filled.number * slab_bytes));
-    if (lane == 0) {
-      home_lane_.take(filled);
-      return observer_->on_resident();
-    }
-    on_lane(lane, [filled = std::move(filled), ready = ways_[lane - 1].on_resident](LaneResidents& window) {
-      window.take(filled);
-      ready();
-    });
+    const std::uint64_t at = filled.number * slab_bytes;
+    give(at, std::move(filled));
   }
   void on_pass_stopped(std::vector<Slab> unused, std::uint64_t next_number, bool waits_for_release) override {
     unused.clear();
@@ -155,6 +152,13 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   void on_reread(std::uint64_t number) override {
     reading_.erase(number);
     pump();
+  }
+  void on_patched(TransferRange asked, Patch patch) override {
+    patching_.erase(asked.begin.value);
+    stats_.bytes_read += patch.bytes->size();
+    stats_.bytes_read_again += patch.bytes->size();
+    const std::uint64_t at = patch.at.value;
+    give(at, std::move(patch));
   }
   void on_files_read(std::vector<FileReport> reports) override {
     for (auto& report : reports) {
@@ -207,6 +211,20 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     ways_[lane - 1].post([window = lanes_[lane].window, act = std::move(act)] { act(*window); });
   }
 
+  /// What was read goes to the lane whose extent it is in.
+  template <class Bytes>
+  void give(std::uint64_t at, Bytes bytes) {
+    const std::size_t lane = extents_.owner_of(extents_.extent_of(at));
+    if (lane == 0) {
+      home_lane_.take(bytes);
+      return observer_->on_resident();
+    }
+    on_lane(lane, [bytes = std::move(bytes), ready = ways_[lane - 1].on_resident](LaneResidents& window) {
+      window.take(bytes);
+      ready();
+    });
+  }
+
   void on_missing(TransferRange range) {
     if (observer_ == nullptr || range.empty()) return;
     for (auto number = range.begin.value / slab_bytes; number * slab_bytes < range.end.value; ++number) {
@@ -220,10 +238,27 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
         if (awaited_.size() < requests_waiting_max) awaited_.insert(number);
         continue;
       }
-      if (reading_.contains(number) || waiting_.size() >= requests_waiting_max) continue;
+      if (reading_.contains(number) || waiting_.contains(number)) continue;
+      const TransferRange part{{std::max(range.begin.value, number * slab_bytes)},
+                               {std::min(range.end.value, (number + 1) * slab_bytes)}};
+      if (patch(number, part) || waiting_.size() >= requests_waiting_max) continue;
       waiting_.insert(number);
     }
     pump();
+  }
+
+  /// Whether these bytes come by themselves, or are not to be asked for now.
+  bool patch(std::uint64_t number, TransferRange part) {
+    if (part.size() > patch_bytes_max) return false;
+    const auto of_slab = patching_.lower_bound(number * slab_bytes);
+    std::size_t asked = 0;
+    for (auto at = of_slab; at != patching_.end() && *at < (number + 1) * slab_bytes; ++at) ++asked;
+    if (patching_.contains(part.begin.value)) return true;
+    if (asked >= patches_per_slab_max) return false;
+    if (patching_.size() >= requests_waiting_max) return true;
+    patching_.insert(part.begin.value);
+    core_->strand().post([core = core_, part] { core->patch(part); });
+    return true;
   }
 
   void on_lane_progress(std::size_t lane, TransferOffset frontier, std::uint64_t retention) {
@@ -274,7 +309,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
       waiting_.erase(waiting_.begin());
       reading_.insert(number);
       auto shared = std::make_shared<Slab>(std::move(slab));
-      core_->strand().post([core = core_, number, shared] { core->reread(number, shared); });
+      core_->strand().post(
+          [core = core_, number, shared = std::move(shared)]() mutable { core->reread(number, std::move(shared)); });
     }
     run_pass();
   }
@@ -302,7 +338,9 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
     pass_urgent_ = false;
     released_meanwhile_ = false;
     auto shared = std::make_shared<std::vector<Slab>>(std::move(fresh));
-    core_->strand().post([core = core_, begun, shared] { core->run_pass(begun, std::move(*shared)); });
+    core_->strand().post([core = core_, begun = std::move(begun), shared]() mutable {
+      core->run_pass(std::exchange(begun, std::nullopt), std::move(*shared));
+    });
   }
 
   /// Makes room: now, in lane 0's window; the other lanes are asked, one after another, and answer later.
@@ -350,9 +388,10 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   bool pass_waits_ = true;    // nothing is released beyond what was read
   bool pass_urgent_ = false;  // the sender waits for it: what is resident and not yet sent may go
   bool released_meanwhile_ = false;
-  std::set<std::uint64_t> reading_;  // slabs being read again
-  std::set<std::uint64_t> awaited_;  // missed while the pass that may bring them runs
-  std::set<std::uint64_t> waiting_;  // to be read again when there is room
+  std::set<std::uint64_t> reading_;   // slabs being read again
+  std::set<std::uint64_t> awaited_;   // missed while the pass that may bring them runs
+  std::set<std::uint64_t> waiting_;   // to be read again when there is room
+  std::set<std::uint64_t> patching_;  // where the patches begin that are being read
   SourceReaderStats stats_;
 };
 

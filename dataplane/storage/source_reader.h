@@ -79,7 +79,8 @@ struct SourceReaderStats {
 /// allows. Order of use: request_entries, on_entries, (send them, await verdicts or not), release, on_released,
 /// Sender::offer. Threads: every public call on the worker, never blocking; work on two strands of the executor, which
 /// must outlive it. Held by shared_ptr, since tasks in flight keep it alive; the owner calls close() before it lets go.
-/// Memory: slabs of its account, at most 1 MiB of manifest and digest state beside.
+/// Memory: slabs of its account, at most 1 MiB of manifest and digest state beside, and on lossy paths half a MiB a
+/// lane for datagrams that are read again alone.
 class SourceReader : public engine::SourceWindow {
  public:
   /// How a lane beyond the first is reached: its worker, and there its engine, which is told that bytes came.
