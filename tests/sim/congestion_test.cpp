@@ -59,6 +59,19 @@ TEST_CASE("sim: bbr needs no deep queue, and fills none") {
   }
 }
 
+TEST_CASE("sim: bbr takes jitter for no queue, neither at the start nor later, whatever else is lost") {
+  for (const Duration rtt : {20ms, 100ms}) {
+    for (const std::uint64_t seed : {1U, 2U, 3U, 4U}) {
+      CAPTURE(rtt / 1ms);
+      CAPTURE(seed);
+      PathOptions options = path(rtt, 200, 50);
+      options.jitter = 5ms;
+      options.seed = seed;
+      CHECK(measure_path(options, bbr, 10s).efficiency_per_mille >= 950);
+    }
+  }
+}
+
 TEST_CASE("sim: bbr keeps its rate where ACKs come in lumps") {
   PathOptions options = path(20ms, 100, 0);
   options.ack_slot = 20ms;

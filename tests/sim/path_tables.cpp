@@ -26,6 +26,8 @@ struct Arguments {
   Congestion beside = Congestion::bbr;  // of `convergence`
   std::int64_t seconds = 10;
   std::uint64_t seed = 1;
+  std::uint64_t seeds = 8;                                 // of `cell`
+  engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
   std::vector<std::string> groups;
   std::string couple;  // of `fairness`: those whose name has this in it
   PathOptions path;    // of `trace`; of `tail`, to choose one
@@ -77,7 +79,8 @@ void matrix(const Arguments& arguments, std::string_view title, PathOptions base
         path.loss = Probability::parts_per_million(loss);
         if (base.ack_loss > Probability{}) path.ack_loss = path.loss;
         path.seed = arguments.seed;
-        const PathCell cell = measure_path(path, {.congestion = arguments.congestion}, arguments.seconds * 1s);
+        const PathCell cell =
+            measure_path(path, {.congestion = arguments.congestion, .fec = arguments.fec}, arguments.seconds * 1s);
         summary.add(cell);
         fmt::print(" {} |", text(cell));
         std::fflush(stdout);
@@ -339,6 +342,21 @@ void tail(const Arguments& arguments) {
   }
 }
 
+/// One path, seed by seed: what is luck in a cell of a table, and what is not.
+void cell(const Arguments& arguments) {
+  Summary summary;
+  for (std::uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds; ++seed) {
+    PathOptions path = arguments.path;
+    path.seed = seed;
+    const PathCell cell =
+        measure_path(path, {.congestion = arguments.congestion, .fec = arguments.fec}, arguments.seconds * 1s);
+    summary.add(cell);
+    fmt::print("  seed {:3} {}\n", seed, text(cell));
+    std::fflush(stdout);
+  }
+  summary.print();
+}
+
 void trace(const Arguments& arguments) {
   PathOptions path = arguments.path;
   path.seed = arguments.seed;
@@ -375,6 +393,10 @@ int run(int argc, char** argv) {
       arguments.seconds = static_cast<std::int64_t>(number());
     else if (word == "--seed")
       arguments.seed = number();
+    else if (word == "--no-fec")
+      arguments.fec = {};
+    else if (word == "--seeds")
+      arguments.seeds = std::max<std::uint64_t>(number(), 1);
     else if (word == "--rtt")
       arguments.path_given = true,
       arguments.path.rtt = std::chrono::milliseconds{arguments.only_rtt = static_cast<std::int64_t>(number())};
@@ -412,6 +434,7 @@ int run(int argc, char** argv) {
     if (group == "fairness") fairness(arguments);
     if (group == "tail") tail(arguments);
     if (group == "trace") trace(arguments);
+    if (group == "cell") cell(arguments);
     if (group == "convergence") convergence(arguments);
     if (group == "fec") repair(arguments);
   }

@@ -86,6 +86,7 @@ class Bbr final : public CongestionController {
   // --- the states ---
   void advance_state(const AckedSample& sample, const DeliverySample* flight);
   void advance_startup(TimePoint now, const DeliverySample* flight);
+  void settle_startup(const DeliverySample& flight);
   void advance_up(TimePoint now);
   void advance_down(TimePoint now, std::uint64_t in_flight);
   [[nodiscard]] Duration test_length() const;
@@ -129,7 +130,8 @@ class Bbr final : public CongestionController {
   std::uint64_t cwnd_;
   std::uint64_t startup_rate_;  // falls during startup only when what was remembered is given up
   Duration smoothed_rtt_;
-  bool full_ = false;  // the path was filled once
+  bool full_ = false;             // the path was filled once
+  bool startup_doubted_ = false;  // it was ended by delay: was that a queue?
 
   // Losses known since the last ACK, and of a startup's round trip.
   std::array<LossTally, 3> pending_;  // by Pace

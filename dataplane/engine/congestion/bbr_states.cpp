@@ -10,6 +10,7 @@ namespace penstock::engine {
 
 void Bbr::advance_state(const AckedSample& sample, const DeliverySample* flight) {
   const TimePoint now = sample.now;
+  if (startup_doubted_ && round_start_ && flight != nullptr) settle_startup(*flight);
   switch (state_) {
     case State::startup:
       advance_startup(now, flight);
@@ -64,7 +65,26 @@ void Bbr::advance_startup(TimePoint now, const DeliverySample* flight) {
   if (is_queueing() || queue_.is_beginning(rtt_floor_.minimum()) || growth_stalled_ >= bbr::startup_stalled_rounds) {
     full_ = true;
     enter_drain(now);
+    startup_doubted_ = growth_stalled_ < bbr::startup_stalled_rounds;
   }
+}
+
+/// Jitter may have looked like a queue. What startup sent last is acknowledged now: it would have met more of a queue
+/// than anything before it. If it met none, lost little and carried more, startup goes on. Source: RFC 9406
+/// section 4.2, which resumes slow start where the RTT falls back in its "conservative" phase.
+void Bbr::settle_startup(const DeliverySample& flight) {
+  startup_doubted_ = false;
+  if (state_ != State::drain && state_ != State::cruise) return;
+  const LossTally tally = tally_of(flight);
+  const bool short_queue = tally.lost > loss_.forgiven(tally.packets) + tally.packets / bbr::startup_loss_divisor;
+  if (is_queueing() || short_queue || max_bandwidth_.maximum() < growth_base_ / 4 * 5) return;
+  bounds_.bandwidth_short.reset();
+  bounds_.in_flight_short.reset();
+  full_ = false;
+  growth_stalled_ = 0;
+  startup_tally_ = {};
+  state_ = State::startup;
+  phase_round_ = rounds_;
 }
 
 /// Source: draft section "ProbeBW_UP". More is sent for one round trip, and what came of it shows in the next, already

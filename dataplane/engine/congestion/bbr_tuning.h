@@ -73,6 +73,9 @@ inline constexpr std::int64_t wait_rtts_at_least = 4;
 // Of the longest wait, drawn anew each time: two flows that always probe together gain nothing from each other.
 inline constexpr std::uint64_t wait_percent_min = 60;
 
+// Startup sends two and a half times as much as before, so a queue too short to show drops more than this. Less: random
+// loss that is not known yet keeps startup from being resumed.
+inline constexpr std::uint64_t startup_loss_divisor = 8;
 inline constexpr std::uint64_t startup_stalled_rounds = 3;  // draft: full_bw_count
 inline constexpr std::uint64_t drain_rounds_max = 3;        // draft: Drain
 // DOWN for longer does not drain: the RTT has changed, or others fill the queue.

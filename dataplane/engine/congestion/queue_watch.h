@@ -13,10 +13,16 @@ namespace penstock::engine {
 /// Does a queue stand at the bottleneck? Yes when every RTT sample of half a round trip is an eighth above the minimum,
 /// with the bounds of HyStart++ (RFC 9406 section 4.2; 2 ms for short paths instead of 4). A path whose round trips
 /// differ by more than that anyway, by jitter or because its ACKs come in lumps, has to show more: what the calmest
-/// round trips of late differed by. Threads: one owner.
+/// round trips of late differed by, and what neighbouring samples go up and down by. Threads: one owner.
 class QueueWatch {
  public:
   void on_sample(TimePoint now, Duration rtt) {
+    if (samples_ > 0) {
+      const Duration before = ring_[(samples_ - 1) % size].rtt;
+      const auto divisor = static_cast<Duration::rep>(std::min(samples_, memory));
+      rises_ += (std::max(rtt - before, Duration{}) - rises_) / divisor;
+      falls_ += (std::max(before - rtt, Duration{}) - falls_) / divisor;
+    }
     ring_[samples_++ % size] = {now, rtt};
     ++round_samples_;
     lowest_ = std::min(lowest_, rtt);
@@ -38,10 +44,17 @@ class QueueWatch {
   /// What RTT samples of a round trip differ by although no queue grows or shrinks.
   [[nodiscard]] Duration noise() const { return noise_.value_or(Duration{}); }
 
+  /// What jitter alone may raise a sample by: known from the first round trip on, which noise() is not, and from round
+  /// trips with few samples as well. A queue goes up or down for a while, jitter both ways at once: hence the lesser of
+  /// both. Five of its steps are three standard deviations where delays are even or normal.
+  [[nodiscard]] Duration unrest() const { return 5 * std::min(rises_, falls_); }
+
   [[nodiscard]] bool is_queueing(Duration smoothed, Duration minimum) const {
     if (samples_ < needed) return false;
-    const Duration raised = minimum + std::max(noise(), std::clamp<Duration>(minimum / 8, std::chrono::milliseconds{2},
-                                                                             std::chrono::milliseconds{16}));
+    const Duration raised =
+        minimum +
+        std::max({noise(), unrest(),
+                  std::clamp<Duration>(minimum / 8, std::chrono::milliseconds{2}, std::chrono::milliseconds{16})});
     const TimePoint since = ring_[(samples_ - 1) % size].at - smoothed / 2;
     for (std::size_t back = 1; back <= std::min(samples_, size); ++back) {
       const Sample& sample = ring_[(samples_ - back) % size];
@@ -50,14 +63,15 @@ class QueueWatch {
     }
     return true;
   }
-  /// A queue begins to grow: two samples are a sixteenth above the minimum (1 to 8 ms), and half as far again as noise.
-  /// Jitter counts as queue sooner than above, hence for startup alone, in which each eighth of a round trip is a tenth
-  /// of a BDP of queue.
+  /// A queue begins to grow: two samples are a sixteenth above the minimum (1 to 8 ms), and half as far again as noise,
+  /// or as what jitter does where that is as much as the sixteenth. Jitter counts as queue sooner than above, hence for
+  /// startup alone, in which each eighth of a round trip is a tenth of a BDP of queue.
   [[nodiscard]] bool is_beginning(Duration minimum) const {
     if (samples_ < needed || !noise_) return false;
     const Duration margin =
         std::clamp<Duration>(minimum / 16, std::chrono::milliseconds{1}, std::chrono::milliseconds{8});
-    const Duration raised = minimum + std::max(margin, noise() * 3 / 2);
+    const Duration usual = unrest() >= margin ? std::max(noise(), unrest()) : noise();
+    const Duration raised = minimum + std::max(margin, usual * 3 / 2);
     return ring_[(samples_ - 1) % size].rtt >= raised && ring_[(samples_ - 2) % size].rtt >= raised;
   }
 
@@ -68,6 +82,8 @@ class QueueWatch {
   };
   static constexpr std::size_t size = 32;
   static constexpr std::size_t needed = 4;
+  // Samples. Fewer: a startup's own waves of queue, one a round trip, look like jitter.
+  static constexpr std::size_t memory = 64;
 
   std::array<Sample, size> ring_{};
   std::size_t samples_ = 0;
@@ -76,6 +92,8 @@ class QueueWatch {
   Duration lowest_ = Duration::max();
   Duration highest_{};
   std::optional<Duration> noise_;
+  Duration rises_{};  // from one sample to the next, on average
+  Duration falls_{};
 };
 
 }  // namespace penstock::engine

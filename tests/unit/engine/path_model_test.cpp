@@ -328,6 +328,44 @@ TEST_CASE("queue watch: jitter is no queue") {
   CHECK(taken_for_queue <= 5);
 }
 
+TEST_CASE("queue watch: jitter is no queue in the first round trips either, whose noise is not known") {
+  Rng luck{17};
+  int taken_for_queue = 0;
+  for (int path = 0; path < 100; ++path) {
+    QueueWatch watch;
+    TimePoint now = at(1s);
+    Duration least = 1s;
+    for (int i = 0; i < 24; ++i) {
+      const Duration rtt = 15ms + ms(luck.below(6)) + ms(luck.below(6));
+      least = std::min(least, rtt);
+      watch.on_sample(now += 2ms, rtt);
+      if (i >= 12 && watch.is_queueing(20ms, least)) ++taken_for_queue;
+    }
+  }
+  CHECK(taken_for_queue <= 24);  // of 1200
+}
+
+TEST_CASE("queue watch: a queue shows beneath jitter, once it is longer than that") {
+  QueueWatch watch;
+  Rng luck{19};
+  TimePoint now = at(1s);
+  for (int round = 0; round < 4; ++round) watch_round(watch, now, [&](int) { return 35ms + ms(luck.below(11)); });
+  CHECK_FALSE(watch.is_queueing(40ms, 35ms));
+  CHECK(watch.unrest() >= 5ms);
+  CHECK(watch.unrest() <= 15ms);
+  watch_round(watch, now, [&](int) { return 53ms + ms(luck.below(11)); });
+  CHECK(watch.is_queueing(40ms, 35ms));
+}
+
+TEST_CASE("queue watch: a queue that comes and goes is no jitter") {
+  QueueWatch watch;
+  TimePoint now = at(1s);
+  for (int i = 0; i < 16; ++i) watch.on_sample(now += 5ms, 40ms + ms(static_cast<std::uint64_t>(3 * i)));
+  CHECK(watch.unrest() == Duration{});
+  for (int i = 16; i > 0; --i) watch.on_sample(now += 5ms, 40ms + ms(static_cast<std::uint64_t>(3 * i)));
+  CHECK(watch.unrest() <= 8ms);  // it turned once
+}
+
 TEST_CASE("bandwidth filter: the best of this cycle and the last") {
   BandwidthFilter filter;
   filter.on_sample(100);
