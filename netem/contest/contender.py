@@ -66,7 +66,7 @@ class Contender:
 
     name: str
     remark: str  # what a reader of the table must know: encrypted or not, what was given by hand
-    serves_in: Literal["A", "B"] = "B"
+    serves_in: str = "B"
     programs: tuple[str, ...] = ()
     congestion: str | None = "cubic"
     writes_file = True

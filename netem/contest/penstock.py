@@ -18,8 +18,8 @@ class Penstock(Contender):
 
     congestion = None
 
-    def __init__(self, name: str = "penstock", remark: str = "encrypted", options: tuple[str, ...] = (), rate_given: bool = False) -> None:
-        self.name, self.remark, self._options, self.needs_rate = name, remark, options, rate_given
+    def __init__(self, name: str = "penstock", remark: str = "encrypted", options: tuple[str, ...] = (), rate_given: bool = False, serves_in: str = "B") -> None:
+        self.name, self.remark, self._options, self.needs_rate, self.serves_in = name, remark, options, rate_given, serves_in
 
     def missing(self) -> str | None:
         try:
@@ -40,8 +40,8 @@ class Penstock(Contender):
         ).stdout
         (place / "token").write_bytes(token)
         target = workspace.fresh_target()
-        address = lab.hosts["B"].address4
-        server = started(lab, "B", self._daemon(str(place), str(target), address), workspace.logs / "penstockd-register.log")
+        address = lab.hosts[self.serves_in].address4
+        server = started(lab, self.serves_in, self._daemon(str(place), str(target), address), workspace.logs / "penstockd-register.log")
         client = lab.popen(
             "A",
             [ours("penstock"), "register", f"{address}:{PENSTOCK_PORT}", "--token-file", str(place / "token")],

@@ -57,10 +57,10 @@ def draw_all(directory: Path, lines: list[Line]) -> list[Path]:
         series = _series(lines, curve)
         if series:
             path = directory / f"{curve.file}.svg"
-            drawn.append(_draw(path, curve.title, curve.x_label, curve.y_label, series, curve.log_axes))
+            drawn.append(draw(path, curve.title, curve.x_label, curve.y_label, series, curve.log_axes))
     for number, cell in enumerate(dict.fromkeys(line.cell for line in lines), 1):
         rates = {line.contender.name: _rates(line) for line in lines if line.cell == cell and line.runs}
-        drawn.append(_draw(directory / f"rate-{number:02}.svg", f"Rate on the wire: {cell.name}", "seconds", "Mbit/s", rates, ""))
+        drawn.append(draw(directory / f"rate-{number:02}.svg", f"Rate on the wire: {cell.name}", "seconds", "Mbit/s", rates, ""))
     return drawn
 
 
@@ -95,7 +95,8 @@ def _rates(line: Line) -> Points:
     return points
 
 
-def _draw(path: Path, title: str, x_label: str, y_label: str, series: dict[str, Points], log_axes: str) -> Path:
+def draw(path: Path, title: str, x_label: str, y_label: str, series: dict[str, Points], log_axes: str = "") -> Path:
+    """One plot, a curve for each name of `series`."""
     curves, data = [], []
     for name, points in series.items():
         if not points:

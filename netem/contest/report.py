@@ -9,9 +9,6 @@ from .contender import Contender
 from .matrices import Cell
 from .run import Run
 
-_BEGIN, _END = "<!-- compare: begin -->", "<!-- compare: end -->"
-
-
 @dataclass(frozen=True)
 class Line:
     """The runs of one tool in one cell."""
@@ -127,11 +124,12 @@ def _row(line: Line) -> str:
     )
 
 
-def put_into(readme: Path, text: str) -> None:
-    """Replaces what stands between the README's marks. ValueError when they are not there."""
+def put_into(readme: Path, text: str, mark: str = "compare") -> None:
+    """Replaces what stands between the README's marks of this name. ValueError when they are not there."""
+    first, last = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     old = readme.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    before, begin, rest = old.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{readme} has no lines {_BEGIN} and {_END}")
-    readme.write_text(f"{before}{_BEGIN}\n{text.rstrip()}\n{_END}{after}", encoding="utf-8")
+        raise ValueError(f"{readme} has no lines {first} and {last}")
+    readme.write_text(f"{before}{first}\n{text.rstrip()}\n{last}{after}", encoding="utf-8")

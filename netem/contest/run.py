@@ -75,7 +75,7 @@ def measure(lab: Lab, contender: Contender, task: Task, patience: float) -> Run:
     before = lab.counters()["legs"]["A"]
     with open(client_log, "wb") as said:
         start = time.monotonic()
-        client = _start(lab, asking, client_plan, said)
+        client = begun(lab, asking, client_plan, said)
         samples = _watch(lab, client, start, start + patience, before["up"]["delivered_bytes"])
         if server_plan.ends_itself and _ended(client):
             samples += _watch(lab, server, start, start + patience, before["up"]["delivered_bytes"])
@@ -107,14 +107,16 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() if lines else "it said nothing"
 
 
-def set_congestion(lab: Lab, host: str, name: str) -> None:
-    """TCP's, of a host. By the route: the sysctl of a namespace may only choose among what the machine's owner allowed to all."""
+def set_congestion(lab: Lab, host: str, name: str, towards: str | None = None) -> None:
+    """TCP's, of a host, or of what it sends to the address `towards`. By the route: the sysctl of a namespace may only
+    choose among what the machine's owner allowed to all."""
     route = json.loads(lab.spaces.run(host, ["ip", "-j", "-4", "route", "show", "scope", "link"]))[0]
     words = ["dev", route["dev"], "src", route["prefsrc"], "proto", "kernel", "scope", "link", "congctl", "lock", name]
-    lab.spaces.run(host, ["ip", "route", "replace", route["dst"], *words])
+    lab.spaces.run(host, ["ip", "route", "replace", towards or route["dst"], *words])
 
 
-def _start(lab: Lab, host: str, plan: Client, said: Any) -> "subprocess.Popen[Any]":
+def begun(lab: Lab, host: str, plan: Client, said: Any) -> "subprocess.Popen[Any]":
+    """A client that runs."""
     return lab.popen(host, plan.argv, env={**os.environ, **plan.environment}, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
 

@@ -15,6 +15,8 @@ from contest.contender import Client, Contender, Server, Task
 from contest.matrices import MATRICES, MIB, Cell, matrix
 from contest.report import Line, markdown, put_into, write_csv
 from contest.run import Run, measure
+from contest.sharing import Bottleneck, Sharing
+from contest.sharing import markdown as shares
 from contest.udp_tools import Uftp
 from contest.workspace import Workspace
 
@@ -107,6 +109,32 @@ class Report(unittest.TestCase):
             readme.write_text("no marks", encoding="utf-8")
             with self.assertRaises(ValueError):
                 put_into(readme, "new\n")
+
+
+def two(first: int, second: int, late: float = 0.0, joins: float = 0.0) -> Sharing:
+    """20 s over 8 Mbit/s, a sample each second; so many bytes a second to each, the second flow from `joins` on."""
+    samples = [(float(at), first * at, int(second * max(0.0, at - joins))) for at in range(21)]
+    return Sharing(("penstock", "tcp-cubic"), Bottleneck(8, 40, "1bdp"), late, samples, 0)
+
+
+class Shares(unittest.TestCase):
+    def test_a_share_counts_from_where_both_flows_were_there(self) -> None:
+        self.assertAlmostEqual(two(600_000, 400_000).share, 0.6)
+        self.assertAlmostEqual(two(500_000, 500_000, late=10, joins=10).share, 0.5)
+        self.assertAlmostEqual(two(600_000, 300_000).used, 0.9)
+
+    def test_a_late_comer_has_its_share_once_it_got_two_fifths_for_two_seconds(self) -> None:
+        self.assertEqual(two(500_000, 500_000, late=10, joins=13).seconds_to_share, 3.0)
+        self.assertIsNone(two(700_000, 300_000, late=5, joins=5).seconds_to_share)
+
+    def test_a_link_that_was_not_full_is_told(self) -> None:
+        self.assertIn("| penstock beside tcp-cubic | 60 % |", shares([two(600_000, 400_000)]))
+        self.assertIn("67 % (of 90 %)", shares([two(600_000, 300_000)]))
+
+    def test_both_flows_meet_in_one_queue_and_have_the_same_round_trip(self) -> None:
+        settings = Bottleneck(100, 40, "0.5bdp").settings(1, "emulator").checked()
+        self.assertEqual(settings.hosts, ("A", "B", "C"))
+        self.assertEqual((settings.legs["A"].link("up").rate_bps, settings.legs["B"].link("down").rate_bps), (100_000_000, None))
 
 
 class Missing(unittest.TestCase):
