@@ -61,8 +61,6 @@ Status TransferCommand::check_words() {
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
-  tally_ = TransferTally{SteadyClock::now()};
-  durable_ = StallWatch{SteadyClock::now()};
   if (auto status = check_words(); !status) co_return status.error();
   Duration backoff = backoff_first;
   bool let_in = false;  // and then lost without a word: from then on the daemon counts as one that comes back

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -82,8 +83,10 @@ Status verify_receipt(const Receipt& receipt, std::optional<std::span<const Pin>
 /// What a successful verification does and does not say, one sentence for people.
 std::string_view receipt_assurance(ReceiptDigest digest);
 
-/// Reads every file of the list beneath `directory` and compares. DIGEST_MISMATCH naming the first that differs,
-/// NOT_FOUND naming the first that is missing. Never follows links. Returns how many files were read.
-Result<std::uint64_t> check_receipt(const Receipt& receipt, const std::filesystem::path& directory);
+/// Reads every file of the list beneath `directory` and compares. Goes on after one that is not as it should be: each
+/// such is told to `on_bad`, DIGEST_MISMATCH if it differs, NOT_FOUND if it is missing. The error of all is that of the
+/// first that differs, or else of the first. Never follows links. Returns how many files were read.
+Result<std::uint64_t> check_receipt(const Receipt& receipt, const std::filesystem::path& directory,
+                                    const std::function<void(const Error&)>& on_bad = {});
 
 }  // namespace penstock::control

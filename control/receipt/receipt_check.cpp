@@ -6,6 +6,9 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "common/bytes/view.h"
 #include "common/digest/sha256.h"
@@ -41,7 +44,11 @@ Status check_file(int root, const ReceiptLine& line, ReceiptDigest algorithm, st
                  "the receipt names " + escape_for_display(line.path) + ", which is not a path beneath a directory",
                  line.path};
   const auto parent = path::open_directory_beneath(root, where->parent(), path::DirectoryAccess::search);
-  if (!parent) return parent.error();
+  if (!parent) {
+    Error error = parent.error();
+    error.path = line.path;
+    return error;
+  }
   auto file = path::open_source_at(parent->get(), where->name());
   if (!file) {
     Error error = file.error();
@@ -106,14 +113,26 @@ Result<Receipt> read_receipt(const std::filesystem::path& file) {
   return receipt;
 }
 
-Result<std::uint64_t> check_receipt(const Receipt& receipt, const std::filesystem::path& directory) {
+Result<std::uint64_t> check_receipt(const Receipt& receipt, const std::filesystem::path& directory,
+                                    const std::function<void(const Error&)>& on_bad) {
   const auto root = path::open_trusted_directory(directory.string());
   if (!root) return root.error();
   std::vector<std::byte> block(storage::block_size);
+  std::uint64_t bad = 0;
+  std::optional<Error> worst;
   for (const auto& line : receipt.lines) {
-    if (const auto status = check_file(root->get(), line, receipt.header.digest, block); !status) return status.error();
+    const auto status = check_file(root->get(), line, receipt.header.digest, block);
+    if (status) continue;
+    ++bad;
+    const bool differs = status.error().code == ErrorCode::DIGEST_MISMATCH;
+    if (!worst || (differs && worst->code != ErrorCode::DIGEST_MISMATCH)) worst = status.error();
+    if (on_bad) on_bad(status.error());
   }
-  return receipt.lines.size();
+  if (!worst) return receipt.lines.size();
+  if (bad > 1)
+    worst->message = std::to_string(bad) + " of " + std::to_string(receipt.lines.size()) +
+                     " files are not as the receipt says; one of them: " + worst->message;
+  return *std::move(worst);
 }
 
 }  // namespace penstock::control

@@ -8,8 +8,9 @@ import select
 import signal
 import socket
 import subprocess
+import termios
 
-from lab import Daemon, LabTest, program, wait_until
+from lab import Daemon, LabTest, Person, program, wait_until
 
 
 class Commands(LabTest):
@@ -337,3 +338,50 @@ class Commands(LabTest):
             lost = subprocess.run([*push, self.remote("/full")], env=self.ann.environment, stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(lost.returncode, 8)
         self.assertIn(b"standard output", lost.stderr)
+
+    def prompted(self):
+        """A command that asks for a token at a terminal: itself, the terminal's outer and inner end."""
+        outer, inner = pty.openpty()
+        self.addCleanup(os.close, outer)
+        self.addCleanup(os.close, inner)
+        process = Person(self, "bob").start("register", self.daemon.address, "--token", "-", stdin=inner)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stderr.read(len(b"token: ")), b"token: ")
+        return process, outer, inner
+
+    @staticmethod
+    def shows(terminal):
+        return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+    def test_a_token_that_is_typed_is_not_shown(self):
+        process, outer, inner = self.prompted()
+        token = self.daemon.token("bob").encode()
+        os.write(outer, token + b"\n")
+        self.assertEqual(process.wait(), 0)
+        shown = b""
+        while select.select([outer], [], [], 0)[0]:
+            shown += os.read(outer, 4096)
+        self.assertEqual(shown, b"\r\n")
+        self.assertTrue(self.shows(inner))
+
+    def test_a_signal_while_a_token_is_asked_for_leaves_a_terminal_that_shows(self):
+        process, _, inner = self.prompted()
+        self.assertFalse(self.shows(inner))
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(), 130)
+        self.assertTrue(self.shows(inner))
+
+    def test_receipt_check_names_every_file_that_is_not_as_it_should_be(self):
+        for name in ("a", "b", "c"):
+            self.write("tree/" + name, name.encode())
+        done = self.check(self.push(self.path("tree"), self.remote("/tree")), 0).last
+        self.write(self.served("tree/a"), b"A")
+        os.remove(self.served("tree/c"))
+        outcome = self.check(
+            self.ann.json("receipt", "check", done["receipt"], self.served("tree")), 7, "DIGEST_MISMATCH"
+        )
+        bad = [(line["name"], line["path"]) for line in outcome.events("warning")]
+        self.assertEqual(bad, [("DIGEST_MISMATCH", "a"), ("NOT_FOUND", "c")])
+        self.assertIn("2 of 3 files", self.message(outcome))

@@ -18,6 +18,7 @@
 #include "control/gate/token.h"
 #include "tools/output/quantities.h"
 #include "tools/output/summary.h"
+#include "tools/run/hidden_typing.h"
 #include "tools/run/receipt_actions.h"
 #include "tools/run/reporting_observer.h"
 #include "tools/run/signals.h"
@@ -94,6 +95,7 @@ class ClientRun {
 
  private:
   [[noreturn]] void end_now(int signal) {
+    typing_.show();
     out_.error(interrupted(signal), signal_exit(signal));
     ::_exit(signal_exit(signal));
   }
@@ -131,7 +133,7 @@ class ClientRun {
 
   // register
 
-  static Result<std::string> read_token(const RegisterCommand& action) {
+  Result<std::string> read_token(const RegisterCommand& action) {
     std::string text;
     switch (action.token_from) {
       case RegisterCommand::TokenFrom::word:
@@ -145,8 +147,12 @@ class ClientRun {
         break;
       }
       case RegisterCommand::TokenFrom::standard_input:
-        if (::isatty(0) == 1) std::cerr << "token: " << std::flush;
+        if (::isatty(0) == 1) {
+          typing_.hide(0);
+          std::cerr << "token: " << std::flush;
+        }
         std::getline(std::cin, text);
+        typing_.show();
         break;
     }
     if (text.size() > token_text_max) text.clear();
@@ -362,6 +368,7 @@ class ClientRun {
   const std::chrono::steady_clock::time_point started_;
   ReportingObserver observer_;
   RunningClient running_;
+  HiddenTyping typing_;
 };
 
 }  // namespace

@@ -119,7 +119,8 @@ Status verify_receipt_file(const std::string& home, const std::string& file, Out
 Result<std::uint64_t> check_receipt_file(const std::string& home, const ReceiptCheckCommand& command, Output& out) {
   const auto receipt = read_and_verify(home, command.file);
   if (!receipt) return receipt.error();
-  const auto compared = control::check_receipt(*receipt, command.directory);
+  const auto compared =
+      control::check_receipt(*receipt, command.directory, [&](const Error& bad) { out.warning(bad); });
   if (!compared) return compared.error();
   out.answer(fmt::format("{}: all {} files beneath {} are as the receipt says\n", escape_for_display(command.file),
                          *compared, escape_for_display(command.directory)));

@@ -161,6 +161,27 @@ TEST_CASE("receipt: check finds the changed, the missing and the foreign file, a
   }
 }
 
+TEST_CASE("receipt: check names every file that is not as it should be, and ends by the worst") {
+  TempDir dir;
+  const auto receipt = signed_receipt({{"gone/a", 3, sha256_of("abc")},
+                                       {"b", 3, sha256_of("abc")},
+                                       {"c", 3, sha256_of("abc")},
+                                       {"d", 0, sha256_of("")}});
+  write_file(dir.path() / "b", "abd");
+  write_file(dir.path() / "c", "abc");
+  write_file(dir.path() / "d", "longer");
+  std::vector<std::pair<std::string, ErrorCode>> bad;
+  const auto checked =
+      check_receipt(receipt, dir.path(), [&](const Error& error) { bad.emplace_back(error.path, error.code); });
+  CHECK(bad == std::vector<std::pair<std::string, ErrorCode>>{{"gone/a", ErrorCode::NOT_FOUND},
+                                                              {"b", ErrorCode::DIGEST_MISMATCH},
+                                                              {"d", ErrorCode::DIGEST_MISMATCH}});
+  REQUIRE_FALSE(checked);
+  CHECK(checked.error().code == ErrorCode::DIGEST_MISMATCH);
+  CHECK(checked.error().path == "b");
+  CHECK(checked.error().message.find("3 of 4 files") == 0);
+}
+
 TEST_CASE("receipt: under xxh3 a file's digest is that of its blocks' digests") {
   TempDir dir;
   const std::string bytes(3 * 1024 * 1024 / 2, 'q');
