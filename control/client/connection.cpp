@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <asio/connect.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
@@ -18,6 +17,8 @@
 #include "common/check.h"
 #include "common/crypto/random.h"
 #include "common/escape.h"
+#include "control/client/path_memory.h"
+#include "control/client/tcp_dial.h"
 #include "control/gate/fec_words.h"
 #include "control/session/wall_clock.h"
 
@@ -52,9 +53,10 @@ Result<std::optional<asio::ip::address>> literal_address(const std::string& host
   return std::optional<asio::ip::address>{scoped};
 }
 
-/// Tries every address of the host in turn, each with its share of the time that is left.
+/// Any address of the host that answers.
 asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& config,
-                                                        std::chrono::steady_clock::time_point deadline) {
+                                                        std::chrono::steady_clock::time_point deadline,
+                                                        RememberedRtt remembered) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver{executor};
   std::error_code failed;
@@ -81,31 +83,10 @@ asio::awaitable<Result<tcp::socket>> async_connect_host(const ClientConfig& conf
     co_return Error{ErrorCode::RESOLVE_FAILED, "the host name " + escape_for_display(config.host, 255) +
                                                    " has no address (" + (*timed_out ? "timed out" : failed.message()) +
                                                    "); check the spelling and the name service"};
-  std::string reason = "no address";
-  std::size_t left = found.size();
-  for (const auto& candidate : found) {
-    tcp::socket socket{executor};
-    const auto now = std::chrono::steady_clock::now();
-    if (now >= deadline) break;
-    const auto share = std::max<std::chrono::steady_clock::duration>((deadline - now) / static_cast<int>(left--),
-                                                                     std::chrono::milliseconds{100});
-    bool expired = false;
-    asio::steady_timer timer{executor, share};
-    timer.async_wait([&socket, &expired](std::error_code cancelled) {
-      if (cancelled) return;
-      expired = true;
-      std::error_code ignored;
-      socket.close(ignored);
-    });
-    co_await socket.async_connect(candidate, asio::redirect_error(asio::use_awaitable, failed));
-    timer.cancel();
-    // The timer's handler holds references into this frame: let it run before they go.
-    co_await asio::post(executor, asio::use_awaitable);
-    if (!failed && !expired) co_return socket;
-    reason = expired ? "no answer" : failed.message();
-  }
+  auto dialled = co_await async_dial(std::move(found), deadline, std::move(remembered));
+  if (dialled.socket) co_return std::move(*dialled.socket);
   co_return Error{ErrorCode::CONNECT_REFUSED,
-                  "nothing answers at " + shown(config) + " (" + reason +
+                  "nothing answers at " + shown(config) + " (" + dialled.reason +
                       "); is penstockd running there, and does a firewall let TCP through?"};
 }
 
@@ -178,7 +159,14 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   const auto left = [deadline] {
     return std::max<Duration>(deadline - std::chrono::steady_clock::now(), std::chrono::milliseconds{1});
   };
-  auto socket = co_await async_connect_host(config, deadline);
+  RememberedRtt remembered = [&home, &entry](const asio::ip::address& address) -> std::optional<Duration> {
+    const PathMemory memory{home.directory()};
+    const UnixSeconds now{unix_now()};
+    for (const auto& candidate : entry.candidates)
+      if (const auto path = memory.find(candidate.pin, address, now)) return path->rtt;
+    return std::nullopt;
+  };
+  auto socket = co_await async_connect_host(config, deadline, std::move(remembered));
   if (!socket) co_return socket.error();
   std::error_code ignored;
   socket->set_option(tcp::no_delay{true}, ignored);
@@ -215,7 +203,7 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   FirstRequest first_request;
   if (entry.first_request && entry.token == nullptr)
     first_request = [&entry, &channel, pin = daemon.pin](const Agreement& agreement) {
-      return entry.first_request(pin, channel->remote(), agreement);
+      return entry.first_request(pin, *channel, agreement);
     };
   const bool asked = static_cast<bool>(first_request);
   auto session =

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
-#include <asio/ip/tcp.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 #include "control/client/client.h"
 #include "control/gate/admission.h"
 #include "control/gate/client_home.h"
+#include "control/gate/tls_channel.h"
 #include "control/gate/tls_context.h"
 #include "control/session/session_link.h"
 
@@ -30,8 +30,8 @@ struct OpenedSession {
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
 /// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says. `first_request` leaves
 /// with our proof, unless we have to register first: OpenedSession::first_request_sent.
-using SessionRequest = std::function<proto::Envelope(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
-                                                     const Agreement& agreement)>;
+using SessionRequest =
+    std::function<proto::Envelope(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement)>;
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
                                                           const TlsContext& tls, std::size_t lanes = 1,
                                                           SessionRequest first_request = {});

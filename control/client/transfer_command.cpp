@@ -71,8 +71,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     SessionRequest first_request;
     // On pull our own journal is asked first, which names the transfer.
     if (push())
-      first_request = [this](const Pin& daemon, const asio::ip::tcp::endpoint& remote, const Agreement& agreement) {
-        return opening(daemon, remote, agreement);
+      first_request = [this](const Pin& daemon, const TlsChannel& channel, const Agreement& agreement) {
+        return opening(daemon, channel, agreement);
       };
     auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes,
                                               std::move(first_request));
@@ -140,13 +140,14 @@ storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) cons
   return resume_key_of(request_, opened.daemon.pin);
 }
 
-proto::Envelope TransferCommand::opening(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
-                                         const Agreement& agreement) const {
+proto::Envelope TransferCommand::opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement) {
+  recall_path(daemon, channel);
   auto message = open_message_of(request_, daemon, transfer_id_, resume_wanted());
-  const auto peer = endpoint_of(remote, agreement.udp_port);
+  const auto peer = endpoint_of(channel.remote(), agreement.udp_port);
   if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
     message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
   message.set_data(encode_data_policy(wanted_data()));
+  if (remembered_rate_) message.set_remembered_rate_bps(remembered_rate_->bits_per_second());
   proto::Envelope open;
   *open.mutable_open_transfer() = std::move(message);
   return open;

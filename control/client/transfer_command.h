@@ -43,8 +43,11 @@ class TransferCommand {
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
   [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
   /// The message that opens the transfer, at an end with this key and address.
-  [[nodiscard]] proto::Envelope opening(const Pin& daemon, const asio::ip::tcp::endpoint& remote,
-                                        const Agreement& agreement) const;
+  [[nodiscard]] proto::Envelope opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement);
+  /// What is known of the path before there is data on it: its RTT now, and at what rate a transfer may begin.
+  void recall_path(const Pin& daemon, const TlsChannel& channel);
+  /// For the next one. Blocks for moments.
+  void remember_path(const Session& session) const;
   Result<RunConfig> make_run(Session& session);
   /// Of --timeout, which must be set; never below zero.
   [[nodiscard]] Duration time_left() const;
@@ -70,8 +73,10 @@ class TransferCommand {
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
   bool connected_before_ = false;
-  bool by_tcp_before_ = false;          // the last session ended with its bytes going by TCP, though not by request
-  std::shared_ptr<Session> receipted_;  // between async_run and async_farewell
+  bool by_tcp_before_ = false;        // the last session ended with its bytes going by TCP, though not by request
+  std::optional<Duration> path_rtt_;  // as of this session's beginning
+  std::optional<DataRate> remembered_rate_;  // what an earlier transfer found the path to carry; believed
+  std::shared_ptr<Session> receipted_;       // between async_run and async_farewell
 };
 
 }  // namespace penstock::control

@@ -121,6 +121,7 @@ asio::awaitable<void> TransferCommand::async_farewell() {
     // A journal that can not be removed costs its room until it expires, and nothing else.
     (void)co_await session->store.async_finish();
   }
+  remember_path(*session);
   // The receipt is here. If its word that it was kept is lost, the same command resumes once more (control/transfer/
   // README), which is not worth a round trip of each.
   co_await leave(*session, push() ? TlsChannel::PeerEnd::unawaited : TlsChannel::PeerEnd::awaited);

@@ -83,6 +83,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   path.udp_payload = std::max<std::size_t>(opened.udp_payload_max(), engine::udp_payload_min);
   path.udp_payload = std::min(path.udp_payload, engine::udp_payload_limit);
   apply_path(path, config);
+  if (push()) config.sender.remembered_rate = remembered_rate_;
   config.sender.rate = request_.options.rate;
   if (opened.rate_cap_bps() != 0) {
     const auto cap = DataRate::bits_per_second(opened.rate_cap_bps());
@@ -244,7 +245,7 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_return local.error();
   }
   if (!session->opened.first_request_sent)
-    link->send(opening(session->opened.daemon.pin, link->channel().remote(), session->opened.session.agreement));
+    link->send(opening(session->opened.daemon.pin, link->channel(), session->opened.session.agreement));
   const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
   while (!session->transfer && !session->failure && !session->link_over && !machinery_.stop_requested && !out_of_time())
     co_await session->news.async_wait(std::chrono::milliseconds{250});

@@ -209,6 +209,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   // The path: what both ends' interfaces take, and the control channel's own round trip.
   const LanePath path = path_to_client(open.udp_payload_max());
   apply_path(path, config);
+  if (open.remembered_rate_bps() != 0)
+    config.sender.remembered_rate = DataRate::bits_per_second(open.remembered_rate_bps());
   if (open.rate_bps() != 0) config.sender.rate = DataRate::bits_per_second(open.rate_bps());
   if (state_.config.rate_cap && (!config.sender.rate || *config.sender.rate > *state_.config.rate_cap))
     config.sender.rate = state_.config.rate_cap;
@@ -245,7 +247,8 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
              {{"transfer", bytes::to_hex(transfer_id_)},
               {"resuming", opened.resuming() ? "yes" : "no"},
               {"discarded", discarded_ ? "yes" : "no"},
-              {"lanes", std::to_string(lanes)}});
+              {"lanes", std::to_string(lanes)},
+              {"remembered_bps", std::to_string(open.remembered_rate_bps())}});
 
   proto::Envelope reply;
   *reply.mutable_transfer_opened() = opened;

@@ -41,6 +41,10 @@ proto::SourceProgress ServerSession::source_progress() const {
   progress.set_limited_by(std::string{limits_.now()});
   progress.set_rtt_us(
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(lane.rtt_smoothed).count()));
+  if (lane.estimate) {
+    progress.set_path_rate_bps(lane.estimate->rate.bits_per_second());
+    progress.set_path_filled(lane.estimate->filled);
+  }
   return progress;
 }
 
@@ -179,11 +183,13 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
   row.outcome = outcome;
   (void)state_.registry->log_transfer_ended(row);
   const auto lane = run_ ? run_->stats().lane : engine::LaneStats{};
+  // The first window is our own, of a pull.
   state_.log(outcome == "done" || discarded_ ? LogLevel::info : LogLevel::warning, "transfer_ended",
              name_ + ": " + std::string{outcome},
              {{"transfer", bytes::to_hex(transfer_id_)},
               {"files", std::to_string(files)},
               {"bytes", std::to_string(bytes)},
+              {"window_first_bytes", std::to_string(lane.cwnd_first)},
               {"datagrams_repeated", std::to_string(lane.packets_duplicate)},
               {"datagrams_forged", std::to_string(lane.packets_unauthentic + lane.packets_malformed)}});
 }

@@ -474,6 +474,12 @@ void Recovery::update_pacing(TimePoint now) {
   pacer_.set_rate(now, std::max(rate, DataRate::bits_per_second(8'000)));
 }
 
+std::optional<PathEstimate> Recovery::path_estimate() const {
+  auto estimate = controller_->estimate();
+  if (estimate && rate_cap_) estimate->filled = false;  // the cap was, for all we know
+  return estimate;
+}
+
 PacketNumber Recovery::oldest_needed() const {
   return {std::min(resolved_.first_missing(0).value_or(0), ledger_.end())};
 }

@@ -133,7 +133,7 @@ class Recovery {
   [[nodiscard]] std::uint64_t bytes_in_flight() const { return in_flight_; }
   [[nodiscard]] std::uint64_t cwnd() const { return controller_->cwnd(); }
   [[nodiscard]] PathReport path_report() const { return controller_->report(); }
-  [[nodiscard]] std::optional<PathEstimate> path_estimate() const { return controller_->estimate(); }
+  [[nodiscard]] std::optional<PathEstimate> path_estimate() const;
   /// The window that the lane began with.
   [[nodiscard]] std::uint64_t cwnd_first() const { return cwnd_first_; }
   /// The next number that would be sent: all below were.
