@@ -43,11 +43,14 @@ Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initi
       smoothed_rtt_(initial_rtt) {}
 
 void Bbr::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) {
-  careful_.on_sent(last);
+  careful_.on_sent(last, bytes);
   log_.on_sent(now, last, bytes, in_flight, pace(), smoothed_rtt_ / bbr::records_a_round);
 }
 
-void Bbr::on_app_limited(std::uint64_t in_flight) { log_.on_app_limited(in_flight); }
+void Bbr::on_app_limited(std::uint64_t in_flight) {
+  careful_.on_app_limited();
+  log_.on_app_limited(in_flight);
+}
 
 // --- losses ---------------------------------------------------------------------------------------------------------
 

@@ -20,11 +20,12 @@ CarefulStart::CarefulStart(std::uint64_t ordinary_window, std::optional<DataRate
 
 bool CarefulStart::on_acked(PacketNumber largest, std::uint64_t bytes, std::uint64_t in_flight) {
   if (phase_ == Phase::ordinary) return false;
+  arrived_ += bytes;
+  if (largest < first_) return false;
   const bool first = phase_ == Phase::unvalidated;
   // Credit, or the source, may have let less leave than was allowed: what did not is not to follow unproven.
   if (first) window_ = std::max(std::min(window_, in_flight + bytes), ordinary_window_);
   phase_ = largest >= last_ ? Phase::ordinary : Phase::validating;
-  arrived_ += bytes;
   return first;
 }
 

@@ -24,7 +24,9 @@ inline constexpr std::uint64_t careful_rate_divisor = 2;
 /// on_lost returns, Safe Retreat. Reconnaissance is what the control channel has done before: three round trips and
 /// their RTT; who makes us has judged them. Threads: one owner.
 ///
-/// unvalidated --first ACK--> validating --all of the flight acknowledged, or a loss--> ordinary
+/// The flight begins with the data: what is heard of control messages that left before, while the source waited for
+/// verdicts, proves nothing.
+/// unvalidated --first ACK of the flight--> validating --all of the flight acknowledged, or a loss--> ordinary
 class CarefulStart {
  public:
   enum class Phase : std::uint8_t { ordinary, unvalidated, validating };
@@ -39,11 +41,19 @@ class CarefulStart {
   [[nodiscard]] bool holds() const { return phase_ != Phase::ordinary; }
   [[nodiscard]] Phase phase() const { return phase_; }
 
-  void on_sent(PacketNumber last) {
-    if (phase_ == Phase::unvalidated) last_ = last;
+  void on_sent(PacketNumber last, std::uint64_t bytes) {
+    if (phase_ != Phase::unvalidated) return;
+    last_ = last;
+    sent_ += bytes;
+  }
+  /// There is nothing more to send for the moment. What has left is no flight if it is less than anybody would send.
+  void on_app_limited() {
+    if (phase_ != Phase::unvalidated || sent_ == 0 || sent_ >= ordinary_window_) return;
+    sent_ = 0;
+    first_ = {last_.value + 1};
   }
   /// Told after the losses that the same ACK revealed. `in_flight`: without what it acknowledges. True: it is the
-  /// first, and the window is now what window() says: the flight as it is.
+  /// flight's first, and the window is now what window() says: the flight as it is.
   bool on_acked(PacketNumber largest, std::uint64_t bytes, std::uint64_t in_flight);
   /// The window after the first loss: as much as half of what has arrived, at least the ordinary one. nullopt: the
   /// start is over, and losses are the controller's.
@@ -53,8 +63,10 @@ class CarefulStart {
   Phase phase_ = Phase::ordinary;
   std::uint64_t ordinary_window_;
   std::uint64_t window_;
+  std::uint64_t sent_ = 0;
   std::uint64_t arrived_ = 0;
-  PacketNumber last_;  // of the flight
+  PacketNumber first_;  // of the flight
+  PacketNumber last_;
 };
 
 }  // namespace penstock::engine

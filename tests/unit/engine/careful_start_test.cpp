@@ -44,13 +44,13 @@ TEST_CASE("careful start: whatever a peer says that it remembers, no more leaves
 
 TEST_CASE("careful start: the window holds until the last of the flight is acknowledged") {
   auto start = remembering(100);
-  start.on_sent({99});
-  start.on_sent({199});
+  start.on_sent({99}, 150'000);
+  start.on_sent({199}, 150'000);
   CHECK(start.on_acked({120}, 100'000, 600'000));
   CHECK(start.phase() == Phase::validating);
   CHECK(start.holds());
   CHECK(start.window() == 625'000);
-  start.on_sent({300});  // what the first ACKs let go is no part of it
+  start.on_sent({300}, 150'000);  // what the first ACKs let go is no part of it
   CHECK(!start.on_acked({198}, 100'000, 600'000));
   CHECK(start.holds());
   CHECK(!start.on_acked({199}, 1'000, 600'000));
@@ -60,24 +60,42 @@ TEST_CASE("careful start: the window holds until the last of the flight is ackno
 
 TEST_CASE("careful start: what had not left by the first ACK does not follow unproven") {
   auto start = remembering(100);
-  start.on_sent({199});
+  start.on_sent({99}, 150'000);
+  start.on_sent({199}, 150'000);
   CHECK(start.on_acked({120}, 100'000, 200'000));
   CHECK(start.window() == 300'000);
   auto little = remembering(100);
-  little.on_sent({3});
-  CHECK(little.on_acked({0}, 1'400, 4'200));
+  little.on_sent({3}, ordinary);
+  CHECK(little.on_acked({3}, 1'400, 0));
   CHECK(little.window() == ordinary);
+}
+
+TEST_CASE("careful start: what was told before there was data to send proves nothing, and takes nothing away") {
+  auto start = remembering(100);
+  start.on_sent({0}, 400);
+  start.on_app_limited();
+  CHECK(!start.on_acked({0}, 400, 0));
+  CHECK(start.phase() == Phase::unvalidated);
+  CHECK(start.window() == 625'000);
+  start.on_sent({1}, 400);
+  start.on_app_limited();
+  start.on_sent({64}, 200'000);
+  start.on_app_limited();  // credit: this was a flight
+  CHECK(!start.on_acked({1}, 400, 200'000));
+  CHECK(start.on_acked({2}, 1'400, 198'600));
+  CHECK(start.window() == 200'000);
 }
 
 TEST_CASE("careful start: a loss leaves half of what has arrived, at least what anybody begins with") {
   auto early = remembering(100);
-  early.on_sent({424});
+  early.on_sent({424}, 625'000);
   CHECK(early.on_lost() == ordinary);  // nothing has arrived at all
   CHECK(!early.holds());
   CHECK(!early.on_lost());  // once
 
   auto late = remembering(100);
-  late.on_sent({424});
+  late.on_sent({99}, 150'000);
+  late.on_sent({424}, 475'000);
   (void)late.on_acked({400}, 500'000, 125'000);
   CHECK(late.on_lost() == 250'000);
 }
