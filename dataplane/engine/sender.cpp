@@ -1,30 +1,18 @@
 #include "dataplane/engine/sender.h"
 
 #include <algorithm>
-#include <deque>
 #include <utility>
 #include <variant>
-#include <vector>
 
 #include "common/bytes/prefetch.h"
 #include "common/check.h"
-#include "dataplane/engine/fec/loss_meter.h"
-#include "dataplane/engine/fec/repair_book.h"
-#include "dataplane/engine/lane/lane_core.h"
-#include "dataplane/engine/lane/limit_meter.h"
-#include "dataplane/engine/ranges/range_scheduler.h"
-#include "dataplane/engine/stream/stream_flight.h"
+#include "dataplane/engine/sender_parts.h"
 
 namespace penstock::engine {
 namespace {
 
 constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
 constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
-// A far end without room for a message gets no other for so long, or a round trip: slabs are written out meanwhile.
-constexpr Duration stream_pause_min = std::chrono::milliseconds{20};
-// TCP and IP headers and TLS's records, for rates: of 1448 bytes in a segment of 1500, and 22 of each 16 KiB.
-constexpr std::uint64_t with_stream_overhead(std::uint64_t bytes) { return bytes + bytes / 26; }
-constexpr std::uint64_t without_stream_overhead(std::uint64_t bytes) { return bytes - bytes / 27; }
 // A round trip longer than the least one by this share of it has met a queue. Less: jitter is taken for one; more: the
 // losses of shallow queues count.
 constexpr int queue_share = 8;
@@ -77,6 +65,8 @@ class ResidentRun {
   std::span<const std::byte> run_;
 };
 
+}  // namespace
+
 SenderLimit limit_of(RangeScheduler::Blocked blocked) {
   switch (blocked) {
     case RangeScheduler::Blocked::nothing_to_send:
@@ -89,62 +79,17 @@ SenderLimit limit_of(RangeScheduler::Blocked blocked) {
   return SenderLimit::nothing_to_send;
 }
 
-}  // namespace
-
-struct Sender::Parts {
-  Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
-      : ip_overhead(settings.ip_overhead),
-        lane(core_config(settings), std::move(keys), rng.split()),
-        scheduler(settings.order, settings.initial_credit, rng.split(), settings.place),
-        fec(settings.place.lanes > 1 ? Fec{} : settings.fec),
-        book(fec) {
-    if (const auto rate = share_of(settings)) {
-      stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
-      stream_pacer->set_rate(TimePoint{}, *rate);
-    }
+Sender::Parts::Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
+    : ip_overhead(settings.ip_overhead),
+      lane(core_config(settings), std::move(keys), rng.split()),
+      scheduler(settings.order, settings.initial_credit, rng.split(), settings.place),
+      fec(settings.place.lanes > 1 ? Fec{} : settings.fec),
+      book(fec) {
+  if (const auto rate = share_of(settings)) {
+    stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
+    stream_pacer->set_rate(TimePoint{}, *rate);
   }
-
-  std::size_t ip_overhead;
-  LaneCore lane;
-  RangeScheduler scheduler;
-  Fec fec;
-  RepairBook book;
-  LossMeter loss;
-  RepairRatio proposed;
-  std::optional<TimePoint> proposed_at;
-  bool proposal_due = false;
-  bool finished = false;
-  std::vector<TransferRange> repeats;  // of take_news; keeps its memory
-  DeliveryNews news;
-  std::deque<Prefetch> prefetches;
-  bool announced = true;                             // Drained told of the present state
-  SenderLimit limit = SenderLimit::nothing_to_send;  // at the last poll
-  LimitMeter limits;
-  std::optional<TimePoint> pacing_at;
-  std::optional<TimePoint> persist_at;
-  std::uint32_t persist_backoff = 0;
-  bool by_stream = false;
-  StreamFlight stream;
-  std::optional<Pacer> stream_pacer;     // with a rate
-  std::optional<TimePoint> stream_at;    // the stream's pacer, or a pause after a refusal
-  std::optional<TimePoint> stream_rest;  // no message before
-
-  void take_news(TimePoint now);
-  void propose_ratio(TimePoint now);
-  std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
-  std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
-  std::optional<Transmit> poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
-  std::optional<Transmit> poll_tail_copies(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);
-  /// What may leave of a batch that is being put together.
-  struct Room {
-    std::uint64_t allowance;
-    std::uint64_t paced;
-    std::size_t segments_max;
-  };
-  bool fill_with_repair(TimePoint now, SourceWindow& window, std::span<std::byte> buffer, Room room, Transmit& out,
-                        std::size_t& segments);
-  void on_blocked(TimePoint now);
-};
+}
 
 Sender::Sender(const SenderConfig& config, LaneKeys keys, Rng rng)
     : parts_(std::make_unique<Parts>(config, std::move(keys), rng)) {}
@@ -552,101 +497,6 @@ void Sender::note(const ExtentMove& move) { parts_->scheduler.note(move); }
 
 void Sender::on_sibling_congestion(TimePoint now, const CongestionNews& news) {
   parts_->lane.recovery().on_sibling_congestion(now, news);
-}
-
-// --- the stream -----------------------------------------------------------------------------------------------------
-
-void Sender::go_by_stream() {
-  Parts& p = *parts_;
-  if (std::exchange(p.by_stream, true)) return;
-  p.lane.recovery().set_probing(false);
-  p.persist_at.reset();
-  p.pacing_at.reset();
-  std::vector<TransferRange> in_flight;
-  p.lane.recovery().data_in_flight(in_flight);
-  p.book.abandon(in_flight);
-  p.scheduler.cut_on_grid(std::nullopt);
-  for (const auto& range : in_flight) p.scheduler.on_lost(range);
-}
-
-void Sender::go_by_datagrams() {
-  parts_->by_stream = false;
-  parts_->lane.recovery().set_probing(true);
-}
-
-void Sender::on_held(TransferRange range) { parts_->scheduler.on_acked(range); }
-void Sender::on_credit(const CreditFrame& credit) { parts_->scheduler.on_credit(credit); }
-
-std::optional<StreamChunk> Sender::poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max) {
-  Parts& p = *parts_;
-  p.stream_at.reset();
-  if (!p.by_stream || p.lane.is_over()) return std::nullopt;
-  if (p.stream_rest && now < *p.stream_rest) {
-    p.stream_at = p.stream_rest;
-    p.limits.on_blocked(now, p.limit = SenderLimit::receiver_credit, p.stream_at);
-    return std::nullopt;
-  }
-  p.stream_rest.reset();
-  return p.poll_stream(now, window, length_max);
-}
-
-std::optional<StreamChunk> Sender::Parts::poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max) {
-  if (!stream.has_room()) {
-    limits.on_blocked(now, limit = SenderLimit::receiver_credit);
-    return std::nullopt;
-  }
-  if (stream_pacer) {
-    const std::uint64_t paced = without_stream_overhead(stream_pacer->available(now));
-    if (paced == 0 || stream_pacer->available(now) < stream_pacer->worthwhile()) {
-      stream_at = stream_pacer->ready_at(now);
-      limits.on_blocked(now, limit = SenderLimit::pacing, stream_at);
-      return std::nullopt;
-    }
-    length_max = static_cast<std::size_t>(std::min<std::uint64_t>(length_max, paced));
-  }
-  while (const auto chunk = scheduler.next(length_max)) {
-    const auto payload = window.resident(chunk->at, static_cast<std::size_t>(chunk->length));
-    if (payload.empty()) {
-      prefetches.push_back({scheduler.set_aside(*chunk)});
-      continue;
-    }
-    scheduler.on_sent(*chunk, payload.size());
-    stream.on_sent({chunk->at, chunk->at + payload.size()});
-    LaneStats& stats = lane.stats();
-    ++stats.stream_messages;
-    stats.stream_bytes += payload.size();
-    stats.payload_bytes_sent += payload.size();
-    if (chunk->repeat) {
-      stats.stream_bytes_repeated += payload.size();
-      stats.payload_bytes_retransmitted += payload.size();
-    }
-    if (stream_pacer) {
-      stream_pacer->on_backlog(now);
-      stream_pacer->on_sent(now, with_stream_overhead(payload.size()));
-    }
-    limit = SenderLimit::sender_cpu;
-    limits.on_busy(now);
-    return StreamChunk{chunk->at, payload};
-  }
-  if (stream_pacer) stream_pacer->on_idle(now);
-  limits.on_blocked(now, limit = limit_of(scheduler.blocked_by()));
-  return std::nullopt;
-}
-
-void Sender::on_stream_full(TimePoint now) {
-  if (parts_->by_stream) parts_->limits.on_blocked(now, parts_->limit = SenderLimit::stream);
-}
-
-void Sender::on_stream_ack(TimePoint now, const StreamAck& ack) {
-  Parts& p = *parts_;
-  if (p.lane.is_over()) return;
-  const auto outcome = p.stream.on_ack(ack);
-  if (!outcome) return p.lane.close(TransportError::acknowledged_unsent);
-  for (const auto& range : outcome->arrived) p.scheduler.on_acked(range);
-  for (const auto& range : outcome->refused) p.scheduler.on_lost(range);
-  p.lane.stats().stream_bytes_arrived += outcome->bytes_arrived;
-  p.scheduler.on_credit(ack.credit);
-  if (!ack.refused.empty()) p.stream_rest = now + std::max(stream_pause_min, p.lane.recovery().rtt().smoothed());
 }
 
 void Sender::ping() { parts_->lane.ask_for_ack(); }
