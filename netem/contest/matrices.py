@@ -78,6 +78,10 @@ def matrix(name: str, seconds: float) -> list[Cell]:
         return cells
     if name == "loss":
         return [_cell(200, 50, loss, seconds) for loss in (0, 0.1, 1, 5, 10, 20)]
+    if name == "bursts":
+        return [
+            _cell(200, 50, loss, seconds, _bursts(loss / 100, 10), f"200 Mbit/s, 50 ms, bursts of 10, loss {loss} %") for loss in (1, 5)
+        ]
     if name == "rtt":
         return [_cell(200, rtt, 0.1, seconds) for rtt in (10, 20, 50, 100, 250)]
     if name in _GRIDS:
@@ -90,4 +94,4 @@ def matrix(name: str, seconds: float) -> list[Cell]:
     raise KeyError(name)
 
 
-MATRICES = ("smoke", "table", "loss", "rtt", *_GRIDS, "sizes")
+MATRICES = ("smoke", "table", "loss", "bursts", "rtt", *_GRIDS, "sizes")

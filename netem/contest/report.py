@@ -53,6 +53,12 @@ class Line:
         return (min(run.seconds for run in self.good), max(run.seconds for run in self.good)) if self.good else None
 
     @property
+    def share_there(self) -> float:
+        """How far the first run came that did not bring the file, as far as the link can tell; 0 where all did."""
+        bad = next((run for run in self.runs if run.outcome == "gave up" and run.samples), None)
+        return self.cell.share_carried(bad.samples[-1][1]) if bad else 0.0
+
+    @property
     def trouble(self) -> str:
         """Why there is no figure, or which part of the runs brought none."""
         bad = [run for run in self.runs if run.outcome != "ok"]
@@ -61,8 +67,7 @@ class Line:
         if self.seconds is not None:
             return f"{len(bad)} of {len(self.runs)} runs {bad[0].outcome}"
         if bad[0].outcome == "gave up":
-            carried = bad[0].samples[-1][1] if bad[0].samples else 0
-            return f"gave up at {bad[0].seconds:.0f} s, {self.cell.share_carried(carried) * 100:.0f} % there"
+            return f"gave up at {bad[0].seconds:.0f} s, {self.share_there * 100:.0f} % there"
         return f"{bad[0].outcome}: {bad[0].said}"
 
 
@@ -96,6 +101,26 @@ def write_samples(path: Path, lines: list[Line]) -> None:
         for line in lines:
             for number, run in enumerate(line.runs, 1):
                 out.writerows([line.cell.name, run.contender, number, f"{at:.3f}", count] for at, count in run.samples)
+
+
+def overview(lines: list[Line]) -> str:
+    """Efficiency alone: a row a tool, best first, a column a cell. In brackets how far a tool came that brought no file."""
+    cells = list(dict.fromkeys(line.cell for line in lines))
+    rows: dict[str, list[Line]] = {}
+    for line in lines:
+        rows.setdefault(line.contender.name, []).append(line)
+    ranked = sorted(rows.values(), key=lambda own: -sum(line.efficiency or line.share_there for line in own) / len(own))
+    parts = ["| | " + " | ".join(cell.name for cell in cells) + " |", "|---" * (len(cells) + 1) + "|"]
+    for own in ranked:
+        by_cell = {line.cell: line for line in own}
+        parts.append(f"| {own[0].contender.name} | " + " | ".join(_brief(by_cell.get(cell)) for cell in cells) + " |")
+    return "\n".join(parts)
+
+
+def _brief(line: Line | None) -> str:
+    if line is None:
+        return "-"
+    return f"({line.share_there * 100:.0f} %)" if line.efficiency is None else f"{line.efficiency * 100:.0f} %"
 
 
 def markdown(lines: list[Line]) -> str:

@@ -15,6 +15,7 @@ from labkit.programs import ours
 from .measure import json_line
 
 BLAST = "penstock_bench_blast"
+UNREAD = "penstock-unread-files.so"
 _BLAST_PORT = 7450
 # Far above what a veth carries: `fixed` then sends as fast as receiver and processor let it.
 FIXED_RATE_BPS = 40_000_000_000
@@ -72,6 +73,20 @@ class Discarding(Penstock):
     def server(self, task: Task) -> Server:
         plan = super().server(task)
         return replace(plan, argv=[*plan.argv, "--discard"])
+
+
+class Unread(Discarding):
+    """The same, and the source is not read either: a preloaded library answers the client's large reads."""
+
+    def __init__(self) -> None:
+        super().__init__("penstock, discarded and not read", "encrypted, digested; no file is read or written")
+
+    def missing(self) -> str | None:
+        return super().missing() or absent(UNREAD)
+
+    def client(self, task: Task) -> Client:
+        plan = super().client(task)
+        return replace(plan, environment={**plan.environment, "LD_PRELOAD": ours(UNREAD)})
 
 
 class EndingIperf(Iperf):

@@ -8,7 +8,7 @@ from labkit import LabError
 
 from . import bars
 from .figures import Figures
-from .movers import FIXED_RATE_BPS, Blast, Discarding, EndingIperf, Pull, Rsync, ScpTree, can_discard, our_controllers, penstocks
+from .movers import FIXED_RATE_BPS, Blast, Discarding, EndingIperf, Pull, Rsync, ScpTree, Unread, can_discard, our_controllers, penstocks
 from .pair import MTU, Pair
 from .results import Results, bars_table, machine, table
 from .rounds import Rounds, able, say, workspace
@@ -41,7 +41,7 @@ def discard(options: argparse.Namespace) -> Results:
     """The network path alone: the daemon throws away what it has verified. LabError where it has no such mode."""
     if not can_discard():
         raise LabError("this penstockd has no --discard (penstockd serve --help does not name it): nothing to measure")
-    movers: list[Contender] = [*penstocks(Discarding, ", discarded"), _SEALED_NO_FILES, _SEALED_READING, *_IPERF]
+    movers: list[Contender] = [*penstocks(Discarding, ", discarded"), Unread(), _SEALED_NO_FILES, _SEALED_READING, *_IPERF]
     return _measure("discard", options, movers, list(bars.DISCARD))
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "netem"))
 
 from contest.contender import Client, Contender, Server, Task
 from contest.matrices import MATRICES, MIB, Cell, matrix
-from contest.report import Line, markdown, put_into, write_csv
+from contest.report import Line, markdown, overview, put_into, write_csv
 from contest.run import Run, measure
 from contest.sharing import Bottleneck, Sharing
 from contest.sharing import markdown as shares
@@ -89,6 +89,17 @@ class Report(unittest.TestCase):
         self.assertLess(text.index("| fast"), text.index("| slow"))
         self.assertLess(text.index("| slow"), text.index("| broken"))
         self.assertIn("failed: exit 1: no", text)
+
+    def test_the_overview_has_a_row_a_tool_and_a_column_a_cell_and_tells_who_never_arrived(self) -> None:
+        slow, fast = Tool(), Tool()
+        slow.name, fast.name = "slow", "fast"
+        far = Cell("far", 100, 250, 0.05, 12_500_000)
+        given_up = run("gave up", seconds=40.0, delivered=1_250_000)
+        text = overview([Line(CLEAN, slow, [run(seconds=4.0)]), Line(CLEAN, fast, [run()]), Line(far, slow, [given_up]), Line(far, fast, [run()])])
+        rows = [[word.strip() for word in line.strip("|").split("|")] for line in text.splitlines()]
+        self.assertEqual(rows[0], ["", "clean", "far"])
+        self.assertEqual([row[0] for row in rows[2:]], ["fast", "slow"])
+        self.assertEqual(rows[3][2], "(10 %)")
 
     def test_every_run_is_a_line_of_csv_and_failed_ones_have_no_speed(self) -> None:
         with tempfile.TemporaryDirectory() as place:
