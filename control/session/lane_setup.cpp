@@ -47,12 +47,10 @@ engine::Congestion congestion_named(std::string_view name, bool has_rate) {
 }
 
 Status check_lanes(engine::Congestion congestion, std::size_t lanes) {
-  const bool scavenger = congestion == engine::Congestion::scavenger;
-  if (lanes <= 1 || (congestion != engine::Congestion::bbr && !scavenger)) return {};
+  if (lanes <= 1 || congestion != engine::Congestion::scavenger) return {};
   return Error{ErrorCode::USAGE,
-               std::string{scavenger ? "scavenger" : "bbr"} +
-                   " has one lane: several of them would take several flows' shares of the path; use --cc cubic or "
-                   "fixed with --lanes"};
+               "scavenger has one lane: several of them would take several flows' shares of the path; use --cc bbr, "
+               "cubic or fixed with --lanes"};
 }
 
 io::Endpoint endpoint_of(const asio::ip::tcp::endpoint& remote, std::uint16_t udp_port) {

@@ -32,7 +32,7 @@ void apply_path(const LanePath& path, RunConfig& config);
 /// not know the name, or for `fixed` without a rate.
 engine::Congestion congestion_named(std::string_view name, bool has_rate);
 
-/// USAGE where lanes are not coupled under this controller (bbr's are not).
+/// USAGE where lanes are not coupled under this controller (scavenger's are not).
 Status check_lanes(engine::Congestion congestion, std::size_t lanes);
 
 /// The UDP side of a control channel's remote end.

@@ -56,6 +56,17 @@ struct Drained {
 };
 /// The first authentic datagram of the peer arrived: UDP gets through in its direction.
 struct PeerHeard {};
+enum class Pace : std::uint8_t;  // congestion/delivery_log.h
+/// What a lane that leads under `bbr` does: its siblings do the same (congestion/lane_guide.h).
+struct LaneLead {
+  std::size_t lane = 0;
+  std::uint64_t rate = 0;       // UDP payload bytes a second
+  std::uint64_t cwnd = 0;       // bytes
+  std::uint64_t bandwidth = 0;  // of its model, bytes a second
+  Pace pace{};
+  bool full = false;  // the path was filled once
+  bool over = false;  // it leads no longer
+};
 /// For the other lanes of the transfer, which take their share in what happens to this one: its on_sibling_congestion.
 struct CongestionNews {
   std::uint64_t packets_lost = 0;
@@ -63,6 +74,7 @@ struct CongestionNews {
   std::uint64_t packets_spurious = 0;
   TimePoint newest_spurious{};
   bool slow_start_over = false;
+  std::optional<LaneLead> lead = {};
 };
 /// FEC: the measured loss, or the configuration, asks for this ratio. The driver agrees on it with the peer, and then
 /// calls on_repair_agreed.

@@ -32,7 +32,7 @@ LaneCoreConfig core_config(const SenderConfig& config) {
                        .congestion = config.congestion,
                        .rate = share_of(config),
                        .remembered_rate = config.place.lanes == 1 ? config.remembered_rate : std::nullopt,
-                       .lanes = config.place.lanes},
+                       .place = config.place},
           .datagram_size_max = config.udp_payload_max,
           .key_update_packets = config.key_update_packets,
           .sends_bulk = true};

@@ -109,9 +109,22 @@ class Lanes(LabTest):
             self.assertEqual(self.lanes_of_last(), str(given))
             self.assertEqual(sha256_file(self.served("copy-" + asked)), sha256_file(file))
 
-    def test_several_lanes_with_bbr_are_refused_in_words(self):
+    def test_several_lanes_go_both_ways_under_every_controller_that_couples_them(self):
+        file = self.random_file("file", 50_000_000)
+        for words in ((), ("--cc", "bbr"), ("--cc", "cubic"), ("--cc", "fixed", "--rate", "1G")):
+            copy = self.served("copy" + "".join(words))
+            remote = self.remote("/" + os.path.basename(copy))
+            back = self.path("back" + "".join(words))
+            self.check(self.push(file, remote, "--lanes", str(LANES), *words), 0)
+            self.assertEqual(self.lanes_of_last(), str(LANES))
+            self.assertEqual(sha256_file(copy), sha256_file(file))
+            self.check(self.pull(remote, back, "--lanes", str(LANES), *words), 0)
+            self.assertEqual(self.lanes_of_last(), str(LANES))
+            self.assertEqual(sha256_file(back), sha256_file(file))
+
+    def test_several_lanes_with_scavenger_are_refused_in_words(self):
         file = self.random_file("file", 1000)
-        self.check(self.push(file, self.remote("/copy"), "--lanes", "2", "--cc", "bbr"), 2, "USAGE")
+        self.check(self.push(file, self.remote("/copy"), "--lanes", "2", "--cc", "scavenger"), 2, "USAGE")
 
     def test_killed_at_both_ends_it_resumes_with_another_number_of_lanes(self):
         file = self.random_file("big", 300_000_000)

@@ -43,10 +43,10 @@ struct Shares {
 };
 
 /// A transfer of `lanes` beside one flow of one lane, for a minute after the half minute in which start-up evens out.
-Shares beside_one_flow(std::size_t lanes, std::uint64_t megabits) {
-  auto plans = lanes_of({.congestion = Congestion::cubic}, lanes);
-  plans.push_back({.congestion = Congestion::cubic});
-  PathLab lab(shared_path(megabits), plans);
+Shares beside_one_flow(std::size_t lanes, Congestion ours_by, Congestion other_by, const PathOptions& path) {
+  auto plans = lanes_of({.congestion = ours_by}, lanes);
+  plans.push_back({.congestion = other_by});
+  PathLab lab(path, plans);
   lab.run(90s);
   const std::uint64_t ours = together(lab, 0, lanes, 30s, 90s);
   const std::uint64_t other = lab.goodput(lanes, 30s, 90s);
@@ -62,12 +62,57 @@ TEST_CASE("sim: coupled lanes beside one flow take one flow's share, however man
     CAPTURE(lanes);
     // So that 64 lanes have a few packets each.
     const std::uint64_t megabits = lanes == 64 ? 400 : 100;
-    const Shares shares = beside_one_flow(lanes, megabits);
+    const Shares shares = beside_one_flow(lanes, Congestion::cubic, Congestion::cubic, shared_path(megabits));
     CHECK(shares.lanes_percent >= 40);
     CHECK(shares.lanes_percent <= 60);
     CHECK(shares.total >= megabits * 900'000);
     CHECK(shares.jain >= 900);
   }
+}
+
+TEST_CASE("sim: lanes under bbr beside one flow take one flow's share, and share it evenly") {
+  for (const std::size_t lanes : {2U, 4U}) {
+    for (const Congestion other : {Congestion::bbr, Congestion::cubic}) {
+      CAPTURE(lanes);
+      CAPTURE(static_cast<int>(other));
+      const Shares shares = beside_one_flow(lanes, Congestion::bbr, other, shared_path(100));
+      CHECK(shares.lanes_percent >= 35);
+      CHECK(shares.lanes_percent <= 65);
+      CHECK(shares.total >= 100 * 900'000);
+      CHECK(shares.jain >= 950);
+    }
+  }
+}
+
+TEST_CASE("sim: lanes under bbr fill a path whatever it loses, and none starves") {
+  for (const std::size_t lanes : {4U, 16U}) {
+    for (const std::uint32_t loss_per_mille : {0U, 10U, 50U}) {
+      CAPTURE(lanes);
+      CAPTURE(loss_per_mille);
+      PathOptions path = shared_path(200);
+      path.loss = netem::Probability::parts_per_million(loss_per_mille * 1'000);
+      PathLab lab(path, lanes_of({.congestion = Congestion::bbr}, lanes));
+      lab.run(10s);
+      CHECK(together(lab, 0, lanes, 1s, 10s) >= 200 * 958 * (1'000 - loss_per_mille) / 100 * 95);
+      CHECK(jain_per_mille(lab, lanes, 1s, 10s) >= 950);
+    }
+  }
+}
+
+TEST_CASE("sim: when the lane that leads has nothing more to send the next one leads") {
+  auto plans = lanes_of({.congestion = Congestion::bbr}, 4);
+  plans[0].bytes = 10 * MiB;
+  plans[1].bytes = 20 * MiB;
+  plans.push_back({.congestion = Congestion::bbr});
+  PathLab lab(shared_path(100), plans);
+  lab.run(90s);
+  CHECK(lab.flows()[1].finished_at);
+  const std::uint64_t ours = together(lab, 0, 4, 30s, 90s);
+  const std::uint64_t other = lab.goodput(4, 30s, 90s);
+  CHECK(ours + other >= 100 * 900'000);
+  // Two of four lanes are left, each of which sends a fourth of what one flow would, or more.
+  CHECK(ours * 100 / (ours + other) >= 20);
+  CHECK(ours * 100 / (ours + other) <= 65);
 }
 
 TEST_CASE("sim: uncoupled they would take several flows' shares") {

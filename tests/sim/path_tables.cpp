@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,9 @@ struct Arguments {
   Congestion congestion = Congestion::bbr;
   Congestion beside = Congestion::bbr;  // of `convergence`
   std::int64_t seconds = 10;
+  bool seconds_given = false;
+  std::int64_t join = 2;  // of `convergence`: seconds
+  bool csv = false;       // likewise
   std::uint64_t seed = 1;
   std::uint64_t seeds = 8;                                 // of `cell`
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
@@ -183,28 +187,52 @@ void steps(const Arguments& arguments) {
   }
 }
 
-/// How two flows come to share a path, over a minute. The second begins a little after 2 s, by the seed.
+/// Seconds from the second flow's start until ten seconds follow in which it has 40 to 60 % of what both get.
+std::optional<std::int64_t> seconds_to_share(const PathLab& lab, Duration start, Duration end) {
+  for (Duration from = start; from + 10s <= end; from += 1s) {
+    const std::uint64_t late = lab.goodput(1, from, from + 10s);
+    const std::uint64_t all = late + lab.goodput(0, from, from + 10s);
+    if (late * 100 >= 40 * all && late * 100 <= 60 * all) return (from - start) / 1s;
+  }
+  return std::nullopt;
+}
+
+/// How two flows come to share a path. The second begins a little after `--join` seconds, by the seed. With `--csv` a
+/// line a second, for tests/sim/latecomer to draw.
 void convergence(const Arguments& arguments) {
   PathOptions path = arguments.path;
   path.seed = arguments.seed;
-  PathLab lab(path, {{.congestion = arguments.congestion},
-                     {.congestion = arguments.beside, .start_after = 2s + arguments.seed * 170ms}});
-  lab.run(62s);
-  fmt::print("s, Mbit/s of the first flow, of the second, median queue in % of the RTT\n");
+  const Duration join = arguments.join * 1s;
+  const Duration start = join + arguments.seed * 170ms;
+  const Duration end = join + (arguments.seconds_given ? arguments.seconds * 1s : 60s);
+  PathLab lab(path, {{.congestion = arguments.congestion}, {.congestion = arguments.beside, .start_after = start}});
+  lab.run(end);
+  std::puts(arguments.csv ? "seconds,first_mbit,second_mbit,queue_percent"
+                          : "s, Mbit/s of the first flow, of the second, median queue in % of the RTT");
   const auto bdp = std::max<std::uint64_t>(1, path.rate.bytes_in(path.rtt));
-  for (Duration from = 0s; from < 62s; from += 2s) {
+  const Duration step = arguments.csv ? 1s : 2s;
+  for (Duration from = 0s; from + step <= end; from += step) {
     const auto first = lab.queue().begin() + from / lab.tick();
-    const auto last = lab.queue().begin() + std::min<std::ptrdiff_t>((from + 2s) / lab.tick(), std::ssize(lab.queue()));
+    const auto last =
+        lab.queue().begin() + std::min<std::ptrdiff_t>((from + step) / lab.tick(), std::ssize(lab.queue()));
     std::vector<std::uint64_t> waiting(first, last);
     std::sort(waiting.begin(), waiting.end());
-    fmt::print(
-        "{:4} {:7.1f} {:7.1f} {:5.0f}\n", (from + 2s) / 1s, static_cast<double>(lab.goodput(0, from, from + 2s)) / 1e6,
-        static_cast<double>(lab.goodput(1, from, from + 2s)) / 1e6,
-        waiting.empty() ? 0.0 : 100.0 * static_cast<double>(waiting[waiting.size() / 2]) / static_cast<double>(bdp));
+    const auto seconds = (from + step) / 1s;
+    const auto one = static_cast<double>(lab.goodput(0, from, from + step)) / 1e6;
+    const auto other = static_cast<double>(lab.goodput(1, from, from + step)) / 1e6;
+    const auto queue =
+        waiting.empty() ? 0.0 : 100.0 * static_cast<double>(waiting[waiting.size() / 2]) / static_cast<double>(bdp);
+    if (arguments.csv)
+      fmt::print("{},{:.2f},{:.2f},{:.0f}\n", seconds, one, other, queue);
+    else
+      fmt::print("{:4} {:7.1f} {:7.1f} {:5.0f}\n", seconds, one, other, queue);
   }
-  fmt::print("share of the first flow {:.1f} %\n",
-             100.0 * static_cast<double>(lab.goodput(0, 2s, 62s)) /
-                 static_cast<double>(lab.goodput(0, 2s, 62s) + lab.goodput(1, 2s, 62s)));
+  const auto took = seconds_to_share(lab, start, end);
+  // Beside the lines of a CSV, not among them.
+  fmt::print(stderr, "share of the first flow {:.1f} %; the second has 40 to 60 % {}\n",
+             100.0 * static_cast<double>(lab.goodput(0, start, end)) /
+                 static_cast<double>(lab.goodput(0, start, end) + lab.goodput(1, start, end)),
+             took ? fmt::format("after {} s", *took) : "never for ten seconds");
 }
 
 /// From the last new byte's leaving until all has arrived.
@@ -312,6 +340,47 @@ void fairness(const Arguments& arguments) {
   }
 }
 
+/// Lanes of one transfer beside a flow of one: share, Jain's index among them; and alone, what they use of a lossy
+/// path.
+void lanes(const Arguments& arguments) {
+  fmt::print(
+      "\n{}: share of N lanes beside one flow, from 30 to 90 s, in %, Jain's index; alone at 5 % loss, use in %\n",
+      "lanes");
+  for (const auto rtt : {20, 40, 100}) {
+    if (arguments.only_rtt != 0 && arguments.only_rtt != rtt) continue;
+    for (const std::size_t count : {1U, 2U, 4U, 8U}) {
+      fmt::print("  rtt {:3} lanes {:2}:", rtt, count);
+      PathOptions path{.rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(100)};
+      path.queue_percent = arguments.only_queue != 0 ? arguments.only_queue : 100;
+      path.seed = arguments.seed;
+      const auto sum = [&](const PathLab& lab, Duration from, Duration to) {
+        double all = 0, squares = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+          const auto one = static_cast<double>(lab.goodput(i, from, to));
+          all += one;
+          squares += one * one;
+        }
+        return std::pair{all, all * all / (squares * static_cast<double>(count))};
+      };
+      for (const auto& [name, other] : {std::pair{"bbr", Congestion::bbr}, {"cubic", Congestion::cubic}}) {
+        auto plans = lanes_of({.congestion = arguments.congestion}, count);
+        plans.push_back({.congestion = other});
+        PathLab lab(path, plans);
+        lab.run(90s);
+        const auto [ours, jain] = sum(lab, 30s, 90s);
+        const auto theirs = static_cast<double>(lab.goodput(count, 30s, 90s));
+        fmt::print("  beside {} {:.0f} ({:.2f})", name, 100 * ours / (ours + theirs), jain);
+        std::fflush(stdout);
+      }
+      path.loss = Probability::percent(5);
+      PathLab alone(path, lanes_of({.congestion = arguments.congestion}, count));
+      alone.run(10s);
+      const auto [ours, jain] = sum(alone, 1s, 10s);
+      fmt::print("  alone {:.1f} ({:.2f})\n", ours / 958'000 / 0.95, jain);
+    }
+  }
+}
+
 /// How long the last bytes take, FEC off: PROTOCOL section 4.
 void tail(const Arguments& arguments) {
   constexpr std::size_t seeds = 101;
@@ -390,7 +459,11 @@ int run(int argc, char** argv) {
     else if (word == "--couple")
       arguments.couple = ++i < argc ? argv[i] : "";
     else if (word == "--seconds")
-      arguments.seconds = static_cast<std::int64_t>(number());
+      arguments.seconds_given = true, arguments.seconds = static_cast<std::int64_t>(number());
+    else if (word == "--join")
+      arguments.join = static_cast<std::int64_t>(number());
+    else if (word == "--csv")
+      arguments.csv = true;
     else if (word == "--seed")
       arguments.seed = number();
     else if (word == "--no-fec")
@@ -425,7 +498,8 @@ int run(int argc, char** argv) {
     else
       arguments.groups.emplace_back(word);
   }
-  if (arguments.groups.empty()) arguments.groups = {"matrix", "ack-loss", "tail", "variants", "steps", "fairness"};
+  if (arguments.groups.empty())
+    arguments.groups = {"matrix", "ack-loss", "tail", "variants", "steps", "fairness", "lanes"};
   for (const std::string& group : arguments.groups) {
     if (group == "matrix") matrix(arguments, "loss after the bottleneck, queue of 1 BDP", {});
     if (group == "ack-loss") matrix(arguments, "the same loss on the way back", {.ack_loss = Probability::percent(1)});
@@ -433,6 +507,7 @@ int run(int argc, char** argv) {
     if (group == "steps") steps(arguments);
     if (group == "fairness") fairness(arguments);
     if (group == "tail") tail(arguments);
+    if (group == "lanes") lanes(arguments);
     if (group == "trace") trace(arguments);
     if (group == "cell") cell(arguments);
     if (group == "convergence") convergence(arguments);

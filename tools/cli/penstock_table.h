@@ -113,8 +113,8 @@ inline constexpr OptionSpec penstock_options[] = {
    .default_text = "auto", .setting = "fec", .environment = "PENSTOCK_FEC"},
   {.name = "--lanes", .value_name = "N", .commands = penstock_on::transfers,
    .help = "Spread one transfer over so many lanes, 64 at most, each with a thread at both ends; the daemon takes part "
-           "with as many as it has workers. For machines with cores to spare. Together they take one flow's share, by `cubic` "
-           "unless --cc says `fixed`.",
+           "with as many as it has workers. For machines with cores to spare. Together they take one flow's share "
+           "of the path.",
    .default_text = "1", .setting = "lanes", .environment = "PENSTOCK_LANES"},
   {.name = "--data", .value_name = "auto|udp|tcp", .commands = penstock_on::transfers,
    .help = "How file bytes travel. auto: by UDP; by the control connection while UDP does not get through, and by UDP again when "

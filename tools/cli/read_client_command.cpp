@@ -232,12 +232,7 @@ class Reader {
     if (out.congestion == CongestionKind::fixed && !out.rate)
       return lookup.find("cc")->refuse("fixed needs --rate, the rate to send at");
     if (out.congestion == CongestionKind::scavenger && out.lanes > 1)
-      return lookup.find("cc")->refuse("scavenger has one lane; use cubic or fixed with --lanes");
-    if (out.congestion == CongestionKind::bbr && out.lanes > 1) {
-      if (const auto cc = lookup.find("cc"); cc && !cc->built_in)
-        return cc->refuse("bbr has one lane; use cubic or fixed with --lanes");
-      out.congestion = CongestionKind::cubic;
-    }
+      return lookup.find("cc")->refuse("scavenger has one lane; use bbr, cubic or fixed with --lanes");
     if (out.fec.mode == engine::FecMode::fixed && out.lanes > 1)
       return lookup.find("fec")->refuse("K,M protects the bytes of one lane; leave --lanes out, or use auto");
     out.dry_run = words_.has("--dry-run");

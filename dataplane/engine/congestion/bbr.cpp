@@ -32,24 +32,28 @@ std::optional<DataRate> payload_of(std::optional<DataRate> wire, std::uint64_t d
 }  // namespace
 
 Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng,
-         std::optional<DataRate> remembered)
+         std::optional<DataRate> remembered, LanePlace place)
     : datagram_(datagram_bytes),
       ip_overhead_(ip_overhead),
+      lanes_(place.lanes),
       rng_(rng),
-      careful_(initial_window_packets * datagram_bytes, payload_of(remembered, datagram_bytes, ip_overhead),
-               initial_rtt),
+      guide_(place),
+      careful_(initial_window(), payload_of(remembered, datagram_bytes, ip_overhead), initial_rtt),
       cwnd_(careful_.window()),
       startup_rate_(per_second(cwnd_, initial_rtt)),
       smoothed_rtt_(initial_rtt) {}
 
 void Bbr::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) {
   careful_.on_sent(last, bytes);
-  log_.on_sent(now, last, bytes, in_flight, pace(), smoothed_rtt_ / bbr::records_a_round);
+  guide_.on_time(now, smoothed_rtt_);
+  const Pace as = guide_.leader() ? guide_.leader()->pace : pace();
+  log_.on_sent(now, last, bytes, in_flight, as, smoothed_rtt_ / bbr::records_a_round);
 }
 
 void Bbr::on_app_limited(std::uint64_t in_flight) {
   careful_.on_app_limited();
   log_.on_app_limited(in_flight);
+  limited_until_ = log_.delivered() + log_.lost() + in_flight;
 }
 
 // --- losses ---------------------------------------------------------------------------------------------------------
@@ -142,6 +146,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   }
   advance_state(sample, flight ? &*flight : nullptr);
   update_window(sample, std::exchange(pending_lost_bytes_, 0));
+  lead(sample.now);
 }
 
 /// What is known of random loss: from packets that met no queue and were not sent to find one.
@@ -200,6 +205,7 @@ void Bbr::update_round(const AckedSample& sample, const DeliverySample& flight) 
 }
 
 void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
+  limited_rounds_ = log_.delivered() + log_.lost() < limited_until_ ? limited_rounds_ + 1 : 0;
   receiver_drops_ /= 2;  // drops that showed in no loss of ours were another lane's
   const std::uint64_t floor_before = loss_.ppm();
   loss_.on_round(sample.now);
@@ -308,7 +314,13 @@ std::uint64_t Bbr::bandwidth() const {
   return std::min(most, bounds_.bandwidth_short.value_or(most));
 }
 
-std::uint64_t Bbr::window_min() const { return bbr::window_min_packets * datagram_; }
+std::uint64_t Bbr::window_min() const {
+  return std::max<std::uint64_t>(bbr::window_min_packets / lanes_, 2) * datagram_;
+}
+
+std::uint64_t Bbr::initial_window() const {
+  return std::max<std::uint64_t>(initial_window_packets / lanes_, 2) * datagram_;
+}
 
 std::uint64_t Bbr::quantum() const {
   const std::uint64_t millisecond = during(bandwidth(), std::chrono::milliseconds{1});
@@ -316,7 +328,7 @@ std::uint64_t Bbr::quantum() const {
 }
 
 std::uint64_t Bbr::bdp_times(std::uint64_t percent) const {
-  if (rtt_floor_.minimum() == Duration{}) return initial_window_packets * datagram_;
+  if (rtt_floor_.minimum() == Duration{}) return initial_window();
   // Jitter holds packets as well: of what the calmest round trips differ by, a min_rtt's worth at most.
   const Duration least = rtt_floor_.minimum();
   return static_cast<std::uint64_t>(Wide{during(bandwidth(), least + std::min(queue_.noise(), least))} * percent / 100);
@@ -359,9 +371,14 @@ std::uint64_t Bbr::pacing_percent() const {
   }
 }
 
+/// Bytes of UDP payload a second, by its own model.
+std::uint64_t Bbr::rate() const {
+  const auto rate = static_cast<std::uint64_t>(Wide{bandwidth()} * pacing_percent() / 100);
+  return full_ ? rate : std::max(rate, startup_rate_);
+}
+
 DataRate Bbr::pacing_rate(const RttEstimator&) const {
-  std::uint64_t rate = static_cast<std::uint64_t>(Wide{bandwidth()} * pacing_percent() / 100);
-  if (!full_) rate = std::max(rate, startup_rate_);
+  const std::uint64_t rate = guide_.leader() ? as_led(guide_.leader()->rate) : this->rate();
   // Samples are bytes of UDP payload; the pacer counts IP headers as well.
   const Wide wire = Wide{rate} * (datagram_ + ip_overhead_) / datagram_;
   return DataRate::bytes_per_second(static_cast<std::uint64_t>(std::clamp<Wide>(wire, bbr::rate_min, bbr::rate_max)));
@@ -394,8 +411,8 @@ void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
       startup_rate_ = std::max(startup_rate_, per_second(cwnd_ / 100 * bbr::startup_window_percent, smoothed_rtt_));
     // What is lost has left the path as well; a quarter of all at most is believed to be chance.
     const std::uint64_t left = sample.bytes + std::min(lost_bytes, sample.bytes / 3);
-    const bool room = cwnd_ < std::max(wanted, bdp_times(bbr::window_percent_startup)) ||
-                      log_.delivered() < initial_window_packets * datagram_;
+    const bool room =
+        cwnd_ < std::max(wanted, bdp_times(bbr::window_percent_startup)) || log_.delivered() < initial_window();
     if (room && !careful_.holds()) cwnd_ += left * bbr::startup_growth_percent / 100;
   }
   // A BDP, and what ACKs bring in lumps, keeps no queue: below it a false alarm would cost rate for seconds.

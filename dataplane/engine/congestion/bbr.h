@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "common/random.h"
 #include "dataplane/engine/congestion/ack_aggregation.h"
@@ -11,6 +12,7 @@
 #include "dataplane/engine/congestion/careful_start.h"
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/delivery_log.h"
+#include "dataplane/engine/congestion/lane_guide.h"
 #include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
@@ -30,9 +32,10 @@ class Bbr final : public CongestionController {
   enum class State : std::uint8_t { startup, drain, down, cruise, refill, up, probe_rtt };
 
   /// `ip_overhead`: of each datagram, which the pacer counts and our samples do not. `remembered`: IP bytes that this
-  /// path carried before.
+  /// path carried before. `place`: with siblings it sends as the one that leads does (lane_guide.h), an Nth of what one
+  /// flow would, while its own model goes on for the time in which none does.
   Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initial_rtt, Rng rng,
-      std::optional<DataRate> remembered = std::nullopt);
+      std::optional<DataRate> remembered = std::nullopt, LanePlace place = {});
 
   void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) override;
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
@@ -45,7 +48,12 @@ class Bbr final : public CongestionController {
   void on_app_limited(std::uint64_t in_flight) override;
   void on_receiver_drops(std::uint64_t packets) override;
 
-  [[nodiscard]] std::uint64_t cwnd() const override { return cwnd_; }
+  [[nodiscard]] std::optional<CongestionNews> take_news() override { return std::exchange(news_, std::nullopt); }
+  void on_sibling_news(TimePoint now, const CongestionNews& news) override {
+    if (news.lead) guide_.on_news(now, *news.lead);
+  }
+
+  [[nodiscard]] std::uint64_t cwnd() const override;
   [[nodiscard]] DataRate pacing_rate(const RttEstimator& rtt) const override;
   [[nodiscard]] std::optional<PathEstimate> estimate() const override;
 
@@ -108,6 +116,10 @@ class Bbr final : public CongestionController {
   [[nodiscard]] std::uint64_t bdp_times(std::uint64_t percent) const;
   [[nodiscard]] std::uint64_t quantum() const;
   [[nodiscard]] std::uint64_t window_min() const;
+  [[nodiscard]] std::uint64_t initial_window() const;
+  [[nodiscard]] std::uint64_t rate() const;
+  [[nodiscard]] std::uint64_t as_led(std::uint64_t value) const;
+  void lead(TimePoint now);
   [[nodiscard]] Pace pace() const;
   [[nodiscard]] std::uint64_t pacing_percent() const;
   [[nodiscard]] std::uint64_t up_percent() const;
@@ -115,7 +127,12 @@ class Bbr final : public CongestionController {
 
   std::uint64_t datagram_;
   std::uint64_t ip_overhead_;
+  std::uint64_t lanes_;
   Rng rng_;
+  LaneGuide guide_;
+  std::optional<CongestionNews> news_;
+  std::uint64_t limited_until_ = 0;   // of what arrived and was lost: until then there was too little to send
+  std::uint64_t limited_rounds_ = 0;  // in a row
   State state_ = State::startup;
   DeliveryLog log_;
   LossFloor loss_;

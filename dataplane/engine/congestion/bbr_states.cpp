@@ -94,7 +94,7 @@ void Bbr::advance_up(TimePoint now) {
   if (bounds_.in_flight_long && round_in_flight_peak_ + quantum() >= *bounds_.in_flight_long) {
     // Draft: ProbeInflightLongtermUpward: slowly at first, then ever faster.
     const std::int64_t datagrams = std::max<std::int64_t>(1, (now - cycle_at_) / bbr::long_step_time);
-    const std::uint64_t least = datagram_ * static_cast<std::uint64_t>(datagrams);
+    const std::uint64_t least = datagram_ * static_cast<std::uint64_t>(datagrams) / lanes_;
     long_step_ = long_step_ == 0 ? std::max(least, *bounds_.in_flight_long / bbr::long_step_divisor) : 2 * long_step_;
     bounds_.in_flight_long = std::min(*bounds_.in_flight_long + long_step_, bbr::window_max);
   }

@@ -100,6 +100,12 @@ inline constexpr std::uint64_t long_step_divisor = 256;
 // At least a datagram for each so long since the last probe: where the round trip is long, doubling comes seldom.
 inline constexpr Duration long_step_time = std::chrono::milliseconds{150};
 
+// A lane that follows another sends no faster than a quarter above what it saw arrive: the first step of a probe. Less:
+// one that fell behind takes long to come back; more: one whose path is worse than the leader's loses more there.
+inline constexpr std::uint64_t follow_percent = 125;
+// Round trips with too little to send until a lane gives up its lead. Fewer: each short pause is a change.
+inline constexpr std::uint64_t limited_rounds = 2;
+
 // So long without an acknowledgement is an outage.
 inline constexpr std::int64_t outage_rtts = 4;
 inline constexpr Duration outage_min = std::chrono::milliseconds{50};

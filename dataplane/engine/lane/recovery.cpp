@@ -42,10 +42,10 @@ std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& conf
     return std::make_unique<PathMeter>(config.datagram_size, config.ip_overhead, config.initial_rtt);
   if (config.congestion == Congestion::bbr)
     return std::make_unique<Bbr>(config.datagram_size, config.ip_overhead, config.initial_rtt, rng.split(),
-                                 config.remembered_rate);
+                                 config.remembered_rate, config.place);
   if (config.congestion == Congestion::scavenger)
     return std::make_unique<Scavenger>(config.datagram_size, config.initial_rtt);
-  return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt, config.lanes);
+  return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt, config.place.lanes);
 }
 
 void append(std::vector<TransferRange>& ranges, std::uint64_t begin, std::uint64_t length) {
@@ -95,7 +95,7 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       base_size_(config.base_size),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
-      offload_budget_max_(std::max(offload_budget_max / config.lanes, offload_budget_step)),
+      offload_budget_max_(std::max(offload_budget_max / config.place.lanes, offload_budget_step)),
       offload_budget_limit_(offload_budget_max_) {
   draw_skip();
   update_pacing(TimePoint{});

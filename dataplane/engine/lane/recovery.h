@@ -54,7 +54,7 @@ struct RecoveryConfig {
   Congestion congestion = Congestion::cubic;
   std::optional<DataRate> rate = std::nullopt;             // of this lane
   std::optional<DataRate> remembered_rate = std::nullopt;  // of the path that we begin with
-  std::size_t lanes = 1;                                   // together they take one flow's share
+  LanePlace place = {};                                    // lanes together take one flow's share
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how
