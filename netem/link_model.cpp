@@ -26,6 +26,10 @@ void check(const LinkSettings& settings) {
 
 }  // namespace
 
+void Deliveries::mark() {
+  for (std::size_t i = 0; i < count_; ++i) items_[i].congested = true;
+}
+
 void Deliveries::push_back(const Delivery& delivery) {
   PENSTOCK_CHECK(count_ < items_.size());
   items_[count_++] = delivery;
@@ -44,7 +48,7 @@ LinkModel::LinkModel(const LinkSettings& settings, Rng luck)
   check(settings);
 }
 
-Deliveries LinkModel::offer(TimePoint now, std::uint64_t size) {
+Deliveries LinkModel::offer(TimePoint now, std::uint64_t size, bool heeds_marks) {
   counters_.offered_packets += 1;
   counters_.offered_bytes += size;
   if (settings_.down) {
@@ -58,11 +62,14 @@ Deliveries LinkModel::offer(TimePoint now, std::uint64_t size) {
   // Drawn once per packet whatever the placement, so that moving the loss keeps its pattern.
   const Fate fate = draw_loss();
   if (fate != Fate::passes && settings_.loss_placement == LossPlacement::before_bottleneck) return lose(fate);
+  forget_departed(now);
+  const bool congested = heeds_marks && settings_.mark_above && queue_bytes_ >= *settings_.mark_above;
   const std::optional<TimePoint> departed = pass_bottleneck(now, size + settings_.overhead);
   if (!departed) {
     counters_.lost_queue += 1;
     return {};
   }
+  if (congested) counters_.marked += 1;
   if (fate != Fate::passes) return lose(fate);
 
   Deliveries copies;
@@ -73,6 +80,7 @@ Deliveries LinkModel::offer(TimePoint now, std::uint64_t size) {
     counters_.duplicated += 1;
     copies.push_back(copy);
   }
+  if (congested) copies.mark();
   return copies;
 }
 
@@ -113,7 +121,6 @@ Deliveries LinkModel::lose(Fate fate) {
 
 /// When the last bit leaves the bottleneck; nullopt where the queue has no room.
 std::optional<TimePoint> LinkModel::pass_bottleneck(TimePoint now, std::uint64_t bytes) {
-  forget_departed(now);
   if (!settings_.rate) return now;
   const bool fits = queue_.size() < settings_.queue.packets && bytes <= settings_.queue.bytes &&
                     queue_bytes_ <= settings_.queue.bytes - bytes;

@@ -17,6 +17,7 @@ namespace penstock::netem {
 struct Delivery {
   TimePoint at;                                   // when its last bit arrives
   bool duplicate = false;                         // the second copy
+  bool congested = false;                         // to be marked CE: it found the queue too long
   std::optional<std::uint64_t> flipped_bit = {};  // damaged: invert bit `n % 8` (0 = lowest) of byte `n / 8`
   bool operator==(const Delivery&) const = default;
 };
@@ -30,6 +31,7 @@ class Deliveries {
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] const Delivery& operator[](std::size_t i) const { return items_[i]; }
   void push_back(const Delivery& delivery);
+  void mark();  // all of them: they are copies of one packet
 
  private:
   std::array<Delivery, 2> items_{};
@@ -47,6 +49,7 @@ struct LinkCounters {
   std::uint64_t lost_queue = 0;  // drop-tail
   std::uint64_t lost_down = 0;
   std::uint64_t lost_mtu = 0;
+  std::uint64_t marked = 0;  // CE, whatever became of them then
   std::uint64_t duplicated = 0;
   std::uint64_t corrupted = 0;  // copies
   std::uint64_t reordered = 0;  // chosen to be late
@@ -65,9 +68,10 @@ class LinkModel {
  public:
   LinkModel(const LinkSettings& settings, std::uint64_t seed);
 
-  /// A packet of `size` bytes enters now. Copies come in order of `at` only where nothing reorders; a copy's time is
-  /// never before `now`. Requires: `now` not before any earlier one.
-  [[nodiscard]] Deliveries offer(TimePoint now, std::uint64_t size);
+  /// A packet of `size` bytes enters now; `heeds_marks`: it says that its sender does (ECT, or CE already). Copies come
+  /// in order of `at` only where nothing reorders; a copy's time is never before `now`. Requires: `now` not before any
+  /// earlier one.
+  [[nodiscard]] Deliveries offer(TimePoint now, std::uint64_t size, bool heeds_marks = false);
 
   /// Changes the link while it runs. Packets that are queued or in flight keep the times they were given, and a lower
   /// delay lets new packets overtake them, as a change of route does. The burst state and all luck go on.
@@ -91,7 +95,7 @@ class LinkModel {
   Fate draw_loss();
   bool is_bursting();
   Deliveries lose(Fate fate);
-  std::optional<TimePoint> pass_bottleneck(TimePoint now, std::uint64_t bytes);
+  std::optional<TimePoint> pass_bottleneck(TimePoint now, std::uint64_t bytes);  // after forget_departed
   Delivery deliver(TimePoint departed, std::uint64_t size);
   void forget_departed(TimePoint now);
 

@@ -53,6 +53,11 @@ struct QueueLimit {
   auto operator<=>(const QueueLimit&) const = default;
 };
 
+/// Explicit congestion notification: a packet of a flow that heeds marks, and that finds so many bytes or more waiting
+/// at the bottleneck, is marked CE as it enters (RFC 3168). The queue's own bound drops what it drops all the same.
+/// nullopt: nothing is marked.
+using MarkThreshold = std::optional<std::uint64_t>;
+
 enum class LossPlacement : std::uint8_t {
   after_bottleneck,   // a lost packet has used its share of the rate and of the queue (radio, fibre)
   before_bottleneck,  // a lost packet loads nothing (an access link ahead of the bottleneck)
@@ -71,6 +76,7 @@ struct LinkSettings {
   JitterOrder jitter_order = JitterOrder::kept;
   std::optional<DataRate> rate = {};  // nullopt: unlimited; never zero (say `down`)
   QueueLimit queue = {};
+  MarkThreshold mark_above = {};
   std::uint32_t overhead = 0;             // bytes that each packet takes of rate and queue beyond its size
   std::optional<std::uint32_t> mtu = {};  // size + overhead above it: dropped
   LossPlacement loss_placement = LossPlacement::after_bottleneck;

@@ -189,6 +189,18 @@ Status set_link_word(LinkSettings& link, std::string_view word, std::string_view
   }
   if (word == "rate") return assign(link.rate, parse_rate(value));
   if (word == "queue") return assign(link.queue, parse_queue(value, link));
+  if (word == "mark" && value == "none") {
+    link.mark_above.reset();
+    return {};
+  }
+  if (word == "mark") {
+    auto threshold = parse_queue(value, link);
+    if (!threshold) return std::move(threshold).error();
+    if (threshold->bytes == std::numeric_limits<std::uint64_t>::max())
+      return usage("mark", value, "64000, 64KiB, 0.1bdp or none");
+    link.mark_above = threshold->bytes;
+    return {};
+  }
   if (word == "reorder") return assign(link.reorder, parse_probability(value));
   if (word == "reorder-delay") return assign(link.reorder_delay, parse_duration(value));
   if (word == "duplicate") return assign(link.duplicate, parse_probability(value));
@@ -220,9 +232,9 @@ Result<LinkWords> parse_link_words(std::string_view text) {
 
 Status set_link_words(LinkSettings& link, const LinkWords& words) {
   LinkSettings changed = link;
-  for (const bool queue_turn : {false, true}) {
+  for (const bool last_turn : {false, true}) {
     for (const auto& [word, value] : words) {
-      if ((word == "queue") != queue_turn) continue;
+      if ((word == "queue" || word == "mark") != last_turn) continue;
       if (Status status = set_link_word(changed, word, value); !status) return status;
     }
   }

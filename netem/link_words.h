@@ -31,15 +31,15 @@ Result<BurstLoss> parse_burst_loss(std::string_view text);
 Result<QueueLimit> parse_queue(std::string_view text, const LinkSettings& link);
 
 /// Sets one word of a link: delay jitter jitter-order (kept|free) loss burst-loss (`none` too) loss-placement
-/// (before|after) rate (`none` too) queue reorder reorder-delay duplicate corrupt mtu overhead down (yes|no). On error
-/// `link` is unchanged.
+/// (before|after) rate (`none` too) queue mark (bytes or bdp, as queue; `none` too) reorder reorder-delay duplicate
+/// corrupt mtu overhead down (yes|no). On error `link` is unchanged.
 Status set_link_word(LinkSettings& link, std::string_view word, std::string_view value);
 
 /// `word=value` pairs. A comma separates pairs and is part of burst-loss's value too: a piece without `=` belongs to
 /// the value before it.
 using LinkWords = std::vector<std::pair<std::string, std::string>>;
 Result<LinkWords> parse_link_words(std::string_view text);
-/// Sets them all, `queue` after the others because `bdp` looks at them. On error `link` is unchanged.
+/// Sets them all, `queue` and `mark` after the others because `bdp` looks at them. On error `link` is unchanged.
 Status set_link_words(LinkSettings& link, const LinkWords& words);
 
 /// `10s:loss=5%,delay=80ms`: what changes, and when after the start.

@@ -27,6 +27,9 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.peer_socket_drops += one.peer_socket_drops;
   sum.repairs_sent += one.repairs_sent;
   sum.symbols_recovered += one.symbols_recovered;
+  sum.packets_marked += one.packets_marked;
+  sum.marks_told += one.marks_told;
+  sum.marks_received += one.marks_received;
   sum.key_updates += one.key_updates;
   sum.spurious_losses += one.spurious_losses;
   sum.pto_count += one.pto_count;

@@ -10,7 +10,9 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "dataplane/engine/fec/repair_policy.h"
+#include "dataplane/engine/path/ecn_state.h"
 #include "dataplane/engine/path_report.h"
+#include "dataplane/engine/wire/ecn_mark.h"
 
 namespace penstock::engine {
 
@@ -18,7 +20,8 @@ namespace penstock::engine {
 struct Transmit {
   std::size_t size = 0;
   std::size_t segment_size = 0;
-  bool to_proposed = false;  // goes to the address that is being validated, not to the peer's
+  EcnMark mark = EcnMark::none;  // of all its datagrams; `none` or `ect0`
+  bool to_proposed = false;      // goes to the address that is being validated, not to the peer's
 };
 
 /// What a receive batch told the driver.
@@ -73,6 +76,8 @@ struct CongestionNews {
   TimePoint newest_lost{};  // when the newest of them was sent
   std::uint64_t packets_spurious = 0;
   TimePoint newest_spurious{};
+  std::uint64_t packets_marked = 0;  // CE: they met a queue that is too long
+  TimePoint newest_marked{};
   bool slow_start_over = false;
   std::optional<LaneLead> lead = {};
 };
@@ -128,7 +133,12 @@ struct LaneStats {
   std::uint64_t pto_count = 0;         // probe time-outs fired
   std::uint64_t datagram_size = 0;     // UDP payload of a full DATA datagram, as far as the path is known to carry it
   bool datagram_size_settled = false;  // nothing larger is being tried at the moment
-  std::uint64_t peer_moves = 0;        // to another address
+  EcnState ecn = EcnState::off;
+  EcnFault ecn_fault = EcnFault::none;
+  std::uint64_t packets_marked = 0;  // sent as ECT(0)
+  EcnCounts marks_told;              // how they arrived, as the peer says
+  EcnCounts marks_received;          // how the peer's arrived
+  std::uint64_t peer_moves = 0;      // to another address
   std::uint64_t size_probes_lost = 0;
   std::uint64_t black_holes = 0;  // times that the path was found to carry less than before
   Duration rtt_smoothed{};

@@ -158,14 +158,14 @@ void Receiver::open_path(TimePoint now) {
 }
 
 BatchOutcome Receiver::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                        SinkWindow& window) {
+                                        SinkWindow& window, EcnMark mark) {
   BatchOutcome outcome;
   Parts& p = *parts_;
   Lease lease(window);
   while (!batch.empty()) {
     const auto datagram = batch.first(segment_size == 0 ? batch.size() : std::min(segment_size, batch.size()));
     batch = batch.subspan(datagram.size());
-    const auto packet = p.lane.admit(datagram);
+    const auto packet = p.lane.admit(datagram, mark);
     if (!packet) continue;
     if (packet->header.type == PacketType::data)
       p.handle_data(now, *packet, batch.size(), lease, window, outcome);
@@ -347,7 +347,8 @@ void Receiver::Parts::on_accepted(TimePoint now) {
 
 /// When it is time to speak up unasked.
 std::optional<TimePoint> Receiver::Parts::silence_at() const {
-  if (!config.hello_until_heard || !lane.is_open() || !lane.heard() || (finished && ranges.is_complete())) return std::nullopt;
+  if (!config.hello_until_heard || !lane.is_open() || !lane.heard() || (finished && ranges.is_complete()))
+    return std::nullopt;
   const Duration patience = std::max(silence_min, silence_probe_timeouts * lane.recovery().rtt().probe_timeout());
   return std::max(*lane.last_heard(), spoke_up_at.value_or(TimePoint{})) + patience;
 }

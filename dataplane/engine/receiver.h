@@ -32,9 +32,10 @@ class Receiver {
   /// The peer's address is known: acknowledging, or saying hello, may begin.
   void open_path(TimePoint now);
 
-  /// One receive batch: equal segments (GRO). DATA is opened from `batch` into `window`, all else in place.
-  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                SinkWindow& window);
+  /// One receive batch: equal segments (GRO), all of which arrived with `mark`. DATA is opened from `batch` into
+  /// `window`, all else in place.
+  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size, SinkWindow& window,
+                                EcnMark mark = EcnMark::none);
   /// Requires: all that came in by `now` was handed over. This `now` alone may lie before that of an earlier call.
   void handle_timeout(TimePoint now);
 

@@ -32,7 +32,8 @@ LaneCoreConfig core_config(const SenderConfig& config) {
                        .congestion = config.congestion,
                        .rate = share_of(config),
                        .remembered_rate = config.place.lanes == 1 ? config.remembered_rate : std::nullopt,
-                       .place = config.place},
+                       .place = config.place,
+                       .ecn = config.ecn},
           .datagram_size_max = config.udp_payload_max,
           .key_update_packets = config.key_update_packets,
           .sends_bulk = true};
@@ -99,13 +100,14 @@ Sender& Sender::operator=(Sender&&) noexcept = default;
 
 void Sender::open_path(TimePoint now) { parts_->lane.open_path(now); }
 
-BatchOutcome Sender::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size) {
+BatchOutcome Sender::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                      EcnMark mark) {
   BatchOutcome outcome;
   Parts& p = *parts_;
   while (!batch.empty()) {
     const auto datagram = batch.first(segment_size == 0 ? batch.size() : std::min(segment_size, batch.size()));
     batch = batch.subspan(datagram.size());
-    const auto packet = p.lane.admit(datagram);
+    const auto packet = p.lane.admit(datagram, mark);
     if (!packet) continue;
     if (packet->header.type != PacketType::frames) {  // nobody sends DATA to a sender; not worth an open
       ++p.lane.stats().packets_malformed;
@@ -221,11 +223,12 @@ std::optional<Transmit> Sender::Parts::poll_probe(TimePoint now, SourceWindow& w
   }
   const auto sent = payload.first(std::min(payload.size(), length));
   const std::size_t size = data_overhead + sent.size();
-  lane.seal_data(now, range->begin, sent, buffer, 1);
-  lane.on_data_batch(now, 1, size);
+  const Transmit out{size, size};
+  lane.seal_data(now, range->begin, sent, buffer, 1, out.mark);
+  lane.on_data_batch(now, 1, out);
   lane.stats().payload_bytes_sent += sent.size();
   lane.stats().payload_bytes_retransmitted += sent.size();
-  return Transmit{size, size};
+  return out;
 }
 
 std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {
@@ -243,7 +246,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   const bool worthwhile = allowance >= allowance_min && paced >= pacer.worthwhile();
   ResidentRun run(window);
   LaneStats& stats = lane.stats();
-  Transmit out;
+  Transmit out{.mark = lane.batch_mark(now)};
   std::size_t segments = 0;
   bool backlogged = true;  // for all we know: more may leave as soon as the pacer lets it
   limit = SenderLimit::sender_cpu;
@@ -286,7 +289,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
       continue;
     }
     const std::size_t size = data_overhead + payload.size();
-    lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size), chunk->repeat ? 1 : 0);
+    lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size), chunk->repeat ? 1 : 0, out.mark);
     scheduler.on_sent(*chunk, payload.size());
     if (chunk->repeat) book.on_data_sent({chunk->at, chunk->at + payload.size()});
     stats.payload_bytes_sent += payload.size();
@@ -308,7 +311,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   if (segments == 0) return std::nullopt;
   persist_at.reset();
   persist_backoff = 0;
-  lane.on_data_batch(now, segments, out.size);
+  lane.on_data_batch(now, segments, out);
   return out;
 }
 
@@ -320,7 +323,7 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
       std::min({batch_segments_max, udp_payload_limit / lane.data_size(), buffer.size() / lane.data_size()});
   std::uint64_t allowance = recovery.allowance();
   std::uint64_t paced = recovery.pacer().available(now);
-  Transmit out;
+  Transmit out{.mark = lane.batch_mark(now)};
   std::size_t segments = 0;
   while (segments < segments_max && lane.can_seal_data()) {
     const auto number = recovery.next_tail_copy();
@@ -343,7 +346,7 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
       continue;
     }
     lane.seal_data(now, {packet.offset}, payload.first(packet.length), buffer.subspan(out.size),
-                   static_cast<std::uint8_t>(packet.attempt + 1));
+                   static_cast<std::uint8_t>(packet.attempt + 1), out.mark);
     recovery.on_tail_copy();
     lane.stats().payload_bytes_sent += packet.length;
     lane.stats().payload_bytes_retransmitted += packet.length;
@@ -354,7 +357,7 @@ std::optional<Transmit> Sender::Parts::poll_tail_copies(TimePoint now, SourceWin
     if (size < out.segment_size) break;
   }
   if (segments == 0) return std::nullopt;
-  lane.on_data_batch(now, segments, out.size);
+  lane.on_data_batch(now, segments, out);
   return out;
 }
 
@@ -377,7 +380,8 @@ bool Sender::Parts::fill_with_repair(TimePoint now, SourceWindow& window, std::s
       pacing_at = lane.recovery().pacer().ready_at(now);
       return true;
     }
-    PENSTOCK_CHECK(lane.seal_repair(now, repair->frame, repair->generation, buffer.subspan(out.size)) == size);
+    PENSTOCK_CHECK(lane.seal_repair(now, repair->frame, repair->generation, buffer.subspan(out.size), out.mark) ==
+                   size);
     book.on_sent(now, *repair);
     room.allowance -= size;
     room.paced -= size + ip_overhead;

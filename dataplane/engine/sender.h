@@ -34,8 +34,10 @@ class Sender {
   /// The peer's address is known: sending may begin.
   void open_path(TimePoint now);
 
-  /// One receive batch: equal segments (GRO, the last may be shorter), opened in place, hence mutable.
-  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size);
+  /// One receive batch: equal segments (GRO, the last may be shorter), all of which arrived with `mark`; opened in
+  /// place, hence mutable.
+  BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
+                                EcnMark mark = EcnMark::none);
   /// Requires: all that came in by `now` was handed over, else acknowledgements that wait in a socket look lost. So
   /// this `now` alone may lie before that of an earlier call.
   void handle_timeout(TimePoint now);

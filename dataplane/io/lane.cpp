@@ -101,8 +101,8 @@ SenderLane::SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<
 }
 
 engine::BatchOutcome SenderLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                  const SocketDrops& /*drops*/) {
-  return sender_.handle_datagrams(now, batch, segment_size);
+                                                  engine::EcnMark mark, const SocketDrops& /*drops*/) {
+  return sender_.handle_datagrams(now, batch, segment_size, mark);
 }
 
 std::optional<engine::Transmit> SenderLane::poll_transmit(TimePoint now, std::span<std::byte> buffer) {
@@ -152,13 +152,13 @@ ReceiverLane::ReceiverLane(ConnectionId own, engine::Receiver receiver, std::sha
 }
 
 engine::BatchOutcome ReceiverLane::handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                    const SocketDrops& drops) {
+                                                    engine::EcnMark mark, const SocketDrops& drops) {
   if (const std::uint64_t dropped = drops_.on_batch(drops); dropped != drops_told_) {
     drops_told_ = dropped;
     receiver_.on_socket_drops(dropped);
   }
   const std::uint64_t before = receiver_.stats().payload_bytes_received;
-  const auto outcome = receiver_.handle_datagrams(now, batch, segment_size, *window_);
+  const auto outcome = receiver_.handle_datagrams(now, batch, segment_size, *window_, mark);
   if (receiver_.stats().payload_bytes_received != before) note_new_bytes(now);
   return outcome;
 }

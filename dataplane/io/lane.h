@@ -54,9 +54,9 @@ class Lane {
   };
   [[nodiscard]] const std::optional<Proposed>& proposed() const { return proposed_; }
 
-  /// `drops`: of the socket that the batch came by.
+  /// `mark`: of all datagrams of the batch. `drops`: of the socket that it came by.
   virtual engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                                const SocketDrops& drops) = 0;
+                                                engine::EcnMark mark, const SocketDrops& drops) = 0;
   virtual std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) = 0;
   /// Its port is full: it is asked for nothing until that has drained.
   virtual void on_send_blocked(TimePoint /*now*/) {}
@@ -129,7 +129,7 @@ class SenderLane final : public Lane {
   SenderLane(ConnectionId own, engine::Sender sender, std::shared_ptr<engine::SourceWindow> window,
              std::shared_ptr<LaneObserver> observer, const Timing& timing);
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                        const SocketDrops& drops) override;
+                                        engine::EcnMark mark, const SocketDrops& drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   void on_send_blocked(TimePoint now) override;
   [[nodiscard]] Duration patience() const override;
@@ -163,7 +163,7 @@ class ReceiverLane final : public Lane {
   ReceiverLane(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
                std::shared_ptr<LaneObserver> observer, const Timing& timing);
   engine::BatchOutcome handle_datagrams(TimePoint now, std::span<std::byte> batch, std::size_t segment_size,
-                                        const SocketDrops& drops) override;
+                                        engine::EcnMark mark, const SocketDrops& drops) override;
   std::optional<engine::Transmit> poll_transmit(TimePoint now, std::span<std::byte> buffer) override;
   [[nodiscard]] Duration patience() const override;
   void hold_window(const ReceiveShare& share) override;

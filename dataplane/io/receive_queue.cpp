@@ -12,9 +12,9 @@ namespace penstock::io {
 struct ReceiveQueue::Slot {
   iovec piece{};
   sockaddr_in6 address{};
-  // Arrival address, run's segment size, drop counter: each with its header.
+  // Arrival address, run's segment size, drop counter, mark: each with its header.
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo)) +
-                                             2 * CMSG_SPACE(sizeof(std::uint32_t))> control{};
+                                             3 * CMSG_SPACE(sizeof(std::uint32_t))> control{};
 };
 
 ReceiveQueue::ReceiveQueue(const UdpSocket& socket)
@@ -96,6 +96,12 @@ void ReceiveQueue::decode_control(const msghdr& header, ReceivedRun& run) {
     } else if (message->cmsg_level == SOL_SOCKET && message->cmsg_type == SO_RXQ_OVFL) {
       std::uint32_t total = 0;
       if (read(total)) on_overflow_total(total);
+    } else if (message->cmsg_level == IPPROTO_IP && message->cmsg_type == IP_TOS) {
+      std::uint8_t tos = 0;  // a byte here, though an int on the way out: ip(7)
+      if (read(tos)) run.mark = static_cast<engine::EcnMark>(tos & 3U);
+    } else if (message->cmsg_level == IPPROTO_IPV6 && message->cmsg_type == IPV6_TCLASS) {
+      int traffic_class = 0;
+      if (read(traffic_class)) run.mark = static_cast<engine::EcnMark>(static_cast<unsigned>(traffic_class) & 3U);
     } else if (message->cmsg_level == IPPROTO_IP && message->cmsg_type == IP_PKTINFO) {
       in_pktinfo info{};
       if (!read(info)) continue;

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "dataplane/engine/wire/ecn_mark.h"
 #include "dataplane/io/endpoint.h"
 #include "dataplane/io/udp_socket.h"
 
@@ -17,7 +18,8 @@ struct ReceivedRun {
   std::span<std::byte> bytes;
   std::size_t segment_size = 0;  // never 0
   Endpoint from;
-  std::optional<LocalAddress> to;  // known on wildcard sockets: others have but one address
+  engine::EcnMark mark = engine::EcnMark::none;  // of all of them: the kernel joins no two that differ
+  std::optional<LocalAddress> to;                // known on wildcard sockets: others have but one address
 };
 
 /// Takes datagrams out of one socket, many at a time: recvmmsg over messages that may each be a whole run (UDP_GRO).

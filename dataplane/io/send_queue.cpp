@@ -44,7 +44,7 @@ void SendQueue::push(const Path& path, const engine::Transmit& batch) {
   const auto length = path.peer.to_sockaddr_for(socket_.family(), message.address);
   PENSTOCK_CHECK(length.has_value());
   message.address_length = *length;
-  encode_control(message, path);
+  encode_control(message, path, batch.mark);
   arena_used_ += (batch.size + cache_line - 1) / cache_line * cache_line;
   arena_used_ = std::min(arena_used_, arena_size);
 }
@@ -74,7 +74,7 @@ bool SendQueue::flush() {
   return true;
 }
 
-void SendQueue::encode_control(Message& message, const Path& path) {
+void SendQueue::encode_control(Message& message, const Path& path, engine::EcnMark mark) {
   std::size_t used = 0;
   const auto append = [&](int level, int type, const auto& value) {
     cmsghdr header{};
@@ -104,6 +104,13 @@ void SendQueue::encode_control(Message& message, const Path& path) {
       info.ipi6_ifindex = path.from->address.is_link_local() ? path.from->interface : 0;
       append(IPPROTO_IPV6, IPV6_PKTINFO, info);
     }
+  }
+  if (mark != engine::EcnMark::none) {
+    const int tos = static_cast<int>(mark);
+    if (path.peer.is_v4())
+      append(IPPROTO_IP, IP_TOS, tos);
+    else
+      append(IPPROTO_IPV6, IPV6_TCLASS, tos);
   }
   message.control_length = used;
   if (message.size > message.segment_size) {

@@ -9,6 +9,7 @@
 
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/wire/ecn_mark.h"
 #include "dataplane/io/endpoint.h"
 #include "dataplane/io/udp_socket.h"
 
@@ -78,8 +79,8 @@ class SendQueue {
     Endpoint peer;
     socklen_t address_length = 0;
     sockaddr_storage address;
-    std::size_t control_length = 0;  // source address and segment size, ready for the kernel
-    alignas(cmsghdr) std::array<std::byte, 64> control;
+    std::size_t control_length = 0;  // source address, mark and segment size, ready for the kernel
+    alignas(cmsghdr) std::array<std::byte, 96> control;
   };
   // What one entry of the system call's array stands for.
   struct Entry {
@@ -87,7 +88,7 @@ class SendQueue {
     std::size_t size = 0;
   };
 
-  void encode_control(Message& message, const Path& path);
+  void encode_control(Message& message, const Path& path, engine::EcnMark mark);
   std::size_t build_entries();
   void on_entries_sent(std::size_t count);
   void on_first_entry_refused(int error);

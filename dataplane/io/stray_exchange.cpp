@@ -55,6 +55,7 @@ StrayExchange::Fate StrayExchange::pass_on(std::size_t met_by, ConnectionId id, 
               .port = port,
               .segment_size = std::min(run.segment_size, batch.size()),
               .from = run.from,
+              .mark = run.mark,
               .to = run.to,
               .size = batch.size(),
               .bytes = std::make_unique_for_overwrite<std::byte[]>(batch.size())};

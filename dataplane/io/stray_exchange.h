@@ -26,6 +26,7 @@ struct Stray {
   std::size_t port = 0;  // which of the group's addresses, by its place in WorkerConfig::listen
   std::size_t segment_size = 0;
   Endpoint from;
+  engine::EcnMark mark = engine::EcnMark::none;
   std::optional<LocalAddress> to;
   std::size_t size = 0;
   std::unique_ptr<std::byte[]> bytes;

@@ -48,6 +48,9 @@ void ask_for_buffer(int fd, int forcing_option, int option, std::size_t bytes) {
 bool configure(int fd, int family, bool wildcard) {
   const int on = 1;
   set(fd, SOL_SOCKET, SO_RXQ_OVFL, on);
+  // How datagrams were marked, on a dual-stack socket IPv4's too. Where that fails the peer is told of no marks.
+  set(fd, IPPROTO_IP, IP_RECVTOS, on);
+  if (family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, on);
   if (family == AF_INET) {
     return set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE) &&
            (!wildcard || set(fd, IPPROTO_IP, IP_PKTINFO, on));

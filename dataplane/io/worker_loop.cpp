@@ -252,7 +252,7 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   if (lane == nullptr) return hand_on(port, run, id, batch);
   lane->forget_served();
   const auto outcome =
-      lane->handle_datagrams(now, batch, segment_size, {.socket = &port, .total = port.in.socket_drops()});
+      lane->handle_datagrams(now, batch, segment_size, run.mark, {.socket = &port, .total = port.in.socket_drops()});
   Port* const before = lane->port();
   lane->on_arrival(now, outcome, batch.size(), {.peer = run.from, .from = run.to}, port);
   if (lane->waiting && lane->port() != before) {
@@ -289,7 +289,8 @@ void WorkerLoop::take_stray(const Stray& stray) {
   Lane* const lane = find(stray.id);
   const std::span<std::byte> batch{stray.bytes.get(), stray.size};
   Port& port = *ports_.at(stray.port);
-  const ReceivedRun run{.bytes = batch, .segment_size = stray.segment_size, .from = stray.from, .to = stray.to};
+  const ReceivedRun run{
+      .bytes = batch, .segment_size = stray.segment_size, .from = stray.from, .mark = stray.mark, .to = stray.to};
   // Gone since: a straggler. It is not handed on a second time.
   if (lane == nullptr) {
     counted_.datagrams_unknown += (batch.size() + stray.segment_size - 1) / stray.segment_size;

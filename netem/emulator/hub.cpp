@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/random.h"
+#include "netem/emulator/ip_ecn.h"
 
 namespace penstock::netem {
 
@@ -70,11 +71,13 @@ void Hub::change(HostIndex host, Direction direction, const LinkSettings& settin
 
 /// Sends what `transit` describes through `link`: its slot goes on with the first copy, or back to the pool.
 void Hub::offer(LinkModel& link, TimePoint now, const Transit& transit) {
-  const Deliveries copies = link.offer(now, transit.size);
+  const auto offered = pool_.bytes(transit.slot).first(transit.size);
+  const Deliveries copies = link.offer(now, transit.size, link.settings().mark_above && heeds_marks(offered));
   if (copies.empty()) {
     pool_.give_back(transit.slot);
     return;
   }
+  if (copies[0].congested) mark_congested(offered);
   // The second copy is made before the first may be damaged: each has its own luck.
   std::array<std::optional<PacketPool::Slot>, 2> slots{transit.slot};
   const auto original = pool_.bytes(transit.slot).first(transit.size);

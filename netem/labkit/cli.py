@@ -41,6 +41,7 @@ LINK_OPTIONS = {
     "loss-placement": "after (default) or before the bottleneck",
     "rate": "of each direction, IP bytes: 200mbit",
     "queue": "of the bottleneck: 1bdp (rate x round trip), 64KiB, 64000 (bytes), 200p (packets); default 1000p",
+    "mark": "CE on packets whose sender heeds ECN (ECT), where so much waits at the bottleneck: 0.1bdp, 64KiB",
     "reorder": "share that arrives late: 0.5%%",
     "reorder-delay": "by how much: 1ms",
     "duplicate": "share that arrives twice: 0.1%%",
@@ -167,7 +168,7 @@ def settings_of(options: argparse.Namespace) -> LabSettings:
     )
     for word, value in both:
         # Alone, so that the complaint names the option; `bdp` is judged with the whole.
-        if word != "queue":
+        if word not in ("queue", "mark"):
             try:
                 words.set_pairs(words.Link(), ((word, value),))
             except UsageError as error:

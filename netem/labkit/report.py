@@ -35,7 +35,8 @@ def link_text(link: Link) -> str:
         said.append("no rate limit")
     else:
         queue = f"{link.queue_packets} packets" if link.queue_bytes is None else f"{link.queue_bytes} bytes"
-        said.append(f"{rate(link.rate_bps)} (queue {queue})")
+        marks = f", marks above {link.mark_bytes} bytes" if link.mark_bytes is not None else ""
+        said.append(f"{rate(link.rate_bps)} (queue {queue}{marks})")
     where = " before the bottleneck" if link.loss_before else ""
     said.append(f"loss {share(link.loss)}{where}" if link.loss or not link.burst else "")
     if link.burst:

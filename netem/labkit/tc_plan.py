@@ -58,6 +58,8 @@ def refusals_of(link: Link, corrupt_reach: str = "kernel", before: Link | None =
         found.append("reorder (netem sends early what we send late)")
     if link.mtu is not None:
         found.append("mtu of a link (netem drops nothing by size)")
+    if link.mark_bytes is not None:
+        found.append("mark (netem's ecn marks what its luck would drop)")
     if link.loss and link.burst:
         found.append("loss and burst-loss together (netem has one loss model)")
     if link.corrupt and corrupt_reach == "application":
@@ -160,6 +162,7 @@ def counters_of(link: Link, first: dict[str, Any], second: dict[str, Any]) -> di
         "lost_queue": rated["drops"],
         "lost_down": lost if link.down else 0,
         "lost_mtu": 0,
+        "marked": 0,
         "duplicated": None,
         "corrupted": None,
         "reordered": 0,

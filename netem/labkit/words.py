@@ -50,6 +50,7 @@ class Link:
     rate_bps: int | None = None
     queue_bytes: int | None = None
     queue_packets: int | None = 1000
+    mark_bytes: int | None = None
     overhead: int = 0
     mtu: int | None = None
     loss_before: bool = False
@@ -110,11 +111,11 @@ def read_pairs(text: str) -> Pairs:
 
 
 def set_pairs(link: Link, pairs: Pairs) -> Link:
-    """`link` with the pairs set in order, `queue` after the others because `bdp` looks at them. UsageError names the
-    word that makes no sense."""
-    for queue_turn in (False, True):
+    """`link` with the pairs set in order, `queue` and `mark` after the others because `bdp` looks at them. UsageError
+    names the word that makes no sense."""
+    for last_turn in (False, True):
         for word, value in pairs:
-            if (word == "queue") == queue_turn:
+            if (word in ("queue", "mark")) == last_turn:
                 link = _set(link, word, value)
     return link
 
@@ -189,6 +190,15 @@ def _queue(link: Link, text: str) -> Link:
     return replace(link, queue_bytes=size, queue_packets=None)
 
 
+def _mark(link: Link, text: str) -> Link:
+    if text == "none":
+        return replace(link, mark_bytes=None)
+    size = _queue(link, text).queue_bytes
+    if size is None:
+        raise _no(text, "mark", "64000, 64KiB, 0.1bdp or none")
+    return replace(link, mark_bytes=size)
+
+
 def _choice(word: str, value: str, no: str, yes: str) -> bool:
     if value not in (no, yes):
         raise _no(value, word, f"{no} or {yes}")
@@ -213,6 +223,8 @@ def _set(link: Link, word: str, value: str) -> Link:
             return replace(link, rate_bps=None if value == "none" else read_rate(value))
         case "queue":
             return _queue(link, value)
+        case "mark":
+            return _mark(link, value)
         case "reorder":
             return replace(link, reorder=read_share(value))
         case "reorder-delay":
@@ -229,5 +241,5 @@ def _set(link: Link, word: str, value: str) -> Link:
             return replace(link, down=_choice(word, value, "no", "yes"))
     raise UsageError(
         f"'{word}' is no property of a link; there are: delay jitter jitter-order loss burst-loss loss-placement rate"
-        " queue reorder reorder-delay duplicate corrupt mtu overhead down"
+        " queue mark reorder reorder-delay duplicate corrupt mtu overhead down"
     )

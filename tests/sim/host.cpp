@@ -16,30 +16,32 @@ ConnectionId connection_of(const Datagram& datagram) {
 
 }  // namespace
 
-void Host::deliver(Datagram datagram) {
-  inbox_.push_back(std::move(datagram));
+void Host::deliver(Datagram datagram, engine::EcnMark mark) {
+  inbox_.push_back({std::move(datagram), mark});
   if (std::exchange(process_scheduled_, true)) return;
   events_.schedule(events_.now() + coalescing_, [this] { process(); });
 }
 
 void Host::process() {
   process_scheduled_ = false;
-  std::vector<Datagram> arrived;
+  std::vector<Arrival> arrived;
   arrived.swap(inbox_);
   std::vector<Endpoint*> heard;
   for (std::size_t first = 0; first < arrived.size();) {
-    const ConnectionId connection = connection_of(arrived[first]);
-    const std::size_t segment = arrived[first].size();
-    batch_.assign(arrived[first].begin(), arrived[first].end());
+    const ConnectionId connection = connection_of(arrived[first].bytes);
+    const std::size_t segment = arrived[first].bytes.size();
+    batch_.assign(arrived[first].bytes.begin(), arrived[first].bytes.end());
     std::size_t next = first + 1;
-    // GRO joins a run of equal datagrams of one flow; a shorter one ends it.
+    // GRO joins a run of equal datagrams of one flow and one mark; a shorter one ends it.
     for (bool open = true; open && next < arrived.size() && next - first < batch_segments_max; ++next) {
-      if (connection_of(arrived[next]) != connection || arrived[next].size() > segment || arrived[next].empty()) break;
-      open = arrived[next].size() == segment;
-      batch_.insert(batch_.end(), arrived[next].begin(), arrived[next].end());
+      const Datagram& more = arrived[next].bytes;
+      if (connection_of(more) != connection || more.size() > segment || more.empty()) break;
+      if (arrived[next].mark != arrived[first].mark) break;
+      open = more.size() == segment;
+      batch_.insert(batch_.end(), more.begin(), more.end());
     }
     if (const auto endpoint = endpoints_.find(connection); endpoint != endpoints_.end()) {
-      endpoint->second->receive(batch_, segment);
+      endpoint->second->receive(batch_, segment, arrived[first].mark);
       if (std::find(heard.begin(), heard.end(), endpoint->second) == heard.end()) heard.push_back(endpoint->second);
     } else {
       strangers_ += next - first;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/units.h"
+#include "dataplane/engine/wire/ecn_mark.h"
 #include "tests/sim/datagram.h"
 #include "tests/sim/event_queue.h"
 
@@ -19,8 +20,8 @@ namespace penstock::sim {
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
-  /// Equal segments, the last may be shorter.
-  virtual void receive(std::span<std::byte> batch, std::size_t segment_size) = 0;
+  /// Equal segments, the last may be shorter, with one mark.
+  virtual void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) = 0;
   /// Timers that are due, then all that may be sent, then events.
   virtual void turn() = 0;
 };
@@ -33,7 +34,7 @@ class Host {
 
   /// Borrowed for life.
   void add(ConnectionId own_id, Endpoint& endpoint) { endpoints_.emplace(own_id, &endpoint); }
-  void deliver(Datagram datagram);
+  void deliver(Datagram datagram, engine::EcnMark mark = engine::EcnMark::none);
   /// Datagrams whose connection id nobody here has.
   [[nodiscard]] std::uint64_t strangers() const { return strangers_; }
 
@@ -43,7 +44,11 @@ class Host {
   EventQueue& events_;
   Duration coalescing_;
   std::map<ConnectionId, Endpoint*> endpoints_;
-  std::vector<Datagram> inbox_;
+  struct Arrival {
+    Datagram bytes;
+    engine::EcnMark mark;
+  };
+  std::vector<Arrival> inbox_;
   std::vector<std::byte> batch_;
   bool process_scheduled_ = false;
   std::uint64_t strangers_ = 0;

@@ -28,11 +28,11 @@ constexpr std::uint64_t transfer_bytes = 8 * MiB - 5000;  // more packets than l
 /// An honest sender with a forging receiver.
 class SenderUnderAttack {
  public:
-  explicit SenderUnderAttack(std::uint64_t seed)
+  explicit SenderUnderAttack(std::uint64_t seed, engine::Congestion congestion = engine::Congestion::fixed)
       : peer(seed),
         truth_(transfer_bytes),
         source_(events_, truth_, {}, [this] { sender.on_source_ready(); }),
-        sender({.congestion = engine::Congestion::fixed,
+        sender({.congestion = congestion,
                 .rate = DataRate::megabits_per_second(1000),
                 .initial_rtt = 20ms,
                 .initial_credit = transfer_bytes,
@@ -71,8 +71,9 @@ class SenderUnderAttack {
     sender.handle_datagrams(now_, datagram, datagram.size());
     poll_events();
   }
-  void acknowledge(const bytes::IntervalSet& numbers) {
+  void acknowledge(const bytes::IntervalSet& numbers, std::optional<engine::EcnCounts> counts = std::nullopt) {
     hear(peer.frames([&](bytes::WireWriter& out) {
+      if (counts) engine::encode_ecn_counts(out, *counts);
       engine::encode_ack(out, 1000, {.credit = {transfer_bytes, {transfer_bytes}}}, numbers.intervals(), {});
     }));
   }
@@ -242,6 +243,39 @@ TEST_CASE(
   victim.sender.withhold({{0}, {transfer_bytes}});  // nothing else leaves
   (void)victim.send_for(2ms);
   CHECK(victim.sender.stats().bytes_sent - victim.sender.stats().payload_bytes_sent <= before + 2000);
+}
+
+TEST_CASE("hostile peer: counts of marks that can not be end the marking and nothing else, whatever they are") {
+  constexpr std::uint64_t most = (std::uint64_t{1} << 48) - 1;
+  struct Lie {
+    engine::EcnCounts counts;
+    engine::EcnFault fault;
+  };
+  for (const Lie& lie :
+       {Lie{{most, 0, most}, engine::EcnFault::impossible}, Lie{{0, 0, most}, engine::EcnFault::impossible},
+        Lie{{most, most, most}, engine::EcnFault::rewritten}, Lie{{1, 0, 0}, engine::EcnFault::bleached},
+        Lie{{0, 0, 0}, engine::EcnFault::bleached}}) {
+    CAPTURE(lie.counts.ect0);
+    CAPTURE(lie.counts.ce);
+    SenderUnderAttack victim{10, engine::Congestion::cubic};
+    victim.acknowledge(victim.send_for(30ms), lie.counts);
+    CHECK(!victim.closed);
+    CHECK(victim.sender.stats().ecn_fault == lie.fault);
+    const std::uint64_t marked = victim.sender.stats().packets_marked;
+    (void)victim.send_for(30ms);
+    CHECK(victim.sender.stats().packets_marked == marked);
+  }
+}
+
+TEST_CASE("hostile peer: counts without an acknowledgement, and many in one packet, change nothing by themselves") {
+  SenderUnderAttack victim{11, engine::Congestion::cubic};
+  (void)victim.send_for(20ms);
+  for (int i = 0; i < 100; ++i)
+    victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
+      for (std::uint64_t k = 0; k < 50; ++k) engine::encode_ecn_counts(out, {.ect0 = k, .ect1 = k, .ce = k});
+    }));
+  CHECK(!victim.closed);
+  CHECK(victim.sender.stats().ecn == engine::EcnState::unknown);
 }
 
 TEST_CASE("hostile peer: a frame that runs past its packet ends the session, at either end") {

@@ -321,12 +321,12 @@ void Lane::transmit(const engine::Transmit& batch, std::size_t datagram_max, Pip
   for (std::size_t at = 0; at < batch.size; at += batch.segment_size) {
     const std::size_t size = std::min(batch.segment_size, batch.size - at);
     if (size > datagram_max) ++wire_violations_.oversized;
-    pipe.send(std::span{buffer_}.subspan(at, size));
+    pipe.send(std::span{buffer_}.subspan(at, size), batch.mark);
   }
 }
 
-void Lane::SenderEnd::receive(std::span<std::byte> batch, std::size_t segment_size) {
-  const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size);
+void Lane::SenderEnd::receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) {
+  const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size, mark);
   if (!lane.plan_.pull) return;
   if (outcome.authentic > 0) engine.open_path(lane.events_.now());
   lane.follow(engine, outcome, batch);
@@ -384,8 +384,8 @@ void Lane::SenderEnd::handle(const SessionMessage& message) {
   }
 }
 
-void Lane::ReceiverEnd::receive(std::span<std::byte> batch, std::size_t segment_size) {
-  const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size, lane.sink_);
+void Lane::ReceiverEnd::receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) {
+  const auto outcome = engine.handle_datagrams(lane.events_.now(), batch, segment_size, lane.sink_, mark);
   if (!lane.plan_.pull) {
     if (outcome.authentic > 0) engine.open_path(lane.events_.now());
     lane.follow(engine, outcome, batch);

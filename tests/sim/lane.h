@@ -121,7 +121,7 @@ class Lane {
   struct SenderEnd final : Endpoint {
     SenderEnd(Lane& owner, engine::Sender made, ConnectionId id)
         : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
-    void receive(std::span<std::byte> batch, std::size_t segment_size) override;
+    void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override;
     void turn() override;
     void handle(engine::SenderEvent event);
     void handle(const SessionMessage& message);
@@ -136,7 +136,7 @@ class Lane {
   struct ReceiverEnd final : Endpoint {
     ReceiverEnd(Lane& owner, engine::Receiver made, ConnectionId id)
         : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
-    void receive(std::span<std::byte> batch, std::size_t segment_size) override;
+    void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override;
     void turn() override;
     void handle(engine::ReceiverEvent event);
     void handle(const SessionMessage& message);

@@ -106,8 +106,8 @@ class PathLab::Flow {
   struct SenderEnd final : Endpoint {
     SenderEnd(Flow& owner, engine::Sender made)
         : flow(owner), engine(std::move(made)), wakeup(owner.lab_.events_, [this] { turn(); }) {}
-    void receive(std::span<std::byte> batch, std::size_t segment_size) override {
-      (void)engine.handle_datagrams(flow.lab_.events_.now(), batch, segment_size);
+    void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override {
+      (void)engine.handle_datagrams(flow.lab_.events_.now(), batch, segment_size, mark);
     }
     void turn() override {
       const TimePoint now = flow.lab_.events_.now();
@@ -129,9 +129,9 @@ class PathLab::Flow {
   struct ReceiverEnd final : Endpoint {
     ReceiverEnd(Flow& owner, engine::Receiver made)
         : flow(owner), engine(std::move(made)), wakeup(owner.lab_.events_, [this] { turn(); }) {}
-    void receive(std::span<std::byte> batch, std::size_t segment_size) override {
+    void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override {
       const TimePoint now = flow.lab_.events_.now();
-      if (engine.handle_datagrams(now, batch, segment_size, sink).authentic > 0) engine.open_path(now);
+      if (engine.handle_datagrams(now, batch, segment_size, sink, mark).authentic > 0) engine.open_path(now);
     }
     void turn() override {
       const TimePoint now = flow.lab_.events_.now();
@@ -152,7 +152,7 @@ class PathLab::Flow {
 
   void transmit(const engine::Transmit& batch, Pipe& pipe) {
     for (std::size_t at = 0; at < batch.size; at += batch.segment_size)
-      pipe.send(std::span{buffer_}.subspan(at, std::min(batch.segment_size, batch.size - at)));
+      pipe.send(std::span{buffer_}.subspan(at, std::min(batch.segment_size, batch.size - at)), batch.mark);
   }
 
   /// As the control channel does, in a round trip.
@@ -182,6 +182,7 @@ class PathLab::Flow {
     config.rate = plan_.rate;
     config.remembered_rate = plan_.remembered;
     config.fec = plan_.fec;
+    config.ecn = plan_.ecn;
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;
     return engine::Sender{config,
@@ -234,12 +235,16 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
   netem::LinkSettings forward = link_of(options);
   forward.loss = options.loss;
   forward.burst = options.burst;
+  if (options.mark_percent) forward.mark_above = options.rate.bytes_in(options.rtt) * *options.mark_percent / 100;
   netem::LinkSettings backward = link_of(options);
   backward.loss = options.ack_loss;
-  forward_ = std::make_unique<Pipe>(events_, forward, luck_.next(), 0, trace_,
-                                    [this](Datagram datagram) { receivers_.deliver(std::move(datagram)); });
-  backward_ = std::make_unique<Pipe>(events_, backward, luck_.next(), 1, trace_,
-                                     [this](Datagram datagram) { deliver_ack(std::move(datagram)); });
+  forward_ = std::make_unique<Pipe>(
+      events_, forward, luck_.next(), 0, trace_,
+      [this](Datagram datagram, engine::EcnMark mark) { receivers_.deliver(std::move(datagram), mark); });
+  backward_ = std::make_unique<Pipe>(
+      events_, backward, luck_.next(), 1, trace_,
+      [this](Datagram datagram, engine::EcnMark mark) { deliver_ack(std::move(datagram), mark); });
+  forward_->set_box(options.box);
   for (const PathChange& change : options.changes) {
     if (change.rate) forward.rate = *change.rate;
     if (change.rtt) forward.delay = backward.delay = *change.rtt / 2;
@@ -271,11 +276,12 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
 
 PathLab::~PathLab() = default;
 
-void PathLab::deliver_ack(Datagram datagram) {
-  if (options_.ack_slot == Duration{}) return senders_.deliver(std::move(datagram));
+void PathLab::deliver_ack(Datagram datagram, engine::EcnMark mark) {
+  if (options_.ack_slot == Duration{}) return senders_.deliver(std::move(datagram), mark);
   const Duration since = events_.now() - start_;
   const TimePoint at = start_ + (since / options_.ack_slot + 1) * options_.ack_slot;
-  events_.schedule(at, [this, datagram = std::move(datagram)]() mutable { senders_.deliver(std::move(datagram)); });
+  events_.schedule(
+      at, [this, mark, datagram = std::move(datagram)]() mutable { senders_.deliver(std::move(datagram), mark); });
 }
 
 void PathLab::schedule_tick() {

@@ -43,6 +43,8 @@ struct PathOptions {
   Duration jitter{0};
   Duration ack_slot{0};  // ACKs arrive in lumps, at multiples of this
   std::optional<Policer> policer = {};
+  std::optional<std::uint64_t> mark_percent = {};  // of the queue that a bandwidth-delay product makes: marks above
+  MarkBox box = MarkBox::honest;
   std::vector<PathChange> changes = {};
   Duration tick{0};  // of the records; default: half a round trip
   std::uint64_t seed = 1;
@@ -55,6 +57,7 @@ struct FlowPlan {
   std::optional<DataRate> rate = {};        // a cap, or what `fixed` sends
   std::optional<DataRate> remembered = {};  // from an earlier transfer
   engine::Fec fec = {};
+  bool ecn = true;
   engine::LanePlace place = {};  // the lanes of one transfer are neighbours, in order
 };
 
@@ -100,7 +103,7 @@ class PathLab {
  private:
   class Flow;
   void schedule_tick();
-  void deliver_ack(Datagram datagram);
+  void deliver_ack(Datagram datagram, engine::EcnMark mark);
 
   PathOptions options_;
   Rng luck_;

@@ -183,6 +183,10 @@ RandomCase make_random_case(std::uint64_t seed) {
                             .repairs = static_cast<std::uint8_t>(luck.between(1, 12))};
     }
   }
+  if (luck.chance(1, 3)) {
+    random.options.mark_above = std::max<std::uint64_t>(4 * options.udp_payload_size, luck.between(bdp / 16, bdp));
+  }
+  if (luck.chance(1, 6)) random.options.box = static_cast<MarkBox>(luck.between(1, 4));
   // Together they take what one would; blind senders above the rate would measure nothing but the queue.
   if (auto& paced = random.options.paced) paced = DataRate::bits_per_second(paced->bits_per_second() / lanes);
   return random;
@@ -197,6 +201,8 @@ std::string describe(const RandomCase& random) {
   if (o.udp_payload_max > 0) text += fmt::format(", searched up to {} B", o.udp_payload_max);
   if (o.mtu) text += fmt::format(", path MTU {}", *o.mtu);
   if (o.queue_bytes) text += fmt::format(", queue {} B", *o.queue_bytes);
+  if (o.mark_above) text += fmt::format(", marks above {} B", *o.mark_above);
+  if (o.box != MarkBox::honest) text += fmt::format(", a box that {}", to_string(o.box));
   if (o.burst) text += fmt::format(", bursts {}%,{}%", percent(o.burst->to_bad), percent(o.burst->to_good));
   if (o.jitter > Duration::zero()) text += fmt::format(", jitter {} us", o.jitter / 1us);
   if (o.reorder > Probability{})

@@ -1,6 +1,7 @@
 #include "tests/sim/scenario.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/check.h"
 
@@ -37,6 +38,7 @@ EngineOptions engines_of(const Options& options) {
   engines.sender.udp_payload_max = options.udp_payload_max;
   engines.sender.congestion = options.congestion;
   engines.sender.fec = options.fec;
+  engines.sender.ecn = options.ecn;
   engines.sender.rate = options.paced;
   if (options.congestion == engine::Congestion::fixed && !options.paced) {
     engines.sender.rate = DataRate::bits_per_second(options.rate.bits_per_second() / 100 * 95);
@@ -71,10 +73,13 @@ Scenario::Scenario(const Options& options)
       daemon_(events_, options.coalescing) {
   netem::LinkSettings forward = link_of(options, options.loss);
   forward.burst = options.burst;
-  forward_ = std::make_unique<Pipe>(events_, forward, luck_.next(), 0, trace_,
-                                    [this](Datagram datagram) { daemon_.deliver(std::move(datagram)); });
-  backward_ = std::make_unique<Pipe>(events_, link_of(options, options.ack_loss), luck_.next(), 1, trace_,
-                                     [this](Datagram datagram) { client_.deliver(std::move(datagram)); });
+  forward.mark_above = options.mark_above;
+  const auto to = [](Host& host) {
+    return [&host](Datagram datagram, engine::EcnMark mark) { host.deliver(std::move(datagram), mark); };
+  };
+  forward_ = std::make_unique<Pipe>(events_, forward, luck_.next(), 0, trace_, to(daemon_));
+  backward_ = std::make_unique<Pipe>(events_, link_of(options, options.ack_loss), luck_.next(), 1, trace_, to(client_));
+  forward_->set_box(options.box);
   if (!options.outage) return;
   for (Pipe* pipe : {forward_.get(), backward_.get()}) {
     const netem::LinkSettings up = pipe->settings();

@@ -40,10 +40,13 @@ struct Options {
   netem::Probability duplicate = {};
   netem::Probability corrupt = {};
   std::optional<Outage> outage = {};
+  netem::MarkThreshold mark_above = {};   // forward, where it marks instead of dropping
+  MarkBox box = MarkBox::honest;          // forward
   std::optional<std::uint32_t> mtu = {};  // bytes of IP, both ways; longer ones vanish
 
   engine::Congestion congestion = engine::Congestion::cubic;
   engine::Fec fec = {};
+  bool ecn = true;
   std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
   engine::ChunkOrder order = engine::ChunkOrder::sequential;
   std::size_t udp_payload_size = 1472;

@@ -24,17 +24,18 @@ enum class SentKind : std::uint8_t {
   control,
   ping,
   path_probe,  // of a larger datagram: in nobody's flight, and its loss is news for the search alone
-  repair,  // `offset` is the generation's serial number
+  repair,      // `offset` is the generation's serial number
 };
 
 /// What an ack-eliciting packet carried, so that it can be sent again or let go.
 struct SentPacket {
   TimePoint sent_at{};
   std::uint64_t offset = 0;  // of transfer space (data) or of the control stream (control)
-  std::uint32_t length = 0;  // bytes from there
+  std::uint16_t length = 0;  // bytes from there
   std::uint16_t size = 0;    // of the datagram
   SentKind kind = SentKind::none;
   std::uint8_t attempt = 0;  // data: 0 sent for the first time, 1 repeated, then copies of that repeat
+  bool marked = false;       // ECT(0)
 };
 
 static_assert(sizeof(SentPacket) == 24);  // the ledger's memory: dataplane/README

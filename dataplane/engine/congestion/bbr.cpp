@@ -101,8 +101,11 @@ void Bbr::on_spurious_loss(TimePoint sent_at) {
   if (!undo_ || sent_at > undo_->at) return;
   if (--undo_->losses > 0) return;
   bounds_ = undo_->bounds;
-  const State was = undo_->state;
-  undo_.reset();
+  go_back_to(std::exchange(undo_, std::nullopt)->state);
+}
+
+/// What ended that state proved to be nothing.
+void Bbr::go_back_to(State was) {
   if (state_ == State::probe_rtt) return;
   if (was == State::startup && state_ != State::startup) {
     state_ = State::startup;
@@ -111,6 +114,21 @@ void Bbr::on_spurious_loss(TimePoint sent_at) {
   } else if (was == State::up && state_ != State::up) {
     enter_refill();
   }
+}
+
+void Bbr::on_packets_marked(const MarkedSample& sample) {
+  retreat();
+  if (sample.begins) before_marks_ = state_;
+  marks_ += sample.packets;
+}
+
+void Bbr::on_marks_withdrawn(TimePoint) {
+  marks_ = 0;
+  bounds_ = {};
+  undo_.reset();
+  gentle_ = false;
+  fruitless_ = 0;
+  go_back_to(before_marks_);
 }
 
 // --- an ACK ---------------------------------------------------------------------------------------------------------
@@ -263,20 +281,34 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
   // Draft: LossThresh, 2 %, ends a probe; without one, any loss is congestion.
   const bool probing = state_ == State::startup || state_ == State::refill || state_ == State::up || awaiting_feedback_;
   const std::uint64_t tolerated = probing ? tally.packets / bbr::loss_threshold_divisor : 0;
-  if (rounds_ <= reacted_round_ || tally.lost <= loss_.forgiven(tally.packets) + std::max<std::uint64_t>(1, tolerated))
-    return;
-  const std::uint64_t beyond = tally.lost - loss_.forgiven(tally.packets);
-  if (state_ == State::probe_rtt) return;
+  // Chance marks nothing: there is no floor to forgive it.
+  const bool marked = marks_ > tolerated;
+  if (round_start_) marks_ = 0;
+  const std::uint64_t forgiven = loss_.forgiven(tally.packets);
+  const bool lossy = tally.lost > forgiven + std::max<std::uint64_t>(1, tolerated);
+  if (rounds_ <= reacted_round_ || state_ == State::probe_rtt || (!marked && !lossy)) return;
+  // Loss that comes while more is delivered all the same is no sign of a full path; a mark comes from a queue. But the
+  // queue that marks who has next to nothing to send is others', and what he has seen arrive is not what he could send.
+  const bool growing = !round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5;
+  const bool trickle = flight.app_limited || flight.in_flight_at_departure < initial_window() / 2;
+  if (state_ == State::startup && (marked ? trickle : growing)) return;
+  if (marked)
+    undo_.reset();  // losses that were none take back nothing for which there is another reason
+  else
+    remember(now, tally.lost - forgiven);
+  react_to_excess(now, flight, marked);
+  marks_ = 0;
+  reacted_round_ = rounds_ + 1;  // what is under way was sent before
+}
+
+void Bbr::react_to_excess(TimePoint now, const DeliverySample& flight, bool marked) {
+  const bool probing = state_ == State::refill || state_ == State::up || awaiting_feedback_;
   if (state_ == State::startup) {
-    // Loss that comes while more is delivered all the same is no sign of a full path.
-    if (!round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5) return;
-    remember(now, beyond);
     bounds_.in_flight_long = std::max(flight.in_flight_at_departure, bdp());
     full_ = true;
     enter_drain(now);
   } else if (probing) {
-    remember(now, beyond);
-    const bool suspect = !is_queueing();
+    const bool suspect = !marked && !is_queueing();
     // Where chance takes much and no queue is to be seen, it may have been a burst of bad luck.
     const bool lossy = loss_.ppm() >= bbr::elasticity_floor_ppm;
     if (!flight.app_limited && !(suspect && lossy)) {
@@ -285,8 +317,9 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
           std::max({flight.in_flight_at_departure / 100 * bbr::long_bound_percent, target / 10 * 7, bdp()});
       long_step_ = 0;
     }
-    if (suspect) {
-      // No queue that was full: a policer, perhaps. What it drops of one probe it drops of the next.
+    if (suspect || marked) {
+      // No queue that was full: a policer, perhaps. What it drops of one probe it drops of the next; and a short queue
+      // marks others as well, who give way each time.
       gentle_ = true;
       fruitless_ = std::min(fruitless_ + 1, bbr::fruitless_max);
     }
@@ -294,17 +327,18 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
     awaiting_feedback_ = false;
     test_elasticity_ = test_elasticity_ || (suspect && lossy);
   } else {
-    bound_short(now, beyond);
+    bound_short(marked);
   }
-  reacted_round_ = rounds_ + 1;  // what is under way was sent before
 }
 
-void Bbr::bound_short(TimePoint now, std::uint64_t lost) {
-  remember(now, lost);
+void Bbr::bound_short(bool marked) {
   const std::uint64_t rate = bounds_.bandwidth_short.value_or(max_bandwidth_.maximum());
   const std::uint64_t volume = bounds_.in_flight_short.value_or(cwnd_);
   bounds_.bandwidth_short = std::max(bandwidth_latest_, rate / 10 * 7);
   bounds_.in_flight_short = std::max(delivered_latest_, volume / 10 * 7);
+  if (!marked) return;
+  // What arrives in a round trip fills the queue as well, which is to be emptied.
+  bounds_.in_flight_short = std::max(bdp(), *bounds_.in_flight_short / 100 * bbr::marked_percent);
 }
 
 // --- what may leave -------------------------------------------------------------------------------------------------

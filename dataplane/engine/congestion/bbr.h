@@ -41,6 +41,8 @@ class Bbr final : public CongestionController {
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint sent_at) override;
+  void on_packets_marked(const MarkedSample& sample) override;
+  void on_marks_withdrawn(TimePoint now) override;
   void on_datagram_size(std::uint64_t bytes) override {
     datagram_ = bytes;
     cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
@@ -88,8 +90,10 @@ class Bbr final : public CongestionController {
   [[nodiscard]] LossTally tally_of(const DeliverySample& flight) const;
   void retreat();
   void react_to_loss(TimePoint now, const DeliverySample& flight);
-  void bound_short(TimePoint now, std::uint64_t lost);
+  void react_to_excess(TimePoint now, const DeliverySample& flight, bool marked);
+  void bound_short(bool marked);
   void remember(TimePoint now, std::uint64_t lost);
+  void go_back_to(State was);
 
   // --- the states ---
   void advance_state(const AckedSample& sample, const DeliverySample* flight);
@@ -168,7 +172,9 @@ class Bbr final : public CongestionController {
   TimePoint near_seen_at_{};     // an RTT near its minimum
   TimePoint queue_seen_at_{};    // none of them for half a round trip
   std::uint64_t delivered_latest_ = 0;
-  std::uint64_t reacted_round_ = 0;  // one reaction to loss a round trip
+  std::uint64_t reacted_round_ = 0;  // one reaction to loss and marks a round trip
+  std::uint64_t marks_ = 0;          // CE, of this round trip
+  State before_marks_ = State::startup;
 
   // The cycle.
   TimePoint cycle_at_{};

@@ -106,6 +106,9 @@ inline constexpr std::uint64_t follow_percent = 125;
 // Round trips with too little to send until a lane gives up its lead. Fewer: each short pause is a change.
 inline constexpr std::uint64_t limited_rounds = 2;
 
+// Of what is in flight, where a queue marks without our probing (CE). More: the queue stays; less: rate is given away.
+inline constexpr std::uint64_t marked_percent = 85;
+
 // So long without an acknowledgement is an outage.
 inline constexpr std::int64_t outage_rtts = 4;
 inline constexpr Duration outage_min = std::chrono::milliseconds{50};

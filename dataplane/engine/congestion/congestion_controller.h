@@ -35,6 +35,15 @@ struct LostSample {
   std::span<const bytes::Interval> numbers = {};  // valid during the call
 };
 
+/// So many packets met a queue that is too long, and arrived (ECN).
+struct MarkedSample {
+  TimePoint now;
+  TimePoint newest_sent_at;  // of the packets whose acknowledgement told of them
+  PacketNumber next;         // the number that is sent next
+  std::uint64_t packets = 0;
+  bool begins = false;  // a packet was seen since the last such sample that met no such queue
+};
+
 /// Decides how much may be in flight, and how fast it leaves. Called once a batch, never once a packet; integers only,
 /// so one seed gives one result anywhere. News comes in the order in which it happened.
 /// Source: the interface of RFC 9002 appendix B. Threads: one owner.
@@ -48,6 +57,10 @@ class CongestionController {
   virtual void on_packets_lost(const LostSample& sample) = 0;
   /// A packet sent at `sent_at` and declared lost was acknowledged after all.
   virtual void on_spurious_loss(TimePoint sent_at) = 0;
+  /// Told after the losses that the same ACK revealed. Once a round trip a reason to slow down, as a loss is.
+  virtual void on_packets_marked(const MarkedSample& /*sample*/) {}
+  /// It was no queue: not what the last sample told that begins, nor those after it.
+  virtual void on_marks_withdrawn(TimePoint /*now*/) {}
   /// Datagrams changed their size. The window is large enough for one afterwards, whatever it was.
   virtual void on_datagram_size(std::uint64_t bytes) = 0;
   /// The window has room, and there is nothing more to send, or the sender is kept from sending as fast as it may.

@@ -9,8 +9,11 @@ namespace {
 __extension__ using Wide = unsigned __int128;
 using Milliseconds = std::chrono::duration<std::int64_t, std::milli>;
 
-constexpr std::uint64_t window_max = 4 * GiB;                     // beyond any path; keeps every product in range
-constexpr std::int64_t curve_ms_max = 10'000'000;                 // the cube of it is below 2^70
+constexpr std::uint64_t window_max = 4 * GiB;      // beyond any path; keeps every product in range
+constexpr std::int64_t curve_ms_max = 10'000'000;  // the cube of it is below 2^70
+constexpr std::uint64_t beta_percent = 70;         // RFC 9438 section 4.6
+// A queue that marks is short: less has to be given up to empty it. In congestion avoidance alone (RFC 8511).
+constexpr std::uint64_t beta_marked_percent = 85;
 constexpr Duration rate_rtt_min = std::chrono::microseconds{10};  // shorter round trips are not paced
 
 /// Largest r with r^3 <= n.
@@ -122,12 +125,46 @@ void Cubic::reduce(TimePoint now, TimePoint newest_sent_at, std::uint64_t packet
     return;
   }
   undo_ = Undo{.cwnd = cwnd_, .ssthresh = ssthresh_, .curve = curve_, .losses = packets};
+  begin_recovery(now, beta_percent);
+}
+
+void Cubic::begin_recovery(TimePoint now, std::uint64_t percent) {
   recovery_start_ = now;
   // Fast convergence (RFC 9438 section 4.7): a flow that lost before it was back at its maximum makes room for others.
   curve_.w_max = curve_.start && cwnd_ < curve_.w_max ? cwnd_ * 17 / 20 : cwnd_;
   curve_.start.reset();
-  cwnd_ = std::max(window_min(), cwnd_ * 7 / 10);  // beta, section 4.6
+  cwnd_ = std::max(window_min(), cwnd_ * percent / 100);
   ssthresh_ = cwnd_;
+}
+
+void Cubic::on_packets_marked(const MarkedSample& sample) {
+  next_ = sample.next;
+  if (sample.begins) before_marks_ = Undo{.cwnd = cwnd_, .ssthresh = ssthresh_, .curve = curve_, .losses = 0};
+  reduce_for_marks(sample.now, sample.newest_sent_at);
+  if (lanes_ == 1) return;
+  if (!news_) news_.emplace();
+  news_->packets_marked += sample.packets;
+  news_->newest_marked = std::max(news_->newest_marked, sample.newest_sent_at);
+}
+
+void Cubic::reduce_for_marks(TimePoint now, TimePoint newest_sent_at) {
+  undo_.reset();  // losses that were none take back nothing for which there is another reason
+  if (recovery_start_ && newest_sent_at <= *recovery_start_) return;
+  begin_recovery(now, in_slow_start() ? beta_percent : beta_marked_percent);
+}
+
+void Cubic::on_marks_withdrawn(TimePoint) {
+  if (!before_marks_) return;
+  restore(*before_marks_);
+  before_marks_.reset();
+  recovery_start_.reset();
+}
+
+void Cubic::restore(const Undo& undo) {
+  if (cwnd_ >= undo.cwnd) return;
+  cwnd_ = undo.cwnd;
+  ssthresh_ = undo.ssthresh;
+  curve_ = undo.curve;
 }
 
 void Cubic::on_spurious_loss(TimePoint sent_at) {
@@ -142,11 +179,7 @@ void Cubic::take_back(TimePoint sent_at, std::uint64_t packets) {
   if (!undo_ || !recovery_start_ || sent_at > *recovery_start_) return;
   undo_->losses -= std::min(undo_->losses, packets);
   if (undo_->losses > 0) return;
-  if (cwnd_ < undo_->cwnd) {
-    cwnd_ = undo_->cwnd;
-    ssthresh_ = undo_->ssthresh;
-    curve_ = undo_->curve;
-  }
+  restore(*undo_);
   recovery_start_.reset();
   undo_.reset();
 }
@@ -156,6 +189,7 @@ std::optional<CongestionNews> Cubic::take_news() { return std::exchange(news_, s
 void Cubic::on_sibling_news(TimePoint now, const CongestionNews& news) {
   if (news.packets_spurious > 0) take_back(news.newest_spurious, news.packets_spurious);
   if (news.packets_lost > 0) reduce(now, news.newest_lost, news.packets_lost);
+  if (news.packets_marked > 0) reduce_for_marks(now, news.newest_marked);
   // Each lane sees the same queue, and one of many is sooner deceived than a single flow: half of them are believed.
   if (news.slow_start_over && 2 * ++slow_starts_over_ >= lanes_ && in_slow_start()) ssthresh_ = cwnd_;
 }

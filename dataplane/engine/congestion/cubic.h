@@ -29,6 +29,8 @@ class Cubic final : public CongestionController {
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
   void on_spurious_loss(TimePoint sent_at) override;
+  void on_packets_marked(const MarkedSample& sample) override;
+  void on_marks_withdrawn(TimePoint now) override;
   void on_datagram_size(std::uint64_t bytes) override {
     datagram_ = bytes;
     cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
@@ -59,6 +61,9 @@ class Cubic final : public CongestionController {
   void begin_epoch(TimePoint now);
   [[nodiscard]] std::uint64_t window_at(Duration since_start) const;
   void reduce(TimePoint now, TimePoint newest_sent_at, std::uint64_t packets);
+  void reduce_for_marks(TimePoint now, TimePoint newest_sent_at);
+  void begin_recovery(TimePoint now, std::uint64_t percent);
+  void restore(const Undo& undo);
   void take_back(TimePoint sent_at, std::uint64_t packets);
   /// Of all lanes; but a lane of less than two packets stands still.
   [[nodiscard]] std::uint64_t window_min() const {
@@ -73,6 +78,7 @@ class Cubic final : public CongestionController {
   std::optional<TimePoint> recovery_start_;
   Curve curve_;
   std::optional<Undo> undo_;
+  std::optional<Undo> before_marks_;  // since which no packet came without one
   HyStart hystart_;
   std::uint64_t peak_in_flight_ = 0;    // of this round trip
   std::uint64_t peak_before_ = 0;       // of the one before

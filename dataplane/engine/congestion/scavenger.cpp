@@ -44,6 +44,20 @@ void Scavenger::on_packets_lost(const LostSample& sample) {
   pending_ += {.packets = sample.packets, .lost = sample.packets, .runs = sample.numbers.size()};
 }
 
+void Scavenger::on_packets_marked(const MarkedSample& sample) {
+  if (sample.begins) {
+    cwnd_before_marks_ = cwnd_;
+    slow_start_before_marks_ = slow_start_;
+  }
+  marked_ = true;
+}
+
+void Scavenger::on_marks_withdrawn(TimePoint) {
+  cwnd_ = std::max(cwnd_, cwnd_before_marks_);
+  slow_start_ = slow_start_before_marks_;
+  marked_ = false;
+}
+
 void Scavenger::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   smoothed_rtt_ = rtt.smoothed();
   log_.on_delivered(sample.now, sample.bytes);
@@ -70,7 +84,7 @@ void Scavenger::on_round(TimePoint now, const DeliverySample& flight, std::uint6
   const auto lowest = std::exchange(round_rtt_, std::nullopt);
   const std::uint64_t lost = flight.lost / datagram_;
   const LossTally tally{.packets = flight.delivered / datagram_ + lost, .lost = lost};
-  const bool excess = loss_.is_excess(tally);
+  const bool excess = std::exchange(marked_, false) || loss_.is_excess(tally);
   loss_.on_round(now);
   if (probing()) return;
   if (excess) {

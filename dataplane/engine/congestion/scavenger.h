@@ -26,6 +26,8 @@ class Scavenger final : public CongestionController {
   void on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) override;
   void on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) override;
   void on_packets_lost(const LostSample& sample) override;
+  void on_packets_marked(const MarkedSample& sample) override;
+  void on_marks_withdrawn(TimePoint now) override;
   void on_spurious_loss(TimePoint) override { log_.on_spurious_loss(datagram_); }
   void on_datagram_size(std::uint64_t bytes) override {
     datagram_ = bytes;
@@ -50,6 +52,9 @@ class Scavenger final : public CongestionController {
   LossFloor loss_;
   RttFloor floor_;
   LossTally pending_;
+  bool marked_ = false;  // this round trip: a queue said that it is too long
+  std::uint64_t cwnd_before_marks_ = 0;
+  bool slow_start_before_marks_ = false;
   Duration smoothed_rtt_;
   std::optional<Duration> round_rtt_;  // the lowest of this round trip
   std::uint64_t round_end_delivered_ = 0;

@@ -69,7 +69,7 @@ void LaneCore::close(TransportError reason, bool by_peer) {
 
 // --- in -------------------------------------------------------------------------------------------------------------
 
-std::optional<LaneCore::Admitted> LaneCore::admit(std::span<std::byte> datagram) {
+std::optional<LaneCore::Admitted> LaneCore::admit(std::span<std::byte> datagram, EcnMark mark) {
   const auto header = decode_packet_header(datagram);
   if (!header || header->connection != own_id_) {
     ++stats_.packets_malformed;
@@ -83,7 +83,7 @@ std::optional<LaneCore::Admitted> LaneCore::admit(std::span<std::byte> datagram)
     return std::nullopt;
   }
   const std::size_t size = header_size(header->type);
-  return Admitted{*header, number, datagram.first(size), datagram.subspan(size)};
+  return Admitted{*header, number, mark, datagram.first(size), datagram.subspan(size)};
 }
 
 bool LaneCore::open(TimePoint now, const Admitted& packet, std::byte* out) {
@@ -104,6 +104,7 @@ void LaneCore::accept(TimePoint now, const Admitted& packet, bool ack_eliciting,
   if (!largest || packet.number > *largest) outcome.newest_authentic = true;
   replay_.mark_seen(packet.number);
   tracker_.on_packet_received(now, packet.number, ack_eliciting);
+  marks_received_.add(packet.mark);
   ++outcome.authentic;
   ++stats_.packets_received;
   stats_.bytes_received += packet.aad.size() + packet.sealed.size();
@@ -129,6 +130,7 @@ void LaneCore::handle_frames(TimePoint now, const Admitted& packet, BatchOutcome
   accept(now, packet, ack_eliciting, outcome);
   if (state_ == State::closed) return;
   if (malformed) return close(TransportError::protocol_violation);
+  counts_in_hand_.reset();
   FrameReader again(frames);
   while (const auto frame = again.next()) {
     handle_frame(now, **frame, outcome, news);
@@ -196,6 +198,12 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& 
       }
       break;
     }
+    case FrameType::ecn_counts: {
+      const auto counts = decode_ecn_counts(frame.body);
+      well_formed = counts.ok();
+      if (counts) counts_in_hand_ = *counts;
+      break;
+    }
     case FrameType::skip:
       well_formed = decode_skip(frame.body).ok();
       break;
@@ -223,6 +231,7 @@ bool LaneCore::propose_address(TimePoint now, AddressChange change, std::uint64_
 
 void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news) {
   ++stats_.peer_moves;
+  recovery_.revalidate_marks();
   // Another port is a NAT that forgot; the path behind it is the same.
   if (change == AddressChange::port) return;
   recovery_.on_path_changed(now, news);
@@ -233,8 +242,9 @@ void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& 
 }
 
 void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news) {
-  const auto ack = decode_ack(body, ack_ranges_, ack_held_);
+  auto ack = decode_ack(body, ack_ranges_, ack_held_);
   if (!ack) return close(TransportError::protocol_violation);
+  ack->marks = std::exchange(counts_in_hand_, std::nullopt);
   if (!recovery_.on_ack(now, *ack, news)) return close(TransportError::acknowledged_unsent);
   if (const auto largest = recovery_.largest_acked()) seal_keys_.on_acked(*largest);
   peer_credit_.credit = std::max(peer_credit_.credit, ack->fields.credit.credit);
@@ -332,12 +342,13 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
   }
   if (control) {
     // Control first: an ACK takes what room is left, and goes on in another datagram if need be.
-    const std::size_t reserved = control_frame_overhead + ack_frame_size_min + 2 * frame_header_size;
+    const std::size_t reserved =
+        control_frame_overhead + ecn_counts_frame_size + ack_frame_size_min + 2 * frame_header_size;
     if (const auto chunk = control_out_.next(out.remaining() - reserved)) {
       encode_control(out, {chunk->offset, chunk->data});
       sent = {.sent_at = now,
               .offset = chunk->offset,
-              .length = static_cast<std::uint32_t>(chunk->data.size()),
+              .length = static_cast<std::uint16_t>(chunk->data.size()),
               .kind = SentKind::control};
       control_out_.on_sent(*chunk);
     }
@@ -424,6 +435,9 @@ void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields
   ack_rest_below_.reset();
   if (received.empty()) return tracker_.on_ack_sent(now);
   fields.delay = tracker_.delay_of_largest(now);
+  // Who sees no marks says nothing of them, and who sends none need not hear.
+  if (marks_received_.any() && out.remaining() >= ecn_counts_frame_size + ack_frame_size_min)
+    encode_ecn_counts(out, marks_received_);
   told_credit_ = true;
   // What is held goes with the first datagram of an ACK, if control leaves it room.
   told_held_ = first_part && !held.ranges.empty() && out.remaining() >= ack_frame_size_min + held_data_size(held);
@@ -474,7 +488,7 @@ Transmit LaneCore::seal_frames(TimePoint now, std::span<const std::byte> frames,
 }
 
 void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out,
-                         std::uint8_t attempt) {
+                         std::uint8_t attempt, EcnMark mark) {
   const PacketNumber number = recovery_.take_number();
   seal_keys_.update_if_due(number);
   PacketHeader header = header_for(PacketType::data, number);
@@ -484,14 +498,15 @@ void LaneCore::seal_data(TimePoint now, TransferOffset at, std::span<const std::
   recovery_.on_packet_sent(
       {.sent_at = now,
        .offset = at.value,
-       .length = static_cast<std::uint32_t>(payload.size()),
+       .length = static_cast<std::uint16_t>(payload.size()),
        .size = static_cast<std::uint16_t>(data_header_size + payload.size() + crypto::aead_tag_size),
        .kind = SentKind::data,
-       .attempt = attempt});
+       .attempt = attempt,
+       .marked = mark != EcnMark::none});
 }
 
 std::size_t LaneCore::seal_repair(TimePoint now, const RepairFrame& frame, std::uint64_t generation,
-                                  std::span<std::byte> out) {
+                                  std::span<std::byte> out, EcnMark mark) {
   const PacketNumber number = recovery_.take_number();
   seal_keys_.update_if_due(number);
   scratch_.resize(std::max(scratch_.size(), repair_frame_overhead + frame.symbol.size()));
@@ -505,15 +520,17 @@ std::size_t LaneCore::seal_repair(TimePoint now, const RepairFrame& frame, std::
                             .offset = generation,
                             .length = 0,
                             .size = static_cast<std::uint16_t>(size),
-                            .kind = SentKind::repair});
+                            .kind = SentKind::repair,
+                            .marked = mark != EcnMark::none});
   ++stats_.repairs_sent;
   return size;
 }
 
-void LaneCore::on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes) {
-  recovery_.on_batch_sent(now, packets, bytes);
+void LaneCore::on_data_batch(TimePoint now, std::size_t packets, const Transmit& batch) {
+  recovery_.on_batch_sent(now, packets, batch.size);
+  if (batch.mark != EcnMark::none) recovery_.on_marked_sent(now, packets);
   stats_.packets_sent += packets;
-  stats_.bytes_sent += bytes;
+  stats_.bytes_sent += batch.size;
 }
 
 bool LaneCore::queue_control(std::span<const std::byte> message) { return !is_over() && control_out_.queue(message); }
@@ -535,6 +552,11 @@ LaneStats& LaneCore::stats() {
   stats_.datagram_size_settled = size_search_.settled();
   stats_.size_probes_lost = size_search_.probes_lost();
   stats_.black_holes = size_search_.black_holes();
+  stats_.ecn = recovery_.ecn().state();
+  stats_.ecn_fault = recovery_.ecn().fault();
+  stats_.packets_marked = recovery_.ecn().packets_marked();
+  stats_.marks_told = recovery_.ecn().counts();
+  stats_.marks_received = marks_received_;
   stats_.key_updates = seal_keys_.epoch().value;
   stats_.rtt_smoothed = recovery_.rtt().smoothed();
   stats_.rtt_min = recovery_.rtt().minimum();

@@ -58,10 +58,11 @@ class LaneCore {
   struct Admitted {
     PacketHeader header;
     PacketNumber number;
+    EcnMark mark = EcnMark::none;
     std::span<const std::byte> aad;
     std::span<std::byte> sealed;
   };
-  [[nodiscard]] std::optional<Admitted> admit(std::span<std::byte> datagram);
+  [[nodiscard]] std::optional<Admitted> admit(std::span<std::byte> datagram, EcnMark mark);
   /// Opens into `out`: sealed.size() - aead_tag_size bytes. False: counted and to be dropped.
   [[nodiscard]] bool open(TimePoint now, const Admitted& packet, std::byte* out);
   /// The opened packet counts as received: acknowledged, and never accepted again.
@@ -108,15 +109,17 @@ class LaneCore {
   [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send_bulk() && !seal_keys_.exhausted(); }
   /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
   /// can_send of recovery(), and that much room.
-  /// `attempt`: as SentPacket's.
+  /// `attempt`: as SentPacket's. `mark`: of the batch that it is part of.
   void seal_data(TimePoint now, TransferOffset at, std::span<const std::byte> payload, std::span<std::byte> out,
-                 std::uint8_t attempt);
+                 std::uint8_t attempt, EcnMark mark);
   /// Seals one repair symbol of `generation`, as a datagram of its own: a FRAMES packet, for on_data_batch. The bytes
   /// of `out` that it fills. Requires: as seal_data.
   [[nodiscard]] std::size_t seal_repair(TimePoint now, const RepairFrame& frame, std::uint64_t generation,
-                                        std::span<std::byte> out);
-  /// The DATA packets sealed since the last call left as one batch.
-  void on_data_batch(TimePoint now, std::size_t packets, std::size_t bytes);
+                                        std::span<std::byte> out, EcnMark mark);
+  /// What a batch of DATA is to be marked with. Probes are not: they pass where marks do not.
+  [[nodiscard]] EcnMark batch_mark(TimePoint now) { return recovery_.mark(now); }
+  /// The DATA packets sealed since the last call left as one batch: as `batch` says.
+  void on_data_batch(TimePoint now, std::size_t packets, const Transmit& batch);
 
   /// Bytes were asked for anew: what ACKs say is held is not believed until one comes for a packet sent from now on.
   void distrust_held() { held_valid_from_ = recovery_.next_number(); }
@@ -170,6 +173,8 @@ class LaneCore {
   ControlSender control_out_;
   ControlReceiver control_in_;
   CreditFrame peer_credit_;
+  EcnCounts marks_received_;
+  std::optional<EcnCounts> counts_in_hand_;  // of the packet that is being read, for the ACK behind them
   PacketNumber held_valid_from_;
 
   std::optional<TimePoint> control_ready_at_;  // control waits for the pacer until then

@@ -33,6 +33,9 @@ constexpr std::uint64_t offload_budget_max = 512 * KiB;
 // slow receiver drops again and again.
 constexpr std::uint64_t offload_budget_step = 16 * KiB;
 constexpr Duration offload_recovery_interval = std::chrono::seconds{1};
+// A round trip longer than the shortest by this share of it, and by so much, has met a queue that may have marked.
+constexpr int queue_share = 16;
+constexpr Duration queue_min = std::chrono::milliseconds{1};
 constexpr Duration receiver_drops_memory = std::chrono::seconds{1};
 
 std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config, Rng& rng) {
@@ -60,6 +63,10 @@ void append(std::vector<Interval>& ranges, std::uint64_t begin, std::uint64_t le
     ranges.back().end = begin + length;
   else
     ranges.push_back({begin, begin + length});
+}
+
+bool heeds_marks(const RecoveryConfig& config) {
+  return config.congestion != Congestion::measure && !(config.congestion == Congestion::fixed && config.rate);
 }
 
 }  // namespace
@@ -95,6 +102,7 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       base_size_(config.base_size),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
+      ecn_(config.ecn && heeds_marks(config)),
       offload_budget_max_(std::max(offload_budget_max / config.place.lanes, offload_budget_step)),
       offload_budget_limit_(offload_budget_max_) {
   draw_skip();
@@ -208,12 +216,30 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
                        .rtt = measured,
                        .numbers = acked_};
     detect_losses(now, news);
+    take_marks(now, ack, newest.sent_at);
     sample.in_flight = in_flight_;
     if (tally.packets > 0) controller_->on_packets_acked(sample, rtt_);
   }
   forget_resolved(now);
   update_pacing(now);
   return true;
+}
+
+/// Source: RFC 9002 section 7.1 and appendix B.7.
+void Recovery::take_marks(TimePoint now, const AckFrame& ack, TimePoint sent_at) {
+  const bool queueing = rtt_.latest() > rtt_.minimum() + std::max(rtt_.minimum() / queue_share, queue_min);
+  const auto signal = ecn_.on_ack(ack.largest, ack.marks, {ledger_.end()}, queueing);
+  if (signal.withdrawn) controller_->on_marks_withdrawn(now);
+  if (signal.ce == 0) return;
+  controller_->on_packets_marked(
+      {.now = now, .newest_sent_at = sent_at, .next = {ledger_.end()}, .packets = signal.ce, .begins = signal.begins});
+}
+
+void Recovery::note_mark_acked(std::uint64_t number, const SentPacket& packet) {
+  if (number < ecn_.first().value) return;
+  if (packet.marked) ++ecn_news_.marked_acked;
+  auto& newest = packet.marked ? ecn_news_.newest_marked_acked : ecn_news_.newest_plain_acked;
+  newest = std::max(newest, std::optional{number});
 }
 
 bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) {
@@ -226,6 +252,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
         continue;
       }
       if (packet.size > base_size_) note_large_acked(n, news);
+      note_mark_acked(n, packet);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       ++news.packets_spurious;
@@ -259,6 +286,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
         continue;
       }
       (packet.size > base_size_ ? large : small) = n;
+      note_mark_acked(n, packet);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       if (packet.kind == SentKind::repair) news.repairs_acked.push_back(packet.offset);
@@ -289,8 +317,12 @@ void Recovery::note_large_acked(std::optional<std::uint64_t> number, DeliveryNew
 }
 
 /// A larger datagram that no later larger one has overtaken may tell of a black hole.
-void Recovery::note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) const {
+void Recovery::note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) {
   ++news.sizes.lost;
+  if (packet.marked && number >= ecn_.first().value) {
+    ++ecn_news_.marked_lost;
+    if (!ecn_news_.oldest_marked_lost) ecn_news_.oldest_marked_lost = number;  // losses come in order
+  }
   if (packet.size <= base_size_ || (newest_large_acked_ && *newest_large_acked_ > number)) return;
   ++news.sizes.large_lost;
   if (!news.sizes.oldest_large_lost || number < *news.sizes.oldest_large_lost) news.sizes.oldest_large_lost = number;
@@ -303,6 +335,13 @@ void Recovery::on_loss_deadline(TimePoint now, DeliveryNews& news) {
 }
 
 void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
+  find_losses(now, news);
+  for (std::uint64_t excused = ecn_.on_tidings(ecn_news_, {ledger_.end()}); excused > 0; --excused)
+    controller_->on_spurious_loss(TimePoint{});  // before any reduction
+  ecn_news_.clear();
+}
+
+void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
   loss_deadline_.reset();
   if (!largest_acked_) return;
   const Duration delay = detector_.loss_delay(rtt_);

@@ -18,6 +18,7 @@
 #include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
+#include "dataplane/engine/path/ecn_validation.h"
 #include "dataplane/engine/path/pmtu_search.h"
 #include "dataplane/engine/wire/ack_frame.h"
 
@@ -55,6 +56,7 @@ struct RecoveryConfig {
   std::optional<DataRate> rate = std::nullopt;             // of this lane
   std::optional<DataRate> remembered_rate = std::nullopt;  // of the path that we begin with
   LanePlace place = {};                                    // lanes together take one flow's share
+  bool ecn = false;                                        // bulk is marked, where the controller heeds marks
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how
@@ -88,6 +90,16 @@ class Recovery {
   void on_datagram_size(std::size_t bytes);
   /// A batch is complete: `packets` datagrams of `bytes` in all, ack-eliciting ones.
   void on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes);
+
+  /// What the batch that leaves now is to be marked with. Its packets say so (SentPacket::marked).
+  [[nodiscard]] EcnMark mark(TimePoint now) { return ecn_.marks(now) ? EcnMark::ect0 : EcnMark::none; }
+  void on_marked_sent(TimePoint now, std::uint64_t packets) { ecn_.on_marked_sent(now, packets, rtt_.probe_timeout()); }
+  /// The peer's address is another one: whether marks pass there has to be found out.
+  void revalidate_marks() {
+    ecn_.restart({ledger_.end()});
+    ecn_news_.clear();
+  }
+  [[nodiscard]] const EcnValidation& ecn() const { return ecn_; }
 
   /// False: the peer acknowledged what was never sent.
   [[nodiscard]] bool on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news);
@@ -172,10 +184,13 @@ class Recovery {
  private:
   struct AckTally;
   [[nodiscard]] bool take_spurious(TimePoint now, bytes::Interval range, DeliveryNews& news);
+  void note_mark_acked(std::uint64_t number, const SentPacket& packet);
+  void take_marks(TimePoint now, const AckFrame& ack, TimePoint sent_at);
   void note_large_acked(std::optional<std::uint64_t> number, DeliveryNews& news);
-  void note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) const;
+  void note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news);
   [[nodiscard]] bool take_acked(bytes::Interval range, AckTally& tally, DeliveryNews& news);
   void detect_losses(TimePoint now, DeliveryNews& news);
+  void find_losses(TimePoint now, DeliveryNews& news);
   void forget_resolved(TimePoint now);
   void update_pacing(TimePoint now);
   [[nodiscard]] std::uint64_t offload_budget() const;
@@ -212,7 +227,9 @@ class Recovery {
   std::uint64_t app_limited_until_ = 0;
   std::optional<PacketNumber> largest_acked_;
   std::optional<std::uint64_t> newest_large_acked_;  // above base_size_
-  std::uint64_t path_first_ = 0;                     // older numbers were sent on another path
+  EcnValidation ecn_;
+  EcnValidation::Tidings ecn_news_;
+  std::uint64_t path_first_ = 0;  // older numbers were sent on another path
   std::optional<TimePoint> loss_deadline_;
   std::optional<TimePoint> recovery_start_;
   std::optional<TimePoint> answered_at_;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -53,8 +54,9 @@ inline constexpr std::size_t ack_frame_held_max = 1024;
 struct AckFrame {
   AckFields fields;
   PacketNumber largest;
-  std::span<const AckRange> ranges;  // newest first, disjoint; borrowed from the caller's vector
-  HeldData held = {};                // likewise
+  std::span<const AckRange> ranges;     // newest first, disjoint; borrowed from the caller's vector
+  HeldData held = {};                   // likewise
+  std::optional<EcnCounts> marks = {};  // of the ECN_COUNTS frame before it, which is no part of it
 };
 
 /// `ranges` receives the ranges, newest first, and `held` what is held; their memory is reused from call to call.

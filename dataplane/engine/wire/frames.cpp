@@ -12,7 +12,7 @@ using bytes::WireWriter;
 
 bool is_known(std::uint8_t type) {
   return type <= static_cast<std::uint8_t>(FrameType::close) ||
-         (type >= frame_type_optional && type <= static_cast<std::uint8_t>(FrameType::path_response));
+         (type >= frame_type_optional && type <= static_cast<std::uint8_t>(FrameType::ecn_counts));
 }
 
 void encode_frame_header(WireWriter& out, FrameType type, std::size_t body_size) {
@@ -138,6 +138,19 @@ Decoded<PathData> decode_path_data(std::span<const std::byte> body) {
 void encode_path_data(WireWriter& out, FrameType challenge_or_response, const PathData& data) {
   encode_frame_header(out, challenge_or_response, data.size());
   out.bytes(data);
+}
+
+Decoded<EcnCounts> decode_ecn_counts(std::span<const std::byte> body) {
+  WireReader in(body);
+  const EcnCounts counts{.ect0 = in.u48(), .ect1 = in.u48(), .ce = in.u48()};
+  if (!in.done()) return length_error(in);
+  return counts;
+}
+void encode_ecn_counts(WireWriter& out, const EcnCounts& counts) {
+  encode_frame_header(out, FrameType::ecn_counts, 18);
+  out.u48(counts.ect0);
+  out.u48(counts.ect1);
+  out.u48(counts.ce);
 }
 
 Decoded<std::monostate> decode_ping(std::span<const std::byte> body) {

@@ -11,6 +11,7 @@
 #include "common/units.h"
 #include "common/wire_error.h"
 #include "dataplane/engine/events.h"
+#include "dataplane/engine/wire/ecn_mark.h"
 
 namespace penstock::engine {
 
@@ -33,6 +34,7 @@ enum class FrameType : std::uint8_t {
   repair = 0x80,         // see repair_frame.h
   path_challenge = 0x81,
   path_response = 0x82,
+  ecn_counts = 0x83,  // goes with the ACK behind it in the same packet
 };
 
 /// One frame as it stands in an opened packet; the body is borrowed from it.
@@ -96,6 +98,11 @@ void encode_close(bytes::WireWriter& out, TransportError reason);
 
 [[nodiscard]] Decoded<PathData> decode_path_data(std::span<const std::byte> body);
 void encode_path_data(bytes::WireWriter& out, FrameType challenge_or_response, const PathData& data);
+
+[[nodiscard]] Decoded<EcnCounts> decode_ecn_counts(std::span<const std::byte> body);
+/// Requires: each count is below 2^48.
+void encode_ecn_counts(bytes::WireWriter& out, const EcnCounts& counts);
+inline constexpr std::size_t ecn_counts_frame_size = frame_header_size + 18;
 
 [[nodiscard]] Decoded<std::monostate> decode_ping(std::span<const std::byte> body);
 void encode_ping(bytes::WireWriter& out);

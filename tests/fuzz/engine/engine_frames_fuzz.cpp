@@ -89,6 +89,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           encode_path_data(out, (*frame)->type, path);
         });
         break;
+      case FrameType::ecn_counts:
+        check_mirror(body, decode_ecn_counts(body), encode_ecn_counts);
+        break;
       case FrameType::ping:
         check_mirror(body, decode_ping(body), [](bytes::WireWriter& out, std::monostate) { encode_ping(out); });
         break;

@@ -26,6 +26,7 @@ class Tube {
     std::uint64_t queue = 100'000;   // bytes
     std::uint64_t loss_per_mille = 0;
     bool down = false;
+    bool marks_all = false;
   };
   explicit Tube(const Path& given) : path(given), rtt(given.rtt) {}
 
@@ -130,6 +131,12 @@ class Tube {
     losses.numbers = lost;
     packets_.erase(packets_.begin(), packets_.begin() + static_cast<std::ptrdiff_t>(last));
     if (losses.packets > 0) bbr.on_packets_lost(losses);
+    if (path.marks_all)
+      bbr.on_packets_marked({.now = now,
+                             .newest_sent_at = sample.largest_sent_at,
+                             .next = {next_},
+                             .packets = sample.packets,
+                             .begins = true});
     bbr.on_packets_acked(sample, rtt);
   }
 
@@ -275,6 +282,21 @@ TEST_CASE("bbr: a sender with little to say forgets nothing of what the path car
     tube.run(100ms);
   }
   CHECK(tube.bbr.bandwidth() >= bandwidth / 100 * 95);
+}
+
+TEST_CASE("bbr: marks on a trickle, of others' queue, do not end startup") {
+  Tube tube({.marks_all = true});
+  for (int i = 0; i < 20; ++i) {
+    tube.backlog = 1;
+    tube.run(100ms);
+  }
+  CHECK(tube.bbr.pacing_rate(tube.rtt).bits_per_second() >= 1'000'000);
+  tube.path.marks_all = false;
+  tube.backlog = ~std::uint64_t{0};
+  tube.run(1s);
+  (void)tube.arrived_rate();
+  tube.run(1s);
+  CHECK(tube.arrived_rate() >= tube.path.rate / 100 * 90);
 }
 
 TEST_CASE("bbr: a round trip that grew by a hundred milliseconds is found out within a second") {

@@ -57,6 +57,10 @@ struct Rounds {
         {.now = now, .newest_sent_at = sent_at, .next = {next}, .packets = packets, .bytes = packets * datagram});
   }
 
+  void mark(TimePoint sent_at, bool begins = true) {
+    cubic.on_packets_marked({.now = now, .newest_sent_at = sent_at, .next = {next}, .packets = 1, .begins = begins});
+  }
+
   RttEstimator rtt;
   Duration round;
   Cubic cubic{datagram, 100ms};
@@ -103,6 +107,59 @@ TEST_CASE("cubic: losses that were all spurious leave no trace") {
   path.cubic.on_spurious_loss(sent);
   CHECK(path.cubic.cwnd() == before);
   CHECK(path.cubic.in_slow_start());
+}
+
+TEST_CASE("cubic: marks reduce the window once a round trip, in avoidance by less than a loss does") {
+  Rounds path;
+  path.full_round();
+  const std::uint64_t before = path.cubic.cwnd();
+  path.mark(path.now - 50ms);
+  CHECK(path.cubic.cwnd() == before * 7 / 10);  // slow start was doubling
+  path.mark(path.now - 10ms);
+  CHECK(path.cubic.cwnd() == before * 7 / 10);
+  path.now += 1ms;
+  path.mark(path.now);  // sent after the reduction
+  CHECK(path.cubic.cwnd() == before * 7 / 10 * 85 / 100);
+  path.lose(1, path.now - 1ms);  // and a loss of the same round trip asks for no more
+  CHECK(path.cubic.cwnd() == before * 7 / 10 * 85 / 100);
+}
+
+TEST_CASE("cubic: what marks took stays taken when losses beside them were spurious") {
+  Rounds path;
+  path.full_round();
+  const TimePoint sent = path.now - 50ms;
+  path.lose(1, sent);
+  const std::uint64_t reduced = path.cubic.cwnd();
+  path.mark(sent);
+  path.cubic.on_spurious_loss(sent);
+  CHECK(path.cubic.cwnd() == reduced);
+}
+
+TEST_CASE("cubic: marks that were none leave no trace") {
+  Rounds path;
+  path.full_round();
+  const std::uint64_t before = path.cubic.cwnd();
+  for (int i = 0; i < 6; ++i) {
+    path.now += 100ms;
+    path.mark(path.now - 50ms, i == 0);
+  }
+  CHECK(path.cubic.cwnd() < before / 2);
+  path.cubic.on_marks_withdrawn(path.now);
+  CHECK(path.cubic.cwnd() == before);
+  CHECK(path.cubic.in_slow_start());
+}
+
+TEST_CASE("cubic: lanes hear of each other's marks") {
+  Cubic first{datagram, 100ms, 2};
+  Cubic second{datagram, 100ms, 2};
+  const std::uint64_t before = second.cwnd();
+  first.on_packets_marked({.now = at(2s), .newest_sent_at = at(1900ms), .next = {100}, .packets = 2, .begins = true});
+  const auto news = first.take_news();
+  REQUIRE(news);
+  second.on_sibling_news(at(2s), *news);
+  CHECK(second.cwnd() == before * 7 / 10);
+  second.on_sibling_news(at(2001ms), *news);
+  CHECK(second.cwnd() == before * 7 / 10);
 }
 
 TEST_CASE("cubic: comes back to the old window after K, flat around it, then probes beyond") {

@@ -136,6 +136,12 @@ TEST_CASE("frames: each kind survives the round trip, and wants its exact length
   CHECK(*decode_path_data(only_body(path, FrameType::path_challenge)) == data);
   check_exact_length(only_body(path, FrameType::path_challenge), decode_path_data);
 
+  const EcnCounts counts{.ect0 = (std::uint64_t{1} << 48) - 1, .ect1 = 0, .ce = 3};
+  const auto marks = frame_of([&](WireWriter& out) { encode_ecn_counts(out, counts); });
+  CHECK(marks.size() == ecn_counts_frame_size);
+  CHECK(*decode_ecn_counts(only_body(marks, FrameType::ecn_counts)) == counts);
+  check_exact_length(only_body(marks, FrameType::ecn_counts), decode_ecn_counts);
+
   const auto payload = test::random_bytes(1, 100);
   const auto control = frame_of([&](WireWriter& out) { encode_control(out, {1 << 20, payload}); });
   const auto decoded = decode_control(only_body(control, FrameType::control));
@@ -165,7 +171,7 @@ TEST_CASE("frames: unknown optional ones are skipped, unknown mandatory ones end
     FrameReader reader(packet);
     const auto first = reader.next();
     REQUIRE(first.has_value());
-    const bool known = type <= 0x09 || (type >= 0x80 && type <= 0x82);
+    const bool known = type <= 0x09 || (type >= 0x80 && type <= 0x83);
     if (known) {
       REQUIRE(first->ok());
       CHECK(static_cast<unsigned>((*first)->type) == type);

@@ -249,6 +249,46 @@ TEST_CASE("queues: an answer leaves from the address that the datagram came to")
   }
 }
 
+TEST_CASE("queues: a mark arrives with each datagram of its batch and with no other, over both families") {
+  using engine::EcnMark;
+  struct Addresses {
+    std::string from, to;
+    bool source;  // the source address is told as well
+  };
+  for (const bool batched : {true, false}) {
+    for (const Addresses& addresses :
+         {Addresses{"127.0.0.1:0", "127.0.0.1:0", false}, Addresses{"[::1]:0", "[::1]:0", false},
+          Addresses{"[::]:0", "127.0.0.1:0", true}, Addresses{"[::]:0", "[::1]:0", true},
+          Addresses{"0.0.0.0:0", "127.0.0.1:0", true}, Addresses{"127.0.0.1:0", "[::]:0", false}}) {
+      CAPTURE(batched);
+      CAPTURE(addresses.from);
+      CAPTURE(addresses.to);
+      UdpSocketOptions options;
+      options.gso = options.gro = batched;
+      Wire wire{options, options, addresses.from, addresses.to};
+      Path path = wire.path();
+      if (wire.in_socket.local().is_wildcard())  // IPv4 through a dual-stack socket
+        path.peer = endpoint("127.0.0.1:0").with_port(path.peer.port());
+      if (addresses.source) path.from = LocalAddress{path.peer.with_port(0)};
+      const EcnMark marks[] = {EcnMark::none, EcnMark::ect0, EcnMark::ect0, EcnMark::none, EcnMark::ce, EcnMark::ect1};
+      std::vector<EcnMark> sent;
+      for (const EcnMark mark : marks) {
+        push(wire.out, path, random_bytes(5 * 1200 + 100, 1), 1200, mark);
+        sent.insert(sent.end(), 6, mark);
+      }
+      REQUIRE(wire.out.flush());
+      std::vector<ReceivedRun> runs;
+      REQUIRE(receive_datagrams(wire.in_socket, wire.in, sent.size(), &runs).size() == sent.size());
+      std::vector<EcnMark> arrived;
+      for (const ReceivedRun& run : runs)
+        arrived.insert(arrived.end(), (run.bytes.size() + run.segment_size - 1) / run.segment_size, run.mark);
+      CHECK(arrived == sent);
+      CHECK(wire.out.counters().refused == 0);
+      CHECK(wire.out.counters().gso_fallbacks == 0);
+    }
+  }
+}
+
 TEST_CASE("queues: datagrams that found the socket full are counted") {
   UdpSocketOptions small;
   small.receive_buffer = 4 * KiB;

@@ -68,11 +68,12 @@ inline std::vector<Bytes> receive_datagrams(const UdpSocket& socket, ReceiveQueu
 }
 
 /// Seals, as far as the queue can tell.
-inline void push(SendQueue& queue, const Path& path, std::span<const std::byte> bytes, std::size_t segment_size) {
+inline void push(SendQueue& queue, const Path& path, std::span<const std::byte> bytes, std::size_t segment_size,
+                 engine::EcnMark mark = engine::EcnMark::none) {
   const auto room = queue.room();
   REQUIRE(room.size() >= bytes.size());
   std::copy(bytes.begin(), bytes.end(), room.begin());
-  queue.push(path, {.size = bytes.size(), .segment_size = segment_size});
+  queue.push(path, {.size = bytes.size(), .segment_size = segment_size, .mark = mark});
 }
 
 /// One datagram by sendto, past all queues.

@@ -33,7 +33,8 @@ class TimedLane final : public Lane {
         fired_(fired),
         stuck_(stuck) {}
 
-  engine::BatchOutcome handle_datagrams(TimePoint, std::span<std::byte>, std::size_t, const SocketDrops&) override {
+  engine::BatchOutcome handle_datagrams(TimePoint, std::span<std::byte>, std::size_t, engine::EcnMark,
+                                        const SocketDrops&) override {
     return {};
   }
   std::optional<engine::Transmit> poll_transmit(TimePoint, std::span<std::byte>) override { return std::nullopt; }

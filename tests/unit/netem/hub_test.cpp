@@ -153,6 +153,23 @@ TEST_CASE("hub: copies and damage are each packet's own") {
   CHECK(hub.overflows() == 0);
 }
 
+TEST_CASE("hub: a queue that is too long marks packets of who heeds marks") {
+  HubConfig config = three_hosts();
+  config.legs[0].up.rate = DataRate::megabits_per_second(8);
+  config.legs[0].up.mark_above = 1;
+  Hub hub{config};
+  auto marked = make_packet({.destination = 2});
+  marked[1] = std::byte{2};
+  const auto plain = make_packet({.destination = 2});
+  for (const auto& packet : {marked, plain, marked}) REQUIRE(take(hub, at(1s), 0, packet));
+  const auto all = arrivals(hub, at(2s));
+  REQUIRE(all.size() == 3);
+  CHECK(all[0].packet == marked);
+  CHECK(all[1].packet == plain);
+  CHECK(all[2].packet[1] == std::byte{3});
+  CHECK(hub.link(0, Direction::up).counters().marked == 1);
+}
+
 TEST_CASE("hub: loss gives the room back") {
   HubConfig config = three_hosts();
   config.legs[0].up.loss = Probability::always();

@@ -76,6 +76,26 @@ TEST_CASE("link: a byte-bounded queue takes what fits, drops the tail and takes 
   CHECK(link.counters().queue_bytes_max == 4500);
 }
 
+TEST_CASE("link: a queue that is too long marks who heeds it, and drops nobody for it") {
+  LinkModel link{{.rate = DataRate::megabits_per_second(12), .queue = {.bytes = 6000}, .mark_above = 3000}, 1};
+  CHECK(!link.offer(start, 1500, true)[0].congested);
+  CHECK(!link.offer(start, 1500, true)[0].congested);
+  CHECK(link.offer(start, 1500, true)[0].congested);
+  CHECK(!link.offer(start, 1500, false)[0].congested);
+  CHECK(link.offer(start, 1500, true).empty());  // its own bound holds for all
+  CHECK(!link.offer(start + 3ms, 1500, true)[0].congested);
+  CHECK(link.counters().marked == 1);
+}
+
+TEST_CASE("link: both copies of a marked packet are marked") {
+  LinkModel link{{.rate = DataRate::megabits_per_second(12), .mark_above = 0, .duplicate = Probability::always()}, 1};
+  const Deliveries copies = link.offer(start, 1500, true);
+  REQUIRE(copies.size() == 2);
+  CHECK(copies[0].congested);
+  CHECK(copies[1].congested);
+  CHECK(link.counters().marked == 1);
+}
+
 TEST_CASE("link: a packet-bounded queue counts packets whatever their size") {
   LinkModel link{{.rate = DataRate::megabits_per_second(1), .queue = {.packets = 2}}, 1};
   CHECK(link.offer(start, 1).size() == 1);

@@ -89,7 +89,7 @@ TEST_CASE("link words: a list is set as a whole or not at all, the queue after w
 
 TEST_CASE("link words: every property can be set, and refuses nonsense") {
   for (const char* text : {"delay=1ms", "jitter=1ms", "jitter-order=free", "loss=1%", "burst-loss=1%,2%",
-                           "loss-placement=before", "rate=1mbit", "rate=none", "queue=5p", "reorder=1%",
+                           "loss-placement=before", "rate=1mbit", "rate=none", "queue=5p", "mark=64KiB", "reorder=1%",
                            "reorder-delay=2ms", "duplicate=1%", "corrupt=1%", "mtu=1500", "overhead=28", "down=yes"}) {
     CAPTURE(text);
     LinkSettings link{.rate = DataRate::megabits_per_second(2)};

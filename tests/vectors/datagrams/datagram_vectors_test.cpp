@@ -74,6 +74,8 @@ std::string mirror(const RawFrame& frame, bytes::WireWriter& out) {
       return encode_path_data(out, frame.type, *decode_path_data(body)), "path_challenge";
     case FrameType::path_response:
       return encode_path_data(out, frame.type, *decode_path_data(body)), "path_response";
+    case FrameType::ecn_counts:
+      return encode_ecn_counts(out, *decode_ecn_counts(body)), "ecn_counts";
     case FrameType::repair:
       return encode_repair(out, *decode_repair(body)), "repair";
   }

@@ -75,6 +75,9 @@ def frames():
     yield "ack as a bitmap", "ack", ack(100, bytes([0b1010]), bitmap=True)
     # 90 to 100; 3 symbols were recovered, and 1 MiB to 3 MiB and 5000000 to 5001410 are there
     yield "ack with held data", "ack", ack(100, varint(10), held=b"".join(map(varint, (3, 1 << 20, 2 << 20, 5000000 - (3 << 20), 1410))))
+    # 90000 packets came marked ECT(0), none ECT(1), 17 CE
+    counts = b"".join(n.to_bytes(6, "big") for n in (90000, 0, 17))
+    yield "ecn counts before their ack", "ecn_counts ack", frame(0x83, counts) + ack(100, varint(10))
     # two symbols of the third slab, 7 apart, and what is left of the file in a third one
     grid = {slot: bytes((slot * 31 + at * 7) & 255 for at in range(64 if slot < 2 else 20)) for slot in (0, 1, 5)}
     yield "a repair symbol", "repair", repair(64, 7, (0, 1, 5), grid, 20, 4, 3, base=(2 << 20) + 640)
