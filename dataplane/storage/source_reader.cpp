@@ -155,6 +155,8 @@ class Reader final : public SourceReader, public ReaderListener, public std::ena
   }
   void on_patched(TransferRange asked, Patch patch) override {
     patching_.erase(asked.begin.value);
+    // What failed is told of elsewhere. What the far end gave up is not asked for again: the answer would be the same.
+    if (patch.bytes->empty()) return;
     stats_.bytes_read += patch.bytes->size();
     stats_.bytes_read_again += patch.bytes->size();
     const std::uint64_t at = patch.at.value;

@@ -1,8 +1,7 @@
 #include <doctest/doctest.h>
 
-#include <optional>
-
 #include "common/units.h"
+#include "tests/unit/storage/single_file_observer.h"
 #include "tests/unit/storage/transfer_harness.h"
 
 using namespace penstock;
@@ -40,35 +39,13 @@ class ShortSource final : public Source {
   };
 };
 
-class Observer final : public SourceObserver {
- public:
-  void on_entries(std::uint64_t, std::vector<ManifestEntry>, std::vector<SourceWarning>, std::uint64_t, bool) override {
-    reader->release(1, {});
-  }
-  void on_source_failed(const Error&) override {}
-  void on_released(TransferOffset, std::vector<TransferRange>) override {}
-  void on_resend(std::vector<TransferRange>) override {}
-  void on_resident() override {}
-  void on_digests(DigestRun) override {}
-  void on_file_read(FileReport) override {}
-  void on_file_failed(std::uint64_t, TransferRange range, const Error& error) override {
-    failed = error;
-    failed_range = range;
-  }
-  void on_all_read() override {}
-
-  std::shared_ptr<SourceReader> reader;
-  std::optional<Error> failed;
-  TransferRange failed_range{};
-};
-
 }  // namespace
 
 TEST_CASE("reader: a file that became shorter is named as its user wrote it, in words and in the path") {
   SlabPool pool;
   TestWorker worker;
   StorageExecutor executor;
-  Observer observer;
+  SingleFileObserver observer;
   observer.reader = SourceReader::create({}, std::make_unique<ShortSource>(), std::move(*pool.open_account()), executor,
                                          worker.post(), observer);
   observer.reader->request_entries(10);

@@ -8,6 +8,7 @@
 #include "dataplane/storage/lane_residents.h"
 #include "dataplane/storage/posix_source.h"
 #include "tests/unit/storage/scratch_directory.h"
+#include "tests/unit/storage/single_file_observer.h"
 #include "tests/unit/storage/transfer_harness.h"
 
 using namespace penstock;
@@ -32,25 +33,6 @@ Patch patch_of(std::uint64_t at, std::size_t length, std::byte fill) {
 LaneResidents window_alone() {
   return LaneResidents{{.on_missing = [](TransferRange) {}, .on_progress = [](TransferOffset, std::uint64_t, bool) {}}};
 }
-
-/// Reads all of one file, on the sender's behalf.
-class Observer final : public SourceObserver {
- public:
-  void on_entries(std::uint64_t, std::vector<ManifestEntry>, std::vector<SourceWarning>, std::uint64_t, bool) override {
-    reader->release(1, {});
-  }
-  void on_source_failed(const Error&) override {}
-  void on_released(TransferOffset, std::vector<TransferRange>) override {}
-  void on_resend(std::vector<TransferRange>) override {}
-  void on_resident() override {}
-  void on_digests(DigestRun) override {}
-  void on_file_read(FileReport) override {}
-  void on_file_failed(std::uint64_t, TransferRange, const Error&) override {}
-  void on_all_read() override { all_read = true; }
-
-  std::shared_ptr<SourceReader> reader;
-  bool all_read = false;
-};
 
 }  // namespace
 
@@ -97,7 +79,7 @@ TEST_CASE("repeats: of a slab that made room a datagram is read alone, and pushe
   SlabPool pool{{.shared = 0, .guaranteed = 3, .slabs_max = 3}};
   TestWorker worker;
   StorageExecutor executor;
-  Observer observer;
+  SingleFileObserver observer;
   auto roots = open_local_roots({scratch.path() + "/film"});
   REQUIRE(roots);
   auto& reader = observer.reader;
@@ -127,6 +109,17 @@ TEST_CASE("repeats: of a slab that made room a datagram is read alone, and pushe
   CHECK(reader->stats().bytes_read_again - before.bytes_read_again == 3 * datagram);
   CHECK(lent(content.size() - MiB));
 
+  SUBCASE("what the far end gave up is not read, and asks for no other try") {
+    reader->abandon(0);
+    const int told = observer.told_resident;
+    reader->prefetch({{MiB}, {MiB + datagram}});
+    // The strand answers in order: when this has come, so has all before it.
+    const int released = observer.told_released;
+    reader->release(1, {});
+    REQUIRE(worker.run_until([&] { return observer.told_released > released; }));
+    CHECK(observer.told_resident == told);
+    CHECK_FALSE(lent(MiB));
+  }
   SUBCASE("what lies far apart and is many brings the slab itself") {
     for (std::uint64_t i = 0; i < 40; ++i) reader->prefetch({{MiB + i * 20'000}, {MiB + i * 20'000 + datagram}});
     CHECK(worker.run_until([&] { return lent(MiB + 39 * 20'000) && lent(MiB + 39 * 20'000 + 5000); }));
