@@ -1,6 +1,6 @@
 """Which links and sizes are compared, and what the ideal would be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labkit import LabSettings, Leg, words
 
@@ -11,7 +11,7 @@ MIB = 1 << 20
 @dataclass(frozen=True)
 class Cell:
     """One link and one file size. `loss`: what part of the packets it takes away in all, bursts included; it lies after
-    the bottleneck."""
+    the bottleneck, on the way of the data. `ack_loss`: the same of the way back, which all that answers takes."""
 
     name: str
     rate_mbit: int
@@ -19,16 +19,21 @@ class Cell:
     loss: float
     size: int
     loss_words: str = ""
+    ack_loss: float = 0.0
+
+    @property
+    def path_name(self) -> str:
+        """The name without what is lost."""
+        return f"{self.rate_mbit} Mbit/s, {self.rtt_ms} ms"
 
     @property
     def rate_bps(self) -> int:
         return self.rate_mbit * 1_000_000
 
     def settings(self, seed: int, back_end: str) -> LabSettings:
-        """Loss is on the way of the data; its acknowledgements come back over the same link without loss."""
         link = f"delay={self.rtt_ms * 500}us,rate={self.rate_mbit}mbit,queue=1bdp"
-        loss = self.loss_words or (f"loss={round(self.loss * 1e6)}ppm" if self.loss else "")
-        leg = Leg(up=words.read_pairs(f"{link},{loss}" if loss else link), down=words.read_pairs(link))
+        up, down = self.loss_words or _random_loss(self.loss), _random_loss(self.ack_loss)
+        leg = Leg(up=words.read_pairs(",".join(filter(None, (link, up)))), down=words.read_pairs(",".join(filter(None, (link, down)))))
         return LabSettings(legs={"A": leg}, seed=seed, back_end=back_end)  # type: ignore[arg-type]
 
     @property
@@ -47,11 +52,15 @@ class Cell:
         return self.size / _SHARE / (1 - self.loss)
 
 
+def _random_loss(share: float) -> str:
+    return f"loss={round(share * 1e6)}ppm" if share else ""
+
+
 def _cell(rate: int, rtt: int, loss_percent: float, seconds: float, words: str = "", name: str = "") -> Cell:
     """Sized to take so many seconds at the bottleneck."""
     size = max(MIB, int(rate * 1e6 / 8 * seconds) // MIB * MIB)
-    text = name or f"{rate} Mbit/s, {rtt} ms, " + (f"loss {loss_percent:g} %" if loss_percent else "no loss")
-    return Cell(text, rate, rtt, loss_percent / 100, size, words)
+    cell = Cell(name, rate, rtt, loss_percent / 100, size, words)
+    return cell if name else replace(cell, name=f"{cell.path_name}, " + (f"loss {loss_percent:g} %" if loss_percent else "no loss"))
 
 
 def _bursts(average: float, length: int) -> str:
@@ -61,8 +70,18 @@ def _bursts(average: float, length: int) -> str:
     return f"burst-loss={enter * 100:.6f}%,{leave * 100:.6f}%"
 
 
-# Round trips by losses, at one rate each: what the default has to hold everywhere.
-_GRIDS = {"grid100": 100, "grid200": 200, "grid500": 500}
+# Round trips by losses, at one rate each: what the default has to hold everywhere. In a third of the cells the way of the
+# acknowledgements loses as much as that of the data: for a low loss, which TCP feels already, and for the highest.
+GRIDS = {"grid100": 100, "grid200": 200, "grid500": 500}
+_GRID_LOSSES = (0, 0.1, 1, 5, 10, 20)
+_GRID_LOSSES_BOTH_WAYS = (1, 20)
+
+
+def _grid_cell(rate: int, rtt: int, loss_percent: float, seconds: float) -> Cell:
+    cell = _cell(rate, rtt, loss_percent, seconds)
+    if loss_percent not in _GRID_LOSSES_BOTH_WAYS:
+        return cell
+    return replace(cell, name=f"{cell.name} both ways", ack_loss=cell.loss)
 
 
 def matrix(name: str, seconds: float) -> list[Cell]:
@@ -84,8 +103,8 @@ def matrix(name: str, seconds: float) -> list[Cell]:
         ]
     if name == "rtt":
         return [_cell(200, rtt, 0.1, seconds) for rtt in (10, 20, 50, 100, 250)]
-    if name in _GRIDS:
-        return [_cell(_GRIDS[name], rtt, loss, seconds) for rtt in (20, 100, 250) for loss in (0, 0.1, 1, 5, 10, 20)]
+    if name in GRIDS:
+        return [_grid_cell(GRIDS[name], rtt, loss, seconds) for rtt in (20, 100, 250) for loss in _GRID_LOSSES]
     if name == "sizes":
         return [
             Cell(f"200 Mbit/s, 50 ms, loss 0.1 %, {size // 1024} KiB", 200, 50, 0.001, size)
@@ -94,4 +113,4 @@ def matrix(name: str, seconds: float) -> list[Cell]:
     raise KeyError(name)
 
 
-MATRICES = ("smoke", "table", "loss", "bursts", "rtt", *_GRIDS, "sizes")
+MATRICES = ("smoke", "table", "loss", "bursts", "rtt", *GRIDS, "sizes")

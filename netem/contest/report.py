@@ -76,7 +76,7 @@ def write_csv(path: Path, lines: list[Line], back_end: str) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file)
         out.writerow(
-            ["cell", "rate_bps", "rtt_ms", "loss", "bytes", "back_end", "tool", "remark", "outcome", "seconds", "efficiency", "goodput_bps"]
+            ["cell", "rate_bps", "rtt_ms", "loss", "ack_loss", "bytes", "back_end", "tool", "remark", "outcome", "seconds", "efficiency", "goodput_bps"]
             + ["cpu_sender_s", "cpu_receiver_s", "up_offered_bytes", "up_offered_packets", "up_lost_random", "up_lost_burst"]
             + ["up_lost_queue", "down_offered_bytes", "down_offered_packets", "said"]
         )
@@ -84,7 +84,7 @@ def write_csv(path: Path, lines: list[Line], back_end: str) -> None:
             for run in line.runs:
                 ok = run.outcome == "ok"
                 out.writerow(
-                    [line.cell.name, line.cell.rate_bps, line.cell.rtt_ms, line.cell.loss, line.cell.size, back_end]
+                    [line.cell.name, line.cell.rate_bps, line.cell.rtt_ms, line.cell.loss, line.cell.ack_loss, line.cell.size, back_end]
                     + [run.contender, line.contender.remark, run.outcome, f"{run.seconds:.4f}"]
                     + [f"{line.cell.ideal_seconds / run.seconds:.4f}" if ok else "", f"{line.cell.size * 8 / run.seconds:.0f}" if ok else ""]
                     + [f"{run.cpu_sender:.3f}", f"{run.cpu_receiver:.3f}"]
@@ -115,6 +115,25 @@ def overview(lines: list[Line]) -> str:
         by_cell = {line.cell: line for line in own}
         parts.append(f"| {own[0].contender.name} | " + " | ".join(_brief(by_cell.get(cell)) for cell in cells) + " |")
     return "\n".join(parts)
+
+
+def grid(lines: list[Line]) -> str:
+    """Efficiency of one tool: a row a path, a column for what is lost on it; and beneath it the most that was wasted."""
+    columns = list(dict.fromkeys(_lost(line) for line in lines))
+    paths: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        paths.setdefault(line.cell.path_name, {})[_lost(line)] = line
+    parts = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    parts += [f"| {path} | " + " | ".join(_brief(own.get(column)) for column in columns) + " |" for path, own in paths.items()]
+    wasted = [(line.waste, line.cell.name) for line in lines if line.waste is not None]
+    if wasted:
+        most, where = max(wasted)
+        parts.append(f"\nWaste {sorted(wasted)[len(wasted) // 2][0] * 100:.1f} % in the middle, at most {most * 100:.1f} % ({where}).")
+    return "\n".join(parts)
+
+
+def _lost(line: Line) -> str:
+    return line.cell.name.removeprefix(f"{line.cell.path_name}, ")
 
 
 def _brief(line: Line | None) -> str:

@@ -12,8 +12,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "netem"))
 
 from contest.contender import Client, Contender, Server, Task
-from contest.matrices import MATRICES, MIB, Cell, matrix
-from contest.report import Line, markdown, overview, put_into, write_csv
+from contest.matrices import GRIDS, MATRICES, MIB, Cell, matrix
+from contest.report import Line, grid, markdown, overview, put_into, write_csv
 from contest.run import Run, measure
 from contest.sharing import Bottleneck, Sharing
 from contest.sharing import markdown as shares
@@ -58,7 +58,16 @@ class Ideal(unittest.TestCase):
                     self.assertEqual(2 * up.delay_ns, cell.rtt_ms * 1_000_000)
                     burst = up.burst.loss if up.burst else 0.0
                     self.assertAlmostEqual(up.loss / 1e9 + burst, cell.loss, delta=1e-6)
-                    self.assertEqual((down.loss, down.burst), (0, None))
+                    self.assertAlmostEqual(down.loss / 1e9, cell.ack_loss, delta=1e-6)
+                    self.assertIsNone(down.burst)
+
+    def test_in_a_third_of_a_grid_the_acknowledgements_are_lost_as_the_data_is_and_the_name_says_so(self) -> None:
+        for name in GRIDS:
+            cells = matrix(name, 10)
+            both = [cell for cell in cells if cell.ack_loss]
+            self.assertEqual(3 * len(both), len(cells))
+            self.assertTrue(all(cell.ack_loss == cell.loss and cell.name.endswith(" both ways") for cell in both))
+            self.assertIn(0.2, {cell.ack_loss for cell in both})
 
     def test_files_take_the_wanted_time_at_the_bottleneck(self) -> None:
         for cell in matrix("table", 10):
@@ -100,6 +109,15 @@ class Report(unittest.TestCase):
         self.assertEqual(rows[0], ["", "clean", "far"])
         self.assertEqual([row[0] for row in rows[2:]], ["fast", "slow"])
         self.assertEqual(rows[3][2], "(10 %)")
+
+    def test_a_grid_has_a_row_a_path_and_a_column_a_loss_and_names_the_most_waste(self) -> None:
+        near, far = matrix("grid100", 10)[:2], matrix("grid100", 10)[6:8]
+        lines = [Line(cell, Tool(), [run(seconds=cell.ideal_seconds, offered=round(cell.needed_wire_bytes))]) for cell in near]
+        lines += [Line(cell, Tool(), [run(seconds=2 * cell.ideal_seconds, offered=round(share * cell.needed_wire_bytes))]) for cell, share in zip(far, (1.01, 1.02))]
+        rows = [[word.strip() for word in line.strip("|").split("|")] for line in grid(lines).splitlines()]
+        self.assertEqual(rows[0], ["", "no loss", "loss 0.1 %"])
+        self.assertEqual(rows[2:4], [["100 Mbit/s, 20 ms", "100 %", "100 %"], ["100 Mbit/s, 100 ms", "50 %", "50 %"]])
+        self.assertIn("at most 2.0 % (100 Mbit/s, 100 ms, loss 0.1 %)", rows[-1][0])
 
     def test_every_run_is_a_line_of_csv_and_failed_ones_have_no_speed(self) -> None:
         with tempfile.TemporaryDirectory() as place:
