@@ -25,18 +25,9 @@ constexpr std::uint32_t probes_per_timeout = 2;  // RFC 9002 section 6.2.4
 // Numbers between two skipped ones. Rarer: a blind peer runs longer; more often: ACKs carry more ranges.
 constexpr std::uint64_t skip_distance_min = 256;
 constexpr std::uint64_t skip_distance_max = 4096;
-// A round trip longer than this is paced and acknowledged finely enough that no budget is needed.
-constexpr Duration offload_rtt_max = std::chrono::milliseconds{4};
-// Eight GSO batches, of all lanes of a transfer together; more overruns receive buffers.
-constexpr std::uint64_t offload_budget_max = 512 * KiB;
-// Where the budget begins again once it was halved to nothing, and how long without drops it takes to double. Sooner: a
-// slow receiver drops again and again.
-constexpr std::uint64_t offload_budget_step = 16 * KiB;
-constexpr Duration offload_recovery_interval = std::chrono::seconds{1};
 // A round trip longer than the shortest by this share of it, and by so much, has met a queue that may have marked.
 constexpr int queue_share = 16;
 constexpr Duration queue_min = std::chrono::milliseconds{1};
-constexpr Duration receiver_drops_memory = std::chrono::seconds{1};
 
 std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& config, Rng& rng) {
   if (config.congestion == Congestion::fixed && config.rate)
@@ -102,9 +93,8 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       base_size_(config.base_size),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
-      ecn_(config.ecn && heeds_marks(config)),
-      offload_budget_max_(std::max(offload_budget_max / config.place.lanes, offload_budget_step)),
-      offload_budget_limit_(offload_budget_max_) {
+      marks_(config.ecn && heeds_marks(config)),
+      offload_(config.place.lanes) {
   draw_skip();
   update_pacing(TimePoint{});
 }
@@ -182,7 +172,10 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
   refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
-  on_receiver_drops(now, ack.fields.socket_drops);
+  // Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
+  // take.
+  if (const auto drops = offload_.on_receiver_drops(now, ack.fields.socket_drops, rtt_); drops > 0)
+    controller_->on_receiver_drops(drops);
   AckTally tally;
   acked_.clear();
   for (const AckRange& range : ack.ranges) {
@@ -228,18 +221,11 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
 /// Source: RFC 9002 section 7.1 and appendix B.7.
 void Recovery::take_marks(TimePoint now, const AckFrame& ack, TimePoint sent_at) {
   const bool queueing = rtt_.latest() > rtt_.minimum() + std::max(rtt_.minimum() / queue_share, queue_min);
-  const auto signal = ecn_.on_ack(ack.largest, ack.marks, {ledger_.end()}, queueing);
+  const auto signal = marks_.on_ack(ack.largest, ack.marks, {ledger_.end()}, queueing);
   if (signal.withdrawn) controller_->on_marks_withdrawn(now);
   if (signal.ce == 0) return;
   controller_->on_packets_marked(
       {.now = now, .newest_sent_at = sent_at, .next = {ledger_.end()}, .packets = signal.ce, .begins = signal.begins});
-}
-
-void Recovery::note_mark_acked(std::uint64_t number, const SentPacket& packet) {
-  if (number < ecn_.first().value) return;
-  if (packet.marked) ++ecn_news_.marked_acked;
-  auto& newest = packet.marked ? ecn_news_.newest_marked_acked : ecn_news_.newest_plain_acked;
-  newest = std::max(newest, std::optional{number});
 }
 
 bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) {
@@ -252,7 +238,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
         continue;
       }
       if (packet.size > base_size_) note_large_acked(n, news);
-      note_mark_acked(n, packet);
+      marks_.on_acked(n, packet.marked);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       ++news.packets_spurious;
@@ -286,7 +272,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
         continue;
       }
       (packet.size > base_size_ ? large : small) = n;
-      note_mark_acked(n, packet);
+      marks_.on_acked(n, packet.marked);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       if (packet.kind == SentKind::repair) news.repairs_acked.push_back(packet.offset);
@@ -319,10 +305,7 @@ void Recovery::note_large_acked(std::optional<std::uint64_t> number, DeliveryNew
 /// A larger datagram that no later larger one has overtaken may tell of a black hole.
 void Recovery::note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news) {
   ++news.sizes.lost;
-  if (packet.marked && number >= ecn_.first().value) {
-    ++ecn_news_.marked_lost;
-    if (!ecn_news_.oldest_marked_lost) ecn_news_.oldest_marked_lost = number;  // losses come in order
-  }
+  marks_.on_lost(number, packet.marked);
   if (packet.size <= base_size_ || (newest_large_acked_ && *newest_large_acked_ > number)) return;
   ++news.sizes.large_lost;
   if (!news.sizes.oldest_large_lost || number < *news.sizes.oldest_large_lost) news.sizes.oldest_large_lost = number;
@@ -336,9 +319,8 @@ void Recovery::on_loss_deadline(TimePoint now, DeliveryNews& news) {
 
 void Recovery::detect_losses(TimePoint now, DeliveryNews& news) {
   find_losses(now, news);
-  for (std::uint64_t excused = ecn_.on_tidings(ecn_news_, {ledger_.end()}); excused > 0; --excused)
+  for (std::uint64_t excused = marks_.settle({ledger_.end()}); excused > 0; --excused)
     controller_->on_spurious_loss(TimePoint{});  // before any reduction
-  ecn_news_.clear();
 }
 
 void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
@@ -429,35 +411,8 @@ std::optional<TimePoint> Recovery::probe_deadline() const {
 }
 
 std::uint64_t Recovery::allowance() const {
-  const std::uint64_t window = controller_->cwnd() + offload_budget();
+  const std::uint64_t window = controller_->cwnd() + offload_.bytes(rtt_, pacer_.rate());
   return window > in_flight_ ? window - in_flight_ : 0;
-}
-
-std::uint64_t Recovery::offload_budget() const {
-  if (!rtt_.has_sample() || rtt_.smoothed() >= offload_rtt_max) return 0;
-  // On a short path ACKs come every 0.5 ms however short the round trip is: what the window makes in that time has to
-  // be in flight as well, or the path starves between two ACKs.
-  const Duration lag = ack_interval(rtt_.smoothed()) - rtt_.smoothed() / 8;
-  return std::min(offload_budget_limit_, pacer_.rate().bytes_in(lag));
-}
-
-/// Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
-/// take. But on a short path the budget on top of the window is what a receiver drops first, so it shrinks as well.
-void Recovery::on_receiver_drops(TimePoint now, std::uint32_t total) {
-  const Duration since = now - offload_limit_changed_at_;
-  if (total > receiver_drops_) {
-    controller_->on_receiver_drops(total - receiver_drops_);
-    receiver_drops_ = total;
-    // Once for the drops of one flight, as the window.
-    if (!receiver_drops_at_ || since >= std::max(rtt_.smoothed(), ack_interval(rtt_.smoothed()))) {
-      offload_budget_limit_ /= 2;
-      offload_limit_changed_at_ = now;
-    }
-    receiver_drops_at_ = now;
-  } else if (offload_budget_limit_ < offload_budget_max_ && since >= offload_recovery_interval) {
-    offload_budget_limit_ = std::min(offload_budget_max_, std::max(2 * offload_budget_limit_, offload_budget_step));
-    offload_limit_changed_at_ = now;
-  }
 }
 
 void Recovery::on_sibling_congestion(TimePoint now, const CongestionNews& news) {
@@ -497,10 +452,6 @@ void Recovery::on_tail_copy() {
   on_resolved(ledger_[tail_cursor_]);
   ledger_.mark_copied(tail_cursor_++);
   tail_copies_.on_copy_sent();
-}
-
-bool Recovery::receiver_drops_recent(TimePoint now) const {
-  return receiver_drops_at_ && now - *receiver_drops_at_ < receiver_drops_memory;
 }
 
 void Recovery::update_pacing(TimePoint now) {

@@ -16,9 +16,10 @@
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/pacer.h"
 #include "dataplane/engine/lane/disowned_data.h"
+#include "dataplane/engine/lane/offload_budget.h"
 #include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
-#include "dataplane/engine/path/ecn_validation.h"
+#include "dataplane/engine/path/mark_ledger.h"
 #include "dataplane/engine/path/pmtu_search.h"
 #include "dataplane/engine/wire/ack_frame.h"
 
@@ -92,14 +93,11 @@ class Recovery {
   void on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t bytes);
 
   /// What the batch that leaves now is to be marked with. Its packets say so (SentPacket::marked).
-  [[nodiscard]] EcnMark mark(TimePoint now) { return ecn_.marks(now) ? EcnMark::ect0 : EcnMark::none; }
-  void on_marked_sent(TimePoint now, std::uint64_t packets) { ecn_.on_marked_sent(now, packets, rtt_.probe_timeout()); }
+  [[nodiscard]] EcnMark mark(TimePoint now) { return marks_.mark(now); }
+  void on_marked_sent(TimePoint now, std::uint64_t packets) { marks_.on_sent(now, packets, rtt_.probe_timeout()); }
   /// The peer's address is another one: whether marks pass there has to be found out.
-  void revalidate_marks() {
-    ecn_.restart({ledger_.end()});
-    ecn_news_.clear();
-  }
-  [[nodiscard]] const EcnValidation& ecn() const { return ecn_; }
+  void revalidate_marks() { marks_.restart({ledger_.end()}); }
+  [[nodiscard]] const EcnValidation& ecn() const { return marks_.validation(); }
 
   /// False: the peer acknowledged what was never sent.
   [[nodiscard]] bool on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news);
@@ -172,7 +170,7 @@ class Recovery {
   /// The configured rate is what paces, not what the controller makes of the path.
   [[nodiscard]] bool is_paced_by_cap() const { return paced_by_cap_; }
   /// The receiver's own socket dropped datagrams within the last second: it can not keep up.
-  [[nodiscard]] bool receiver_drops_recent(TimePoint now) const;
+  [[nodiscard]] bool receiver_drops_recent(TimePoint now) const { return offload_.drops_recent(now); }
 
   /// How often disown_data had to look at every packet in the ledger.
   [[nodiscard]] std::uint64_t ledger_walks() const { return ledger_walks_; }
@@ -184,7 +182,6 @@ class Recovery {
  private:
   struct AckTally;
   [[nodiscard]] bool take_spurious(TimePoint now, bytes::Interval range, DeliveryNews& news);
-  void note_mark_acked(std::uint64_t number, const SentPacket& packet);
   void take_marks(TimePoint now, const AckFrame& ack, TimePoint sent_at);
   void note_large_acked(std::optional<std::uint64_t> number, DeliveryNews& news);
   void note_lost(std::uint64_t number, const SentPacket& packet, DeliveryNews& news);
@@ -193,8 +190,6 @@ class Recovery {
   void find_losses(TimePoint now, DeliveryNews& news);
   void forget_resolved(TimePoint now);
   void update_pacing(TimePoint now);
-  [[nodiscard]] std::uint64_t offload_budget() const;
-  void on_receiver_drops(TimePoint now, std::uint32_t total);
   void report(std::vector<TransferRange>& to, std::uint64_t number) const;
   [[nodiscard]] bool carries_data(std::uint64_t number) const;
   void draw_skip();
@@ -227,8 +222,7 @@ class Recovery {
   std::uint64_t app_limited_until_ = 0;
   std::optional<PacketNumber> largest_acked_;
   std::optional<std::uint64_t> newest_large_acked_;  // above base_size_
-  EcnValidation ecn_;
-  EcnValidation::Tidings ecn_news_;
+  MarkLedger marks_;
   std::uint64_t path_first_ = 0;  // older numbers were sent on another path
   std::optional<TimePoint> loss_deadline_;
   std::optional<TimePoint> recovery_start_;
@@ -240,11 +234,7 @@ class Recovery {
   std::uint32_t probes_owed_ = 0;
   std::uint32_t refusals_seen_ = 0;     // the peer's sink refused so many packets so far
   std::uint64_t refusals_excused_ = 0;  // of those, losses that did not count as congestion
-  std::uint32_t receiver_drops_ = 0;    // the peer's socket dropped so many so far, as it says
-  std::optional<TimePoint> receiver_drops_at_;
-  std::uint64_t offload_budget_max_;
-  std::uint64_t offload_budget_limit_;
-  TimePoint offload_limit_changed_at_{};
+  OffloadBudget offload_;
   std::uint64_t packets_lost_ = 0;
   std::uint64_t ledger_walks_ = 0;
   std::uint64_t spurious_losses_ = 0;
