@@ -20,9 +20,10 @@ namespace {
 // The receiver asks for an ACK of its own once a round trip, for the RTT and to confirm its key epochs.
 constexpr Duration rtt_sample_interval_min = std::chrono::milliseconds{4};
 // A client that still expects data and hears nothing for so long says something: a NAT may have forgotten it, or its
-// address be another one, and who sends would never find out.
-constexpr Duration silence_min = std::chrono::milliseconds{500};
-constexpr int silence_probe_timeouts = 3;
+// address be another one, and who sends would never find out. However long the round trip: one small datagram in this
+// time is nothing to any path, but three PTO of a client whose round trips vary, by its slow processor perhaps, are
+// seconds, after which the other end takes the path for dead.
+constexpr Duration silence_max = std::chrono::milliseconds{500};
 // So little may be all that is still to come of a flight: it is taken in at once.
 constexpr std::uint64_t tail_bytes = 128 * KiB;
 
@@ -349,8 +350,7 @@ void Receiver::Parts::on_accepted(TimePoint now) {
 std::optional<TimePoint> Receiver::Parts::silence_at() const {
   if (!config.hello_until_heard || !lane.is_open() || !lane.heard() || (finished && ranges.is_complete()))
     return std::nullopt;
-  const Duration patience = std::max(silence_min, silence_probe_timeouts * lane.recovery().rtt().probe_timeout());
-  return std::max(*lane.last_heard(), spoke_up_at.value_or(TimePoint{})) + patience;
+  return std::max(*lane.last_heard(), spoke_up_at.value_or(TimePoint{})) + silence_max;
 }
 
 void Receiver::handle_timeout(TimePoint now) {

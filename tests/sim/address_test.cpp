@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "common/random.h"
@@ -153,6 +155,59 @@ TEST_CASE("sim: a client that waits in silence says something, so that its new a
   const auto result = net.transfer(plan);
   check_intact(result);
   CHECK(*result.finished_at <= net.start() + 8s);
+}
+
+// Its processor hands datagrams over so late that round trips vary by several times the path's own: three PTO were 1.6
+// s.
+TEST_CASE("sim: a slow client that pulls is silent for half a second at most, whatever round trips it sees") {
+  for (const Duration late : {60ms, 100ms}) {
+    for (Duration after = 100ms; after < 1s; after += 20ms) {
+      Options options = network(7);
+      options.rtt = 40ms;
+      options.rate = DataRate::megabits_per_second(30);
+      options.coalescing = late;
+      LanePlan plan{.bytes = 6 * MiB, .pull = true};
+      plan.moves = {{.after = after, .change = AddressChange::port}};
+      Scenario net{options};
+      TimePoint spoke = net.start();
+      Duration silence{};
+      net.forward().meddle([&](const Sighting& sighting) -> std::vector<Datagram> {
+        silence = std::max(silence, sighting.at - std::exchange(spoke, sighting.at));
+        return {};
+      });
+      const auto result = net.transfer(plan);
+      CAPTURE(late.count());
+      CAPTURE(after.count());
+      check_intact(result);
+      CHECK(silence <= 500ms + 2 * late);
+    }
+  }
+}
+
+TEST_CASE("sim: bulk leaves for a new port as soon as that has answered, however full the window for the old one was") {
+  for (Duration outage = 20ms; outage <= 400ms; outage += 20ms) {
+    Options options = network(5);
+    options.outage = Outage{.after = 700ms, .length = outage};
+    LanePlan plan{.bytes = 12 * MiB, .pull = true};
+    plan.moves = {{.after = 710ms, .change = AddressChange::port}};
+    Scenario net{options};
+    std::vector<TimePoint> said;  // the client: first that it is there, then the answer
+    std::optional<TimePoint> resumed;
+    net.forward().meddle([&](const Sighting& sighting) -> std::vector<Datagram> {
+      if (sighting.at >= net.start() + 700ms + outage && said.size() < 2) said.push_back(sighting.at);
+      return {};
+    });
+    net.backward().meddle([&](const Sighting& sighting) -> std::vector<Datagram> {
+      if (!said.empty() && !resumed && sighting.header.offset) resumed = sighting.at;
+      return {};
+    });
+    const auto result = net.transfer(plan);
+    CAPTURE(outage.count());
+    check_intact(result);
+    REQUIRE(said.size() == 2);
+    REQUIRE(resumed);
+    CHECK(*resumed - said.front() <= 60ms + 30ms + 10ms);
+  }
 }
 
 }  // namespace

@@ -232,8 +232,14 @@ bool LaneCore::propose_address(TimePoint now, AddressChange change, std::uint64_
 void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news) {
   ++stats_.peer_moves;
   recovery_.revalidate_marks();
-  // Another port is a NAT that forgot; the path behind it is the same.
-  if (change == AddressChange::port) return;
+  // What we acknowledged since it moved went to the old address.
+  tracker_.owe(now);
+  // Another port is a NAT that forgot; the path behind it is the same. But what went to the old port may be a whole
+  // window, and then nothing would leave until a probe time-out, backed off by all those that had passed.
+  if (change == AddressChange::port) {
+    if (recovery_.probe_at_once(now)) choose_probe();
+    return;
+  }
   recovery_.on_path_changed(now, news);
   for (const auto& range : news.control_lost) control_out_.on_lost(range);
   news.control_lost.clear();
@@ -298,8 +304,13 @@ void LaneCore::handle_timeout(TimePoint now, DeliveryNews& news) {
   if (table.take_if_due(Timer::size_probe, now)) size_search_.on_deadline(now);
   if (table.take_if_due(Timer::probe, now)) {
     recovery_.on_probe_deadline(now);
-    if (!control_out_.resend_oldest() && !recovery_.oldest_data_in_flight()) ping_owed_ = true;
+    choose_probe();
   }
+}
+
+/// Bulk is probed with by who sends it.
+void LaneCore::choose_probe() {
+  if (!control_out_.resend_oldest() && !recovery_.oldest_data_in_flight()) ping_owed_ = true;
 }
 
 void LaneCore::take_path_news(TimePoint now, const DeliveryNews& news) {

@@ -392,6 +392,17 @@ void Recovery::forget_resolved(TimePoint now) {
 void Recovery::on_probe_deadline(TimePoint now) {
   ++probe_timeouts_;
   probe_backoff_ = std::min(probe_backoff_ + 1, probe_backoff_max);
+  owe_probes(now);
+}
+
+bool Recovery::probe_at_once(TimePoint now) {
+  if (packets_in_flight_ == 0 || !probing_) return false;
+  probe_backoff_ = 0;  // the silence was the old address's
+  owe_probes(now);
+  return true;
+}
+
+void Recovery::owe_probes(TimePoint now) {
   probes_owed_ = probes_per_timeout;
   probe_base_ = std::max(probe_base_, now);
 }

@@ -105,6 +105,9 @@ class Recovery {
   void on_loss_deadline(TimePoint now, DeliveryNews& news);
   /// The probe deadline has passed: the caller sends probes_owed() packets that nothing holds back.
   void on_probe_deadline(TimePoint now);
+  /// The same unasked: the peer is where it was not, so that what is on its way may be lost, and no deadline has to
+  /// pass. False: nothing is on its way, or silence asks for no probes.
+  [[nodiscard]] bool probe_at_once(TimePoint now);
   [[nodiscard]] std::uint32_t probes_owed() const { return probes_owed_; }
   void on_probe_sent() { probes_owed_ -= probes_owed_ > 0 ? 1U : 0U; }
   /// Probe time-outs in a row, with no acknowledgement between.
@@ -193,6 +196,7 @@ class Recovery {
   void report(std::vector<TransferRange>& to, std::uint64_t number) const;
   [[nodiscard]] bool carries_data(std::uint64_t number) const;
   void draw_skip();
+  void owe_probes(TimePoint now);
   void on_resolved(const SentPacket& packet);
 
   RecoveryConfig config_;
