@@ -1,6 +1,9 @@
 // Preloaded into penstock or penstockd (LD_PRELOAD): makes one kind of system call as slow as the test says, so that it
 // is known what holds a transfer up. SLOW_READ, SLOW_WRITE, SLOW_SEND, SLOW_RECEIVE: bytes a second of pread, pwrite,
 // sendmmsg, recvmmsg. A disk sleeps; a network call that is slow keeps its processor busy.
+//
+// Fortified headers define such calls in themselves, and clang lets nobody define them again.
+#undef _FORTIFY_SOURCE
 #include <dlfcn.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
