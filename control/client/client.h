@@ -101,6 +101,7 @@ struct TransferSummary {
   std::uint64_t bytes_retransmitted = 0;
   std::uint64_t fec_recovered = 0;
   double rtt_ms = 0;
+  std::optional<double> tail_ms;  // from the last new byte's departure until the source knew that all had arrived
   std::string data = "udp";
   std::string limited_by;
   std::string digest;             // "alg:hex": of the file, or of the receipt's list when there are several

@@ -7,18 +7,30 @@
 
 namespace penstock::control {
 
+namespace {
+
+std::optional<double> milliseconds_of(std::optional<Duration> duration) {
+  if (!duration) return std::nullopt;
+  return std::chrono::duration<double, std::milli>(*duration).count();
+}
+
+}  // namespace
+
 SenderNumbers sender_numbers(const engine::LaneStats& lane) {
   return {.packets_sent = lane.packets_sent,
           .packets_lost = lane.packets_lost,
           .bytes_retransmitted = lane.payload_bytes_retransmitted,
-          .rtt_ms = std::chrono::duration<double, std::milli>(lane.rtt_smoothed).count()};
+          .rtt_ms = std::chrono::duration<double, std::milli>(lane.rtt_smoothed).count(),
+          .tail_ms = milliseconds_of(engine::tail_of(lane))};
 }
 
 SenderNumbers sender_numbers(const proto::SourceProgress& progress) {
   return {.packets_sent = progress.packets_sent(),
           .packets_lost = progress.packets_lost(),
           .bytes_retransmitted = progress.bytes_retransmitted(),
-          .rtt_ms = static_cast<double>(progress.rtt_us()) / 1000.0};
+          .rtt_ms = static_cast<double>(progress.rtt_us()) / 1000.0,
+          .tail_ms =
+              progress.has_tail_us() ? std::optional{static_cast<double>(progress.tail_us()) / 1000.0} : std::nullopt};
 }
 
 void TransferTally::on_session_begun(bool resuming) {
@@ -76,6 +88,7 @@ TransferSummary TransferTally::summary(TimePoint now, const proto::Commit& commi
   summary.bytes_retransmitted = retransmitted_before_ + sender.bytes_retransmitted;
   summary.fec_recovered = recovered_before_ + symbols_recovered;
   summary.rtt_ms = sender.rtt_ms;
+  summary.tail_ms = sender.tail_ms;
   if (left_out_ > 0)
     summary.partial =
         Error{ErrorCode::PARTIAL, std::to_string(left_out_) + (left_out_ == 1 ? " entry was" : " entries were") +

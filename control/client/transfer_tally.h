@@ -19,6 +19,7 @@ struct SenderNumbers {
   std::uint64_t packets_lost = 0;
   std::uint64_t bytes_retransmitted = 0;
   double rtt_ms = 0;
+  std::optional<double> tail_ms = std::nullopt;
 };
 [[nodiscard]] SenderNumbers sender_numbers(const engine::LaneStats& lane);
 [[nodiscard]] SenderNumbers sender_numbers(const proto::SourceProgress& progress);

@@ -41,6 +41,9 @@ proto::SourceProgress ServerSession::source_progress() const {
   progress.set_limited_by(std::string{limits_.now()});
   progress.set_rtt_us(
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(lane.rtt_smoothed).count()));
+  if (const auto tail = engine::tail_of(lane))
+    progress.set_tail_us(
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*tail).count()));
   if (lane.estimate) {
     progress.set_path_rate_bps(lane.estimate->rate.bits_per_second());
     progress.set_path_filled(lane.estimate->filled);

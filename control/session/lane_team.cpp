@@ -26,6 +26,8 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.packets_outside_lease += one.packets_outside_lease;
   sum.peer_socket_drops += one.peer_socket_drops;
   sum.repairs_sent += one.repairs_sent;
+  sum.repairs_received += one.repairs_received;
+  sum.generations_failed += one.generations_failed;
   sum.symbols_recovered += one.symbols_recovered;
   sum.packets_marked += one.packets_marked;
   sum.marks_told += one.marks_told;
@@ -49,6 +51,14 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   if (one.answered_at && (!sum.answered_at || *one.answered_at > *sum.answered_at)) sum.answered_at = one.answered_at;
   if (one.unanswered_since && (!sum.unanswered_since || *one.unanswered_since < *sum.unanswered_since))
     sum.unanswered_since = one.unanswered_since;
+  // The transfer's tail: from the last lane's last new byte until the last lane has all acknowledged.
+  if (one.last_new_sent_at) {
+    if (!sum.last_new_sent_at || !one.all_acked_at)
+      sum.all_acked_at = one.all_acked_at;
+    else if (sum.all_acked_at)
+      sum.all_acked_at = std::max(*sum.all_acked_at, *one.all_acked_at);
+    sum.last_new_sent_at = std::max(sum.last_new_sent_at.value_or(*one.last_new_sent_at), *one.last_new_sent_at);
+  }
   if (one.last_heard && (!sum.last_heard || *one.last_heard > *sum.last_heard)) sum.last_heard = one.last_heard;
 }
 

@@ -127,6 +127,8 @@ struct LaneStats {
   std::uint64_t packets_outside_lease = 0;    // DATA of extents that are not this lane's: refused
   std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
   std::uint64_t repairs_sent = 0;             // repair symbols
+  std::uint64_t repairs_received = 0;         // likewise, that were agreed on
+  std::uint64_t generations_failed = 0;       // sender: sent again in parts; receiver: not in memory, or no room for it
   std::uint64_t symbols_recovered = 0;        // by FEC: as the receiver counts, and tells in its ACKs
   std::uint64_t key_updates = 0;
   std::uint64_t spurious_losses = 0;
@@ -154,6 +156,9 @@ struct LaneStats {
   std::uint8_t thread_busy_percent = 0;              // of its driver, which knows; the engine leaves it at zero
   std::optional<TimePoint> last_heard;               // last authentic datagram
   std::optional<TimePoint> answered_at;              // an acknowledgement of something new came last
+  // A sender's tail, by datagrams: when a byte left for the first time, last; and when all was acknowledged after that.
+  std::optional<TimePoint> last_new_sent_at;
+  std::optional<TimePoint> all_acked_at;
   /// Since when what we have on its way is without an answer; nullopt: nothing is.
   std::optional<TimePoint> unanswered_since;
   std::uint64_t stream_messages = 0;        // by the stream, sent or taken; its bytes are counted in payload_bytes too
@@ -161,5 +166,12 @@ struct LaneStats {
   std::uint64_t stream_bytes_repeated = 0;  // of those, that were sent before by whatever way
   std::uint64_t stream_bytes_arrived = 0;   // sender: acknowledged by StreamAck
 };
+
+/// From a sender's last new byte's departure until it knew that all had arrived: half a round trip more than that took.
+/// nullopt: it does not know yet, or the bytes go by the stream.
+[[nodiscard]] inline std::optional<Duration> tail_of(const LaneStats& stats) {
+  if (!stats.last_new_sent_at || !stats.all_acked_at) return std::nullopt;
+  return *stats.all_acked_at - *stats.last_new_sent_at;
+}
 
 }  // namespace penstock::engine

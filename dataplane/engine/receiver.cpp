@@ -243,6 +243,7 @@ void Receiver::Parts::handle_repair(TimePoint now, std::span<const std::byte> bo
   // It speaks of bytes that were sent, so all of them are within the credit.
   if (!ranges.is_permitted(frame->layout.bytes_of(frame->layout.mask.last())))
     return lane.close(TransportError::credit_exceeded);
+  ++lane.stats().repairs_received;
   lease.settle();
   take_recovered(now, decoder.on_repair(*frame, ranges, window), window);
 }
@@ -471,6 +472,7 @@ void Receiver::close(TransportError reason) { parts_->lane.close(reason); }
 const LaneStats& Receiver::stats() const {
   LaneStats& stats = parts_->lane.stats();
   stats.bytes_settled = parts_->ranges.settled();
+  stats.generations_failed = parts_->decoder.undecodable() + parts_->decoder.crowded_out();
   return stats;
 }
 

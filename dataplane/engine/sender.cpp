@@ -154,6 +154,8 @@ void Sender::Parts::take_news(TimePoint now) {
   book.review(now, scheduler, rtt.smoothed(), rtt.probe_timeout(), repeats);
   for (const auto& range : repeats) scheduler.on_lost(range);
   scheduler.on_credit(lane.peer_credit());
+  if (LaneStats& stats = lane.stats(); stats.last_new_sent_at && !stats.all_acked_at && scheduler.is_drained())
+    stats.all_acked_at = now;
   if (fec.mode != FecMode::off) {
     // Neither what the receiver could not take is the path's own loss, nor what a full queue dropped, ours in start-up
     // perhaps: the packets behind it, whose acknowledgements tell of it, took longer.
@@ -248,6 +250,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   LaneStats& stats = lane.stats();
   Transmit out{.mark = lane.batch_mark(now)};
   std::size_t segments = 0;
+  bool sent_new = false;
   bool backlogged = true;  // for all we know: more may leave as soon as the pacer lets it
   limit = SenderLimit::sender_cpu;
   while (segments < segments_max) {
@@ -292,6 +295,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     lane.seal_data(now, chunk->at, payload, buffer.subspan(out.size), chunk->repeat ? 1 : 0, out.mark);
     scheduler.on_sent(*chunk, payload.size());
     if (chunk->repeat) book.on_data_sent({chunk->at, chunk->at + payload.size()});
+    sent_new = sent_new || !chunk->repeat;
     stats.payload_bytes_sent += payload.size();
     if (chunk->repeat) stats.payload_bytes_retransmitted += payload.size();
     allowance -= size;
@@ -309,6 +313,10 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
   else
     lane.recovery().pacer().on_idle(now);
   if (segments == 0) return std::nullopt;
+  if (sent_new) {
+    stats.last_new_sent_at = now;
+    stats.all_acked_at.reset();
+  }
   persist_at.reset();
   persist_backoff = 0;
   lane.on_data_batch(now, segments, out);
@@ -545,6 +553,7 @@ const LaneStats& Sender::stats() const {
   stats.path = parts_->lane.recovery().path_report();
   stats.estimate = parts_->lane.recovery().path_estimate();
   stats.cwnd_first = parts_->lane.recovery().cwnd_first();
+  stats.generations_failed = parts_->book.failed();
   return stats;
 }
 

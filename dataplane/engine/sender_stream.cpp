@@ -28,6 +28,8 @@ void Sender::go_by_stream() {
   p.book.abandon(in_flight);
   p.scheduler.cut_on_grid(std::nullopt);
   for (const auto& range : in_flight) p.scheduler.on_lost(range);
+  p.lane.stats().last_new_sent_at.reset();
+  p.lane.stats().all_acked_at.reset();
 }
 
 void Sender::go_by_datagrams() {

@@ -232,8 +232,12 @@ class ClientRun {
           .number("packets_lost", summary.packets_lost)
           .number("bytes_retransmitted", summary.bytes_retransmitted)
           .number("fec_recovered", summary.fec_recovered)
-          .decimal("rtt_ms", summary.rtt_ms)
-          .text("data", summary.data)
+          .decimal("rtt_ms", summary.rtt_ms);
+      if (summary.tail_ms)
+        line.decimal("tail_ms", *summary.tail_ms);
+      else
+        line.null("tail_ms");
+      line.text("data", summary.data)
           .text_or_null("limited_by", summary.limited_by)
           .text_or_null("digest", summary.digest);
       if (summary.receipt.empty()) {

@@ -321,6 +321,7 @@ void RepairBook::review(TimePoint now, const RangeScheduler& scheduler, Duration
       if (end) look_again(*end);
       continue;
     }
+    failed_ += missing > 0 ? 1U : 0U;
     // What is still on its way, and lost later, waits for this one no more.
     for_each_symbol(generation.layout, [&](std::size_t, TransferRange range) { let_go(range, repeat); });
     finish(generation);

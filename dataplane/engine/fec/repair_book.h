@@ -79,6 +79,8 @@ class RepairBook {
               std::vector<TransferRange>& repeat);
   /// Review once more then, whatever happens.
   [[nodiscard]] std::optional<TimePoint> deadline() const { return deadline_; }
+  /// Generations that review gave up before all of them had arrived.
+  [[nodiscard]] std::uint64_t failed() const { return failed_; }
 
  private:
   struct Generation {
@@ -119,7 +121,8 @@ class RepairBook {
   std::deque<std::uint64_t> queue_;   // serials with repair symbols to send; the first few take turns
   std::deque<std::uint64_t> parked_;  // their bytes are not in memory
   std::size_t parity_bytes_ = 0;
-  std::size_t symbols_ = 0;        // in generations that are not over
+  std::size_t symbols_ = 0;  // in generations that are not over
+  std::uint64_t failed_ = 0;
   bytes::IntervalSet protected_;   // bytes that a generation may recover
   bytes::IntervalSet deferred_;    // of those, lost
   std::uint64_t given_until_ = 0;  // by a given ratio, all new bytes below were laid

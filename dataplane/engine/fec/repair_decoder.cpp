@@ -18,7 +18,7 @@ std::span<const RepairDecoder::Recovered> RepairDecoder::on_repair(const RepairF
                                           [&](const Kept& kept) { return kept.index == frame.index; }))
     return {};
   if (which == open_.end()) {
-    if (open_.size() >= generations_max) drop(open_.begin());
+    if (open_.size() >= generations_max) crowd_out_oldest();
     open_.push_back({.layout = frame.layout, .repairs = {}});
   } else {
     std::rotate(which, std::next(which), open_.end());  // the youngest: it is alive
@@ -30,7 +30,7 @@ std::span<const RepairDecoder::Recovered> RepairDecoder::on_repair(const RepairF
     drop(std::prev(open_.end()));
     return recovered;
   }
-  while (memory_ > memory_max) drop(open_.begin());
+  while (memory_ > memory_max) crowd_out_oldest();
   return {};
 }
 
@@ -61,6 +61,11 @@ std::span<const RepairDecoder::Recovered> RepairDecoder::poll(const ReceivedRang
 void RepairDecoder::drop(Generations::iterator which) {
   for (const Kept& kept : which->repairs) memory_ -= kept.symbol.size();
   open_.erase(which);
+}
+
+void RepairDecoder::crowd_out_oldest() {
+  drop(open_.begin());
+  ++crowded_out_;
 }
 
 void RepairDecoder::find_missing(const RepairLayout& layout, const ReceivedRanges& ranges) {

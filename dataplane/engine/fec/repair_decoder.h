@@ -45,6 +45,8 @@ class RepairDecoder {
   [[nodiscard]] std::size_t memory() const { return memory_; }
   /// Generations that had enough repair symbols, but whose other bytes were not in memory any more.
   [[nodiscard]] std::uint64_t undecodable() const { return undecodable_; }
+  /// Generations that had to make room for others.
+  [[nodiscard]] std::uint64_t crowded_out() const { return crowded_out_; }
 
  private:
   struct Kept {
@@ -59,6 +61,7 @@ class RepairDecoder {
   using Generations = std::deque<Generation>;  // oldest first
 
   void drop(Generations::iterator which);
+  void crowd_out_oldest();
   /// What of `layout` is not here.
   void find_missing(const RepairLayout& layout, const ReceivedRanges& ranges);
   [[nodiscard]] std::span<const Recovered> decode(const Generation& generation, SinkWindow& window);
@@ -67,6 +70,7 @@ class RepairDecoder {
   Generations open_;
   std::size_t memory_ = 0;
   std::uint64_t undecodable_ = 0;
+  std::uint64_t crowded_out_ = 0;
   erasure::ErasureCode code_;
   std::vector<std::uint8_t> missing_;  // slots, of the generation in hand
   std::vector<Recovered> recovered_;
