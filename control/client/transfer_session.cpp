@@ -91,7 +91,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   }
   config.sender.congestion = congestion_named(to_string(request_.options.congestion), config.sender.rate.has_value());
   // A pull's daemon judges for itself, and we know here whether it can.
-  const auto fec = fec_for(request_.options.fec, agreement, agreement.lanes());
+  const auto fec = fec_for(request_.options.fec, agreement);
   if (!fec) return fec.error();
   config.sender.fec = *fec;
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;

@@ -39,11 +39,8 @@ std::string fec_name(const engine::Fec& fec) {
   return std::to_string(fec.sources) + "," + std::to_string(fec.repairs);
 }
 
-Result<engine::Fec> fec_for(const engine::Fec& wanted, const Agreement& agreement, std::size_t lanes) {
-  if (wanted.mode == engine::FecMode::fixed && lanes > 1)
-    return Error{ErrorCode::USAGE, "--fec K,M protects the bytes of one lane; leave --lanes out, or use --fec auto"};
-  if (std::ranges::find(agreement.capabilities, capability_fec) != agreement.capabilities.end())
-    return lanes > 1 ? engine::Fec{} : wanted;
+Result<engine::Fec> fec_for(const engine::Fec& wanted, const Agreement& agreement) {
+  if (std::ranges::find(agreement.capabilities, capability_fec) != agreement.capabilities.end()) return wanted;
   if (wanted.mode != engine::FecMode::fixed) return engine::Fec{};
   return Error{ErrorCode::VERSION_MISMATCH,
                "the other end knows no forward error correction; leave --fec out, or use --fec off"};

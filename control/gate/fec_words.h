@@ -18,8 +18,7 @@ inline constexpr std::string_view capability_fec = "fec";
 std::optional<engine::Fec> fec_named(std::string_view name);
 std::string fec_name(const engine::Fec& fec);
 
-/// What a session can do of it: none where the peer knows nothing of FEC, but VERSION_MISMATCH where a ratio was given;
-/// USAGE for several lanes with a given ratio.
-Result<engine::Fec> fec_for(const engine::Fec& wanted, const Agreement& agreement, std::size_t lanes);
+/// What a session can do of it: none where the peer knows nothing of FEC, but VERSION_MISMATCH where a ratio was given.
+Result<engine::Fec> fec_for(const engine::Fec& wanted, const Agreement& agreement);
 
 }  // namespace penstock::control

@@ -17,6 +17,7 @@
 #include "control/gate/waiting_room.h"
 #include "control/receipt/receipt_store.h"
 #include "control/registry/registry.h"
+#include "control/server/fec_counters.h"
 #include "control/server/server.h"
 #include "control/session/async_event.h"
 #include "control/session/worker_door.h"
@@ -59,6 +60,7 @@ struct DaemonState {
   std::vector<std::shared_ptr<WorkerDoor>> doors;  // storage's way to each worker
   std::unique_ptr<HandshakeExecutor> signer;
   Gatekeeper gatekeeper;
+  FecCounters fec;
 
   std::optional<io::LanePlacement> lanes;  // connection ids in use, and the worker of each
   std::list<std::shared_ptr<ServerSession>> sessions;

@@ -164,7 +164,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     if (auto status = check_lanes(congestion, agreement_.lanes()); !status) co_return refuse(status.error());
     const auto fec = fec_named(open.fec().empty() ? "off" : open.fec());
     if (!fec) co_return refuse(usage("its --fec is malformed"));
-    const auto possible = fec_for(*fec, agreement_, agreement_.lanes());
+    const auto possible = fec_for(*fec, agreement_);
     if (!possible) co_return refuse(possible.error());
     fec_ = *possible;
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control/server/daemon_state.h"
+#include "control/server/fec_counters.h"
 #include "control/server/probe_guest.h"
 #include "control/server/push_targets.h"
 #include "control/session/journal_hold.h"
@@ -74,6 +75,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   bool transfer_opened_ = false;
   bool transfer_over_ = false;
   engine::Fec fec_;         // of a daemon that sends
+  FecFollower fec_done_;    // what the run's FEC did goes to the daemon's counters
   bool discarded_ = false;  // a benchmark's push, of which nothing is kept
   bool watching_ = false;
   bool holding_ = false;

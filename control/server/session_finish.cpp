@@ -14,6 +14,7 @@ namespace penstock::control {
 
 void ServerSession::note_stats() {
   const bool push = open_.direction() == proto::PUSH;
+  fec_done_.follow(run_->stats().lane, state_.fec);
   if (push) {
     proto::Envelope progress;
     progress.mutable_sink_progress()->set_bytes_durable(run_->stats().sink.bytes_durable);
@@ -186,6 +187,7 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
   row.outcome = outcome;
   (void)state_.registry->log_transfer_ended(row);
   const auto lane = run_ ? run_->stats().lane : engine::LaneStats{};
+  fec_done_.follow(lane, state_.fec);
   // The first window is our own, of a pull.
   state_.log(outcome == "done" || discarded_ ? LogLevel::info : LogLevel::warning, "transfer_ended",
              name_ + ": " + std::string{outcome},
@@ -193,6 +195,10 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
               {"files", std::to_string(files)},
               {"bytes", std::to_string(bytes)},
               {"window_first_bytes", std::to_string(lane.cwnd_first)},
+              {"repairs_sent", std::to_string(lane.repairs_sent)},
+              {"repairs_received", std::to_string(lane.repairs_received)},
+              {"symbols_recovered", std::to_string(lane.symbols_recovered)},
+              {"generations_failed", std::to_string(lane.generations_failed)},
               {"datagrams_repeated", std::to_string(lane.packets_duplicate)},
               {"datagrams_forged", std::to_string(lane.packets_unauthentic + lane.packets_malformed)}});
 }

@@ -72,6 +72,10 @@ class LaneTeam::Ear final : public io::LaneObserver {
 
   void on_event(const engine::SenderEvent& event) override {
     if (const auto* news = std::get_if<engine::CongestionNews>(&event)) return spread(*refs_, lane_, *news);
+    if (const auto* proposal = std::get_if<engine::RepairProposal>(&event))
+      return home([lane = lane_, ratio = proposal->ratio](LaneTeam& team) {
+        if (team.host_ != nullptr) team.host_->on_team_proposes(lane, ratio);
+      });
     on_common(event);
   }
   void on_event(const engine::ReceiverEvent& event) override { on_common(event); }
@@ -263,6 +267,22 @@ engine::LaneStats LaneTeam::sum() const {
 void LaneTeam::on_lane_closed(std::size_t lane, const engine::Closed& closed) {
   // A receiver's end is told to the sender, which moves its extents. An orderly one ends the transfer at both ends.
   if (reader_ && closed.error != engine::TransportError::none) end_lane(lane);
+}
+
+// --- repair symbols -------------------------------------------------------------------------------------------------
+
+void LaneTeam::on_repair_agreed(std::size_t lane, const engine::RepairRatio& ratio) {
+  tell_sender(lane, Reopens::no, [ratio](engine::Sender& sender) { sender.on_repair_agreed(ratio); });
+}
+
+bool LaneTeam::on_repair_proposed(std::size_t lane, const engine::RepairRatio& ratio, std::function<void()> done) {
+  if (lane >= lanes_.size()) return false;
+  tell_receiver(lane, Reopens::no,
+                [self = shared_from_this(), ratio, done = std::move(done)](engine::Receiver& receiver, TimePoint) {
+                  receiver.on_repair_agreed(ratio);
+                  self->at_home([done](LaneTeam&) { done(); });
+                });
+  return true;
 }
 
 // --- the source's leases --------------------------------------------------------------------------------------------

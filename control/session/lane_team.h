@@ -36,6 +36,8 @@ class LaneTeamHost {
   virtual void on_team_stats(const engine::LaneStats& stats) = 0;
   /// Of lane `lane`'s stream.
   virtual void on_team_stream_ack(std::size_t lane, const engine::StreamAck& ack) = 0;
+  /// Lane `lane`'s sender asks for a ratio of repair symbols.
+  virtual void on_team_proposes(std::size_t lane, const engine::RepairRatio& ratio) = 0;
   /// A message to the peer's team.
   virtual void send(proto::Envelope envelope) = 0;
   /// The peer's team makes no sense.
@@ -75,6 +77,12 @@ class LaneTeam final : public std::enable_shared_from_this<LaneTeam> {
   void on_drained(TransferOffset end) { on_lane_drained(0, marks_[0]->generation, end); }
   void on_stats(const engine::LaneStats& stats) { on_lane_stats(0, stats); }
   void on_congestion(const engine::CongestionNews& news) const { spread(*refs_, 0, news); }
+
+  // Repair symbols: each lane has a ratio of its own. Of a lane that is over nothing is done.
+  /// The peer agreed to what lane `lane`'s sender asked for.
+  void on_repair_agreed(std::size_t lane, const engine::RepairRatio& ratio);
+  /// The peer asks: lane `lane`'s receiver begins to keep what it receives; then `done`, on home. False: no such lane.
+  [[nodiscard]] bool on_repair_proposed(std::size_t lane, const engine::RepairRatio& ratio, std::function<void()> done);
 
   // The source's leases.
   /// The peer's word that it has admitted a move.

@@ -111,8 +111,7 @@ void TransferRun::WorkerPart::on_event(const engine::SenderEvent& event) {
   if (const auto* message = std::get_if<engine::ControlReceived>(&event)) return on_pipe_message(message->message);
   if (const auto* drained = std::get_if<engine::Drained>(&event)) return team_->on_drained(drained->end);
   if (const auto* news = std::get_if<engine::CongestionNews>(&event)) return team_->on_congestion(*news);
-  if (const auto* proposal = std::get_if<engine::RepairProposal>(&event))
-    return number_and_send(ratios_.propose(proposal->ratio));
+  if (const auto* proposal = std::get_if<engine::RepairProposal>(&event)) return on_team_proposes(0, proposal->ratio);
   if (std::get_if<engine::PeerHeard>(&event) != nullptr) return on_peer_heard();
   if (const auto* closed = std::get_if<engine::Closed>(&event)) return on_lane_closed(*closed);
 }
@@ -145,6 +144,10 @@ void TransferRun::WorkerPart::on_team_stream_ack(std::size_t lane, const engine:
   proto::Envelope message;
   encode_stream_ack(lane, ack, *message.mutable_data_ack());
   to_control([message = std::move(message)](TransferRun& run) mutable { run.link_->send(std::move(message)); });
+}
+
+void TransferRun::WorkerPart::on_team_proposes(std::size_t lane, const engine::RepairRatio& ratio) {
+  if (!closed_) number_and_send(ratios_.propose(lane, ratio));
 }
 
 void TransferRun::WorkerPart::on_team_failed(Error error) {
@@ -303,19 +306,20 @@ void TransferRun::WorkerPart::drain_order() {
 }
 
 void TransferRun::WorkerPart::on_ratio_agreed(std::uint64_t number) {
-  const auto ratio = ratios_.on_agreed(number);
-  if (!ratio || !has_lane_) return;
-  worker_.with_sender(own_, [ratio](engine::Sender& sender, TimePoint) { sender.on_repair_agreed(*ratio); });
+  const auto agreed = ratios_.on_agreed(number);
+  if (agreed && has_lane_) team_->on_repair_agreed(agreed->lane, agreed->ratio);
 }
 
 void TransferRun::WorkerPart::on_ratio_proposed(const proto::FecRatio& proposal) {
   const auto ratio = decode_ratio(proposal);
   if (!ratio || !has_lane_) return;  // the source goes without
-  worker_.with_receiver(own_,
-                        [ratio = *ratio](engine::Receiver& receiver, TimePoint) { receiver.on_repair_agreed(ratio); });
-  proto::Envelope agreed;
-  agreed.mutable_fec_ratio_agreed()->set_number(proposal.number());
-  number_and_send(std::move(agreed));
+  const auto answer = [self = shared_from_this(), number = proposal.number()] {
+    if (self->closed_) return;
+    proto::Envelope agreed;
+    agreed.mutable_fec_ratio_agreed()->set_number(number);
+    self->number_and_send(std::move(agreed));
+  };
+  (void)team_->on_repair_proposed(proposal.lane(), *ratio, answer);
 }
 
 void TransferRun::WorkerPart::return_credit() {

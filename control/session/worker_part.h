@@ -67,6 +67,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   void on_team_heard() override;
   void on_team_stats(const engine::LaneStats& stats) override;
   void on_team_stream_ack(std::size_t lane, const engine::StreamAck& ack) override;
+  void on_team_proposes(std::size_t lane, const engine::RepairRatio& ratio) override;
   void on_team_failed(Error error) override;
 
   // SideHost

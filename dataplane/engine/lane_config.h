@@ -67,7 +67,7 @@ struct SenderConfig {
   ChunkOrder order = ChunkOrder::sequential;                  // shuffled: a test of the far end's assembly
   std::uint64_t key_update_packets = std::uint64_t{1} << 22;  // an epoch ends before, once it is confirmed
   LanePlace place = {};
-  Fec fec = {};     // of one lane alone
+  Fec fec = {};     // of each lane for itself
   bool ecn = true;  // marks what it sends, where the controller heeds marks and the path leaves them alone
 };
 

@@ -112,7 +112,8 @@ struct Receiver::Parts {
   Parts(const ReceiverConfig& settings, LaneKeys keys, Rng& rng)
       : config(settings),
         lane(core_config(settings), std::move(keys), rng.split()),
-        ranges(settings.initial_credit, settings.place) {}
+        ranges(settings.initial_credit, settings.place),
+        decoder(settings.place.lanes) {}
 
   ReceiverConfig config;
   LaneCore lane;
@@ -240,6 +241,11 @@ void Receiver::Parts::handle_repair(TimePoint now, std::span<const std::byte> bo
   if (!repair || lane.is_over()) return;  // nothing that we agreed to
   const auto frame = decode_repair(body);
   if (!frame) return lane.close(TransportError::protocol_violation);
+  // As with DATA: of bytes that are not this lane's it says nothing, whatever the sender thinks.
+  if (!ranges.owns_in_one_extent({frame->layout.base, frame->layout.end()})) {
+    ++lane.stats().packets_outside_lease;
+    return;
+  }
   // It speaks of bytes that were sent, so all of them are within the credit.
   if (!ranges.is_permitted(frame->layout.bytes_of(frame->layout.mask.last())))
     return lane.close(TransportError::credit_exceeded);
@@ -445,7 +451,11 @@ void Receiver::forget(TransferRange range) {
 
 std::optional<ExtentState> Receiver::give_up(const ExtentMove& move) {
   auto state = parts_->ranges.give_up(move);
-  if (state) parts_->announced = false;
+  if (!state) return state;
+  parts_->announced = false;
+  const ExtentMap map(parts_->config.place.lanes);
+  const auto bytes = move.extent ? map.bytes_of(*move.extent) : bytes::Interval{0, transfer_space_max};
+  parts_->decoder.forget({{bytes.begin}, {bytes.end}});
   return state;
 }
 

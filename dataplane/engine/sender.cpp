@@ -84,7 +84,7 @@ Sender::Parts::Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
     : ip_overhead(settings.ip_overhead),
       lane(core_config(settings), std::move(keys), rng.split()),
       scheduler(settings.order, settings.initial_credit, rng.split(), settings.place),
-      fec(settings.place.lanes > 1 ? Fec{} : settings.fec),
+      fec(settings.fec),
       book(fec) {
   if (const auto rate = share_of(settings)) {
     stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
@@ -140,6 +140,7 @@ void Sender::Parts::take_news(TimePoint now) {
   for (auto range : news.data_held) {
     // Around what was recovered may lie what the peer has from elsewhere, and we have not sent.
     range.end = std::min(range.end, scheduler.sent_until());
+    if (range.begin < range.end) range = scheduler.own_part(range);
     if (range.begin >= range.end || fec.mode == FecMode::off) continue;
     scheduler.on_acked(range);
     book.on_acked(range);

@@ -77,6 +77,11 @@ std::uint64_t SlabSinkWindow::room() const {
   return (std::uint64_t{slabs_.available()} + static_cast<std::uint64_t>(spare)) * slab_bytes / lanes_;
 }
 
+std::size_t SlabSinkWindow::spared() const {
+  // Siblings were promised their parts of what was available, and can not reach what is retained here.
+  return lanes_ == 1 ? retained_slabs_spared : std::max(retained_slabs_spared, retained_.size() * lanes_);
+}
+
 std::span<const std::byte> SlabSinkWindow::resident(TransferOffset at, std::size_t length_max) {
   const auto part_of = [&](const Slab& slab, const bytes::IntervalSet& received) -> std::span<const std::byte> {
     const auto run = received.find(at.value);
@@ -164,7 +169,7 @@ void SlabSinkWindow::hand_on(OpenSlabs::iterator which) {
   if (retained_max_ > 0) {
     retained_.push_back({number_of(base), filled.slab, open.received});
     drop_retained(retained_max_);
-    while (!retained_.empty() && slabs_.available() < retained_slabs_spared) retained_.pop_front();
+    while (!retained_.empty() && slabs_.available() < spared()) retained_.pop_front();
   }
   if (open.handed.empty()) {
     const auto runs = open.received.intervals();

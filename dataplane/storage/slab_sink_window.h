@@ -28,7 +28,8 @@ struct FilledSlab {
 // what every account is guaranteed.
 inline constexpr std::size_t slabs_kept_when_quiet = 2;
 
-/// Tuning: so many slabs that could be taken are left when slabs are retained: other transfers may want them.
+/// Tuning: so many slabs that could be taken are left when slabs are retained: other transfers may want them. With
+/// siblings, as many for each of them as are retained: what a lane retains it takes from its own part.
 inline constexpr std::size_t retained_slabs_spared = 2;
 
 /// The worker's half of a sink: slabs open for writing, by place in transfer space.
@@ -92,6 +93,7 @@ class SlabSinkWindow final : public engine::SinkWindow {
   void hand_new_runs(OpenSlabs::iterator which);
   void evict_one();
   void drop_retained(std::size_t slabs_kept);
+  [[nodiscard]] std::size_t spared() const;
 
   SlabAccount& slabs_;
   HandOver hand_over_;

@@ -36,10 +36,12 @@ class Fec(LabCommandTest):
         return path
 
     def across(self, link, *words):
-        """Runs penstock in A, against a daemon in B; its JSON lines."""
-        serve = f"{PENSTOCKD} serve --root {self.work}/files --state {self.work}/state --listen {{B}}:7440"
+        """Runs penstock in A, against a daemon in B; its JSON lines. What the daemon says of the end is in `ended`."""
+        serve = f"{PENSTOCKD} serve --root {self.work}/files --state {self.work}/state --listen {{B}}:7440 --workers 2 --log-format json"
         ran = self.lab("run", *link, "--in-b", serve, "--ready", "listening on", "--", PENSTOCK, *words, "--json")
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        told = [line[line.index("{"):] for line in ran.stderr.splitlines() if '"transfer_ended"' in line]
+        self.ended = json.loads(told[-1])
         return [json.loads(line) for line in ran.stdout.splitlines()]
 
     def push(self, link, size, *options):
@@ -57,14 +59,37 @@ class Fec(LabCommandTest):
         self.assertGreater(done["packets_lost"], done["fec_recovered"])  # repair symbols are lost as well, and seen to be
 
     def test_by_itself_the_end_of_a_push_is_protected(self):
-        self.assertGreater(self.push(self.LOSSY, 16 * MIB)["fec_recovered"], 0)
+        done = self.push(self.LOSSY, 16 * MIB)
+        self.assertGreater(done["fec_recovered"], 0)
+        self.assertGreaterEqual(done["tail_ms"], 40)  # there, and the word of it back
+        self.assertEqual(int(self.ended["symbols_recovered"]), done["fec_recovered"])
+        self.assertGreater(int(self.ended["repairs_received"]), 0)
 
     def test_by_itself_the_end_of_a_pull_is_protected(self):
         served = os.path.join(self.work, "files", "served")
         os.rename(self.write("made", 16 * MIB), served)
         done = self.across(self.LOSSY, "pull", "{B}:/served", os.path.join(self.work, "here", "got"))[-1]
         self.assertGreater(done["fec_recovered"], 0)
+        self.assertGreaterEqual(done["tail_ms"], 40)
+        self.assertGreater(int(self.ended["repairs_sent"]), 0)
         self.assertTrue(filecmp.cmp(served, os.path.join(self.work, "here", "got"), shallow=False))
+
+    def test_each_of_several_lanes_protects_what_it_sends(self):
+        for fec, least in (("20,4", 150), ("auto", 1)):
+            with self.subTest(fec=fec):
+                done = self.push(self.LOSSY, 24 * MIB, "--lanes", "2", "--fec", fec)
+                self.assertGreaterEqual(done["fec_recovered"], least)  # of some 900 lost ones
+                self.assertEqual(int(self.ended["symbols_recovered"]), done["fec_recovered"])
+                os.remove(os.path.join(self.work, "files", "film"))
+
+    def test_each_of_several_lanes_protects_what_it_is_asked_for(self):
+        served = os.path.join(self.work, "files", "served")
+        os.rename(self.write("made", 24 * MIB), served)
+        got = os.path.join(self.work, "here", "got")
+        done = self.across(self.LOSSY, "pull", "{B}:/served", got, "--lanes", "2", "--fec", "20,4")[-1]
+        self.assertGreaterEqual(done["fec_recovered"], 150)
+        self.assertGreater(int(self.ended["repairs_sent"]), 500)
+        self.assertTrue(filecmp.cmp(served, got, shallow=False))
 
     def test_switched_off_nothing_is_recovered(self):
         self.assertEqual(self.push(self.LOSSY, 4 * MIB, "--fec", "off")["fec_recovered"], 0)

@@ -233,8 +233,6 @@ class Reader {
       return lookup.find("cc")->refuse("fixed needs --rate, the rate to send at");
     if (out.congestion == CongestionKind::scavenger && out.lanes > 1)
       return lookup.find("cc")->refuse("scavenger has one lane; use bbr, cubic or fixed with --lanes");
-    if (out.fec.mode == engine::FecMode::fixed && out.lanes > 1)
-      return lookup.find("fec")->refuse("K,M protects the bytes of one lane; leave --lanes out, or use auto");
     out.dry_run = words_.has("--dry-run");
     out.report_files = out.dry_run || out_.verbosity == Verbosity::verbose;
     return out;

@@ -64,7 +64,7 @@ std::uint64_t RepairBook::lay(const RangeScheduler& scheduler, Interval within, 
   const std::uint64_t end = scheduler.offered().value;
   found_.clear();
   while (within.begin < within.end && symbols_ + found_.size() < symbols_max) {
-    const auto open = scheduler.first_unsettled_part({{within.begin}, {within.end}});
+    const auto open = scheduler.first_outstanding_part({{within.begin}, {within.end}});
     if (open.empty()) {
       within.begin = within.end;
       break;
@@ -78,13 +78,15 @@ std::uint64_t RepairBook::lay(const RangeScheduler& scheduler, Interval within, 
     const Interval whole{grid.begin_of(symbol), std::min(grid.end_of(symbol), end)};
     if (whole.end > within.end) break;  // not all of it was sent
     const TransferRange range{{whole.begin}, {whole.end}};
-    if (scheduler.first_unsettled_part(range) == range) found_.push_back(symbol);
+    if (scheduler.first_outstanding_part(range) == range) found_.push_back(symbol);
     within.begin = whole.end;
   }
   std::span<const std::uint64_t> rest = found_;
   while (!rest.empty()) {
-    // A stretch that interleave_max generations reach over; the next one begins where it ends.
-    const std::uint64_t reach = rest.front() + plan.slots * plan.interleave_max;
+    // A stretch that interleave_max generations reach over, or the rest of an extent; the next one begins where it
+    // ends.
+    const std::uint64_t extent_end = scheduler.extent_end({grid.begin_of(rest.front())}).value;
+    const std::uint64_t reach = std::min(rest.front() + plan.slots * plan.interleave_max, grid.symbol_at(extent_end));
     const auto stop = std::lower_bound(rest.begin(), rest.end(), reach);
     const auto count = static_cast<std::size_t>(stop - rest.begin());
     lay_stretch(rest.first(count), grid, end, plan);

@@ -23,6 +23,7 @@ namespace penstock::engine {
 
 /// The sender's half of FEC: lays generations over what is outstanding, makes their repair symbols, and keeps losses
 /// from being repeated for as long as those can still recover them. What is protected when: README.md of this folder.
+/// With siblings no generation reaches beyond one extent, so that none speaks of bytes that another lane may get.
 /// Bound: symbols_max symbols in generations, parity_max bytes of repair symbols (and one generation's). Cost: a
 /// generation is encoded whole, in one poll (128 symbols of 1400 bytes: about 10 us for each repair symbol); an ACK
 /// costs a walk over the generations that it says something of. Threads: one owner. Time: passed in, never read.

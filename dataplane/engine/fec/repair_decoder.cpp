@@ -30,7 +30,7 @@ std::span<const RepairDecoder::Recovered> RepairDecoder::on_repair(const RepairF
     drop(std::prev(open_.end()));
     return recovered;
   }
-  while (memory_ > memory_max) crowd_out_oldest();
+  while (memory_ > memory_max_) crowd_out_oldest();
   return {};
 }
 
@@ -56,6 +56,11 @@ std::span<const RepairDecoder::Recovered> RepairDecoder::poll(const ReceivedRang
     if (!recovered.empty()) return recovered;
   }
   return {};
+}
+
+void RepairDecoder::forget(TransferRange range) {
+  for (std::size_t i = open_.size(); i-- > 0;)
+    if (open_[i].layout.touches(range)) drop(open_.begin() + static_cast<std::ptrdiff_t>(i));
 }
 
 void RepairDecoder::drop(Generations::iterator which) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -17,13 +18,17 @@ namespace penstock::engine {
 
 /// The receiver's half of FEC: keeps repair symbols of generations of which too much is missing, and computes what is
 /// missing as soon as it can. Only authentic frames come here; nothing is kept for generations that miss nothing.
-/// Bound: generations_max, and memory_max bytes of symbols, however many a hostile sender opens; the oldest goes first
+/// Bound: generations_max, and memory_max bytes of symbols (of all lanes of a transfer together, but for
+/// memory_least for each), however many a hostile sender opens; the oldest goes first
 /// and is then not decoded. Cost: a walk over the layout a frame; decoding reads all of the generation once for every
 /// four to six missing symbols. Threads: one owner.
 class RepairDecoder {
  public:
   static constexpr std::size_t generations_max = 256;
   static constexpr std::size_t memory_max = 4 * MiB;
+  static constexpr std::size_t memory_least = 256 * KiB;
+
+  explicit RepairDecoder(std::size_t lanes = 1) : memory_max_(std::max(memory_max / lanes, memory_least)) {}
 
   /// A recovered symbol's bytes: some of them may be here already.
   struct Recovered {
@@ -39,6 +44,8 @@ class RepairDecoder {
   void on_data(TransferRange range);
   /// What that completed, a generation a call; empty: nothing more. The same view, and requirements.
   [[nodiscard]] std::span<const Recovered> poll(const ReceivedRanges& ranges, SinkWindow& window);
+  /// Bytes went to another lane: no generation that may speak of them waits any more.
+  void forget(TransferRange range);
   /// Some generation waits: on_data and poll are worth calling.
   [[nodiscard]] bool waits() const { return !open_.empty(); }
   [[nodiscard]] std::size_t open_generations() const { return open_.size(); }
@@ -67,6 +74,7 @@ class RepairDecoder {
   [[nodiscard]] std::span<const Recovered> decode(const Generation& generation, SinkWindow& window);
   [[nodiscard]] const std::byte* fetch(TransferRange range, std::size_t size, SinkWindow& window);
 
+  std::size_t memory_max_;
   Generations open_;
   std::size_t memory_ = 0;
   std::uint64_t undecodable_ = 0;

@@ -28,6 +28,10 @@ std::size_t ExtentMap::owner_of(std::uint64_t extent) const {
   return slots_[static_cast<std::size_t>(extent % slots_.size())];
 }
 
+std::size_t ExtentMap::slots_of(std::size_t lane) const {
+  return static_cast<std::size_t>(std::ranges::count(slots_, lane));
+}
+
 std::optional<Interval> ExtentMap::first_run(std::size_t lane, Interval within) const {
   if (within.empty()) return std::nullopt;
   if (whole()) return within;

@@ -45,6 +45,8 @@ class ExtentMap {
     return {extent * extent_size_, (extent + 1) * extent_size_};
   }
   [[nodiscard]] std::size_t owner_of(std::uint64_t extent) const;
+  /// Of so many of each turn's extents, as many as there are lanes, it is the owner, but for those moved one by one.
+  [[nodiscard]] std::size_t slots_of(std::size_t lane) const;
   /// The first bytes of `lane` inside `within`, up to the end of an extent; nullopt: it has none there.
   [[nodiscard]] std::optional<bytes::Interval> first_run(std::size_t lane, bytes::Interval within) const;
 

@@ -73,6 +73,7 @@ void RangeScheduler::on_acked(TransferRange range) {
   if (!lost_.empty()) (void)lost_.erase(part);
   if (!waiting_.empty()) (void)waiting_.erase(part);
   if (extents_.whole()) return;
+  if (!late_.empty()) (void)late_.erase(part);  // the far end has it from the lane whose it was
   delivered_ += added;
   join_settled();
 }
@@ -206,6 +207,45 @@ TransferRange RangeScheduler::first_unsettled_part(TransferRange within) const {
   const auto gap = settled_.first_gap(interval_of(within));
   if (!gap) return {within.end, within.end};
   return {{gap->begin}, {gap->end}};
+}
+
+TransferRange RangeScheduler::first_outstanding_part(TransferRange within) const {
+  Interval rest{within.begin.value, std::min(within.end.value, frontier_)};
+  while (rest.begin < rest.end) {
+    const auto own = extents_.first_run(lane_, rest);
+    if (!own) break;
+    auto gap = settled_.first_gap(*own);
+    if (!gap) {
+      rest.begin = own->end;
+      continue;
+    }
+    if (const auto late = late_.empty() ? std::nullopt : late_.first_overlap(*gap)) {
+      if (late->begin == gap->begin) {
+        rest.begin = late->end;
+        continue;
+      }
+      gap->end = late->begin;
+    }
+    return {{gap->begin}, {gap->end}};
+  }
+  return {within.end, within.end};
+}
+
+TransferRange RangeScheduler::own_part(TransferRange within) const {
+  if (extents_.whole() || within.empty()) return within;
+  if (extents_.owner_of(extents_.extent_of(within.begin.value)) != lane_) return {within.begin, within.begin};
+  return {within.begin, std::min(within.end, extent_end(within.begin))};
+}
+
+TransferOffset RangeScheduler::extent_end(TransferOffset at) const {
+  if (extents_.whole()) return {transfer_space_max};
+  return {extents_.bytes_of(extents_.extent_of(at.value)).end};
+}
+
+std::uint64_t RangeScheduler::ahead() const {
+  const std::uint64_t all = offered_ - frontier_;
+  if (extents_.whole()) return all;
+  return std::min(all, all / extents_.lanes() * extents_.slots_of(lane_) + extents_.extent_size()) + late_.size();
 }
 
 /// The unsettled new bytes at the frontier that credit covers.

@@ -67,7 +67,13 @@ class RangeScheduler {
   void cut_on_grid(const std::optional<SymbolGrid>& grid);
   /// Of `within`, the first part that is not settled; empty: all is.
   [[nodiscard]] TransferRange first_unsettled_part(TransferRange within) const;
-  /// All below was sent, but for what was withheld.
+  /// Of `within`, the first part that is ours, was sent and is not settled; empty: there is none.
+  [[nodiscard]] TransferRange first_outstanding_part(TransferRange within) const;
+  /// Of `within`, what lies in the extent that it begins in; empty: that is another lane's. Of one lane, all of it.
+  [[nodiscard]] TransferRange own_part(TransferRange within) const;
+  /// Where the extent that `at` lies in ends; of one lane, the end of all space.
+  [[nodiscard]] TransferOffset extent_end(TransferOffset at) const;
+  /// All of ours below was sent, but for what was withheld, or adopted since.
   [[nodiscard]] TransferOffset sent_until() const { return {frontier_}; }
 
   enum class Blocked : std::uint8_t { nothing_to_send, source, receiver_credit };
@@ -80,8 +86,8 @@ class RangeScheduler {
   }
   [[nodiscard]] TransferOffset oldest_unacknowledged() const;
   [[nodiscard]] TransferOffset frontier() const;
-  /// Bytes that may still leave for the first time, at most.
-  [[nodiscard]] std::uint64_t ahead() const { return offered_ - frontier_; }
+  /// Bytes that may still leave for the first time, at most; with siblings, about as many.
+  [[nodiscard]] std::uint64_t ahead() const;
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
   /// Bytes that are acknowledged or withheld. With siblings: that were acknowledged to this lane.
   [[nodiscard]] std::uint64_t settled() const { return extents_.whole() ? settled_.size() : delivered_; }

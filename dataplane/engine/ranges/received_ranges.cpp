@@ -71,7 +71,11 @@ std::vector<TransferRange> ReceivedRanges::arrived(std::size_t ranges_max) const
 std::optional<TransferRange> ReceivedRanges::held_around(TransferOffset at) const {
   const auto run = here_.find(at.value);
   if (!run) return std::nullopt;
-  return TransferRange{{run->begin}, {run->end}};
+  if (extents_.whole()) return TransferRange{{run->begin}, {run->end}};
+  const std::uint64_t extent = extents_.extent_of(at.value);
+  if (extents_.owner_of(extent) != lane_) return std::nullopt;
+  const Interval all = extents_.bytes_of(extent);
+  return TransferRange{{std::max(run->begin, all.begin)}, {std::min(run->end, all.end)}};
 }
 
 bool ReceivedRanges::is_permitted(TransferRange range) const {

@@ -51,7 +51,12 @@ class ReceivedRanges {
   [[nodiscard]] std::vector<TransferRange> arrived(std::size_t ranges_max) const;
   /// The first part of `within` that is not here; empty when all is. Loop by moving its begin to the part's end.
   [[nodiscard]] TransferRange first_missing(TransferRange within) const;
-  /// The run of bytes around `at` that are here; nullopt: that one is not.
+  /// All of it lies in one extent, of ours. Of one lane: always.
+  [[nodiscard]] bool owns_in_one_extent(TransferRange range) const {
+    return extents_.whole() ||
+           (owns(range) && extents_.extent_of(range.begin.value) == extents_.extent_of(range.end.value - 1));
+  }
+  /// The run of bytes around `at` that are here; nullopt: that one is not. With siblings: inside its extent, if ours.
   [[nodiscard]] std::optional<TransferRange> held_around(TransferOffset at) const;
   /// The sender may have sent this: it lies within the manifest or the initial credit, and does not exceed the credit.
   [[nodiscard]] bool is_permitted(TransferRange range) const;

@@ -102,6 +102,64 @@ TEST_CASE("fec: without the peer's agreement no repair symbol leaves") {
   }
 }
 
+TEST_CASE("fec: a lane among several protects its own extents, at that ratio, and tells of no others") {
+  for (const std::size_t lane : {0U, 1U}) {
+    CAPTURE(lane);
+    auto options = pair_options({.mode = FecMode::fixed, .sources = 20, .repairs = 4}, 20 * MiB);
+    options.sender.place = options.receiver.place = {.lane = lane, .lanes = 2};
+    Pair pair(options);
+    pair.forward = loses(5, 17);
+    REQUIRE(pair.transfer());
+    CHECK(pair.sink.overwritten() == 0);
+    CHECK(pair.sender_closed.empty());
+    CHECK(pair.receiver_closed.empty());
+    const LaneStats& sent = pair.sender.stats();
+    const std::uint64_t own = (lane == 0 ? 3 : 2) * 4 * MiB;
+    CHECK(sent.bytes_settled == own);
+    CHECK(pair.receiver.stats().payload_bytes_received == own);
+    CHECK(pair.receiver.stats().packets_outside_lease == 0);
+    CHECK(pair.receiver.stats().symbols_recovered > 100);
+    CHECK(pair.receiver.stats().repairs_received > 0);
+    CHECK(sent.repairs_sent >= own / 1410 * 4 / 20 * 6 / 10);
+    CHECK(sent.repairs_sent <= own / 1410 * 4 / 20 * 13 / 10);
+  }
+}
+
+TEST_CASE("fec: repair symbols of extents that are not the lane's are dropped, as its DATA is") {
+  auto options = pair_options({.mode = FecMode::fixed, .sources = 10, .repairs = 10}, 8 * MiB);
+  options.sender.place = {.lane = 0, .lanes = 2};
+  options.receiver.place = {.lane = 1, .lanes = 2};
+  Pair pair(options);
+  pair.open();
+  pair.offer_all();
+  (void)pair.run_until([] { return false; }, 2s);
+  CHECK(pair.sender.stats().repairs_sent > 0);
+  CHECK(pair.receiver.stats().packets_outside_lease > 0);
+  CHECK(pair.receiver.stats().symbols_recovered == 0);
+  CHECK(pair.receiver.stats().payload_bytes_received == 0);
+  CHECK(pair.receiver_closed.empty());
+}
+
+TEST_CASE("fec: a sender knows its tail: from its last new byte's leaving until all is acknowledged") {
+  Pair pair(pair_options({}, 1 * MiB));
+  REQUIRE(pair.transfer());
+  const auto clean = tail_of(pair.sender.stats());
+  REQUIRE(clean);
+  CHECK(*clean >= 50ms);  // there and back
+  CHECK(*clean < 60ms);
+  // The last byte is lost, and comes a repeat later.
+  Pair lossy(pair_options({}, 1 * MiB));
+  lossy.forward = [&, lost = false](auto datagram, auto) mutable {
+    const bool last = !lost && lossy.sender.frontier().value == 1 * MiB && datagram.size() < 1472;
+    lost = lost || last;
+    return last ? Pair::Fate::drop : Pair::Fate::deliver;
+  };
+  REQUIRE(lossy.transfer());
+  const auto late = tail_of(lossy.sender.stats());
+  REQUIRE(late);
+  CHECK(*late > 100ms);
+}
+
 TEST_CASE("fec: where a generation fails, what it kept back is sent again") {
   Pair pair(pair_options(automatic));
   // From the tail on nearly all repair symbols are lost: they are the only FRAMES packets of full size.

@@ -243,6 +243,37 @@ TEST_CASE("repair decoder: a flood of generations takes bounded memory, and late
   CHECK(recovered == 3 * symbol_size);
 }
 
+TEST_CASE("repair decoder: the lanes of a transfer share what one lane may keep, and each keeps a generation's worth") {
+  for (const std::size_t lanes : {1U, 2U, 8U, 64U}) {
+    CAPTURE(lanes);
+    Bench bench(8 * MiB);
+    bench.decoder = RepairDecoder(lanes);
+    for (std::uint8_t index = 0; index < 60; ++index)
+      for (std::uint64_t first = 0; first < 60; ++first)
+        (void)bench.decoder.on_repair({.layout = bench.layout(first, 60, slots(64)),
+                                       .repairs = 128,
+                                       .index = index,
+                                       .symbol = std::vector<std::byte>(symbol_size)},
+                                      bench.ranges, bench.sink);
+    CHECK(bench.decoder.memory() <= std::max(RepairDecoder::memory_max / lanes, RepairDecoder::memory_least));
+    CHECK(bench.decoder.memory() > 128 * KiB);
+    CHECK(bench.decoder.crowded_out() > 0);
+  }
+}
+
+TEST_CASE("repair decoder: generations of bytes that went to another lane are let go, others are decoded still") {
+  Bench bench(2 * MiB);
+  const auto gone = bench.layout(10, 1, {0, 1});
+  const auto kept = bench.layout(800, 1, {0, 1});
+  (void)bench.give(gone, 0);
+  (void)bench.give(kept, 0);
+  CHECK(bench.decoder.open_generations() == 2);
+  bench.decoder.forget({{}, {1 * MiB}});
+  CHECK(bench.decoder.open_generations() == 1);
+  CHECK(bench.decoder.memory() == symbol_size);
+  CHECK(bench.give(kept, 1) == 2 * symbol_size);
+}
+
 TEST_CASE("repair decoder: symbols of jumbo generations never pass the memory bound") {
   Bench bench(16 * MiB);
   const SymbolGrid grid{65'472};

@@ -241,4 +241,20 @@ TEST_CASE("sink window: retained slabs are room, and never keep new bytes out") 
   CHECK(window.resident({0}, 1).empty());
 }
 
+TEST_CASE("sink window: what a lane retains it takes from its own part, so that no sibling goes without its own") {
+  SlabPool pool{{.shared = 10, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account(2));
+  SlabSinkWindow first{account, [](FilledSlab) {}, {}, 2};
+  SlabSinkWindow second{account, [](FilledSlab) {}, {}, 2};
+  const std::uint64_t promised = second.room() / slab_bytes;
+  first.retain(64 * MiB);
+  for (std::uint64_t slab = 0; slab < 20; ++slab)
+    REQUIRE(first.store({slab * slab_bytes}, std::vector<std::byte>(slab_bytes)));
+  CHECK(!first.resident({19 * slab_bytes}, 1).empty());
+  // All that it has credit for, though its slabs stay with their writer.
+  second.retain(0);
+  for (std::uint64_t slab = 100; slab < 100 + promised; ++slab)
+    REQUIRE(second.store({slab * slab_bytes}, std::vector<std::byte>(1)));
+}
+
 }  // namespace penstock::storage::test

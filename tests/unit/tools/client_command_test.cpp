@@ -163,7 +163,7 @@ TEST_CASE("client command: file bytes go by whichever way works, or by the one t
   CHECK(action<PullCommand>("pull h:/b a --data=tcp").transfer.data == control::DataKind::tcp);
 }
 
-TEST_CASE("client command: forward error correction is automatic, off, or a ratio of one lane") {
+TEST_CASE("client command: forward error correction is automatic, off, or a ratio, of one lane or several") {
   CHECK(action<PushCommand>("push a h:/b").transfer.fec == engine::Fec{.mode = engine::FecMode::automatic});
   CHECK(action<PullCommand>("pull h:/b a --fec off").transfer.fec == engine::Fec{});
   CHECK(action<PushCommand>("push a h:/b --fec 20,4").transfer.fec ==
@@ -174,7 +174,7 @@ TEST_CASE("client command: forward error correction is automatic, off, or a rati
     CHECK(error.code == ErrorCode::USAGE);
     CHECK(mentions(error.message, "auto, off and K,M"));
   }
-  CHECK(refusal("push a h:/b --lanes 2 --fec 20,4").code == ErrorCode::USAGE);
+  CHECK(action<PushCommand>("push a h:/b --lanes 2 --fec 20,4").transfer.fec.repairs == 4);  // each lane has it
 }
 
 TEST_CASE("client command: scavenger can be asked for, with one lane") {

@@ -36,12 +36,10 @@ TEST_CASE("fec words: what the peer does not know is left out, or refused where 
   const Agreement older{};
   const Fec automatic{.mode = FecMode::automatic};
   const Fec given{.mode = FecMode::fixed, .sources = 20, .repairs = 4};
-  CHECK(*fec_for(automatic, knows, 1) == automatic);
-  CHECK(*fec_for(given, knows, 1) == given);
-  CHECK(*fec_for(automatic, older, 1) == Fec{});
-  CHECK(fec_for(given, older, 1).error().code == ErrorCode::VERSION_MISMATCH);
-  CHECK(*fec_for(automatic, knows, 2) == Fec{});  // one lane alone
-  CHECK(fec_for(given, knows, 2).error().code == ErrorCode::USAGE);
+  CHECK(*fec_for(automatic, knows) == automatic);
+  CHECK(*fec_for(given, knows) == given);
+  CHECK(*fec_for(automatic, older) == Fec{});
+  CHECK(fec_for(given, older).error().code == ErrorCode::VERSION_MISMATCH);
 }
 
 TEST_CASE("ratio talk: the latest proposal that was answered holds, whatever answers come") {
@@ -52,15 +50,33 @@ TEST_CASE("ratio talk: the latest proposal that was answered holds, whatever ans
   CHECK_FALSE(talk.on_agreed(0));
   CHECK_FALSE(talk.on_agreed(1));
   for (std::uint8_t i = 1; i <= 3; ++i) {
-    const auto message = talk.propose(ratio(i));
+    const auto message = talk.propose(0, ratio(i));
     CHECK(message.fec_ratio().number() == i);
     CHECK(*decode_ratio(message.fec_ratio()) == ratio(i));
   }
-  CHECK(*talk.on_agreed(2) == ratio(2));
+  CHECK(talk.on_agreed(2)->ratio == ratio(2));
   CHECK_FALSE(talk.on_agreed(1));  // overtaken
   CHECK_FALSE(talk.on_agreed(9));  // never proposed
-  for (int i = 0; i < 100; ++i) (void)talk.propose(ratio(4));
+  for (int i = 0; i < 100; ++i) (void)talk.propose(0, ratio(4));
   CHECK(talk.on_agreed(103));
+}
+
+TEST_CASE("ratio talk: each lane has its own ratio, and answers in its own time") {
+  RatioTalk talk;
+  const auto ratio = [](std::uint8_t repairs) { return engine::RepairRatio{.sources = 128, .repairs = repairs}; };
+  CHECK(talk.propose(0, ratio(1)).fec_ratio().lane() == 0);
+  CHECK(talk.propose(2, ratio(2)).fec_ratio().lane() == 2);
+  CHECK(talk.propose(0, ratio(3)).fec_ratio().number() == 3);
+  const auto third = talk.on_agreed(3);
+  REQUIRE(third);
+  CHECK(third->lane == 0);
+  CHECK(third->ratio == ratio(3));
+  CHECK_FALSE(talk.on_agreed(1));  // overtaken by its own lane's
+  for (int i = 0; i < 100; ++i) (void)talk.propose(1, ratio(4));
+  const auto second = talk.on_agreed(2);  // crowded out by no other lane's
+  REQUIRE(second);
+  CHECK(second->lane == 2);
+  CHECK(second->ratio == ratio(2));
 }
 
 TEST_CASE("ratio talk: a proposal beyond the code or without a number is refused") {

@@ -121,22 +121,29 @@ class Scene final : public LaneTeamHost {
     at_home([&](LaneTeam& team) { team.on_move({number, extents}); });
     settle();
   }
-  /// Says on lane `lane`'s worker what its engine would say there.
-  void drain(std::size_t lane, std::uint64_t end) {
-    if (lane == 0) return at_home([&](LaneTeam& team) { team.on_drained({end}); });
+  /// Says on the worker of lane `lane` > 0 what its engine would say there.
+  template <class Event>
+  void say(std::size_t lane, const Event& event) {
     std::promise<void> done;
     workers_[lane]->post([&] {
-      ears[lane - 1]->on_event(engine::ReceiverEvent{engine::Drained{{end}}});
+      ears[lane - 1]->on_event(event);
       done.set_value();
     });
     done.get_future().wait();
     settle();
+  }
+  void drain(std::size_t lane, std::uint64_t end) {
+    if (lane == 0) return at_home([&](LaneTeam& team) { team.on_drained({end}); });
+    say(lane, engine::ReceiverEvent{engine::Drained{{end}}});
   }
 
   void on_team_drained(TransferOffset end) override { drained.push_back(end.value); }
   void on_team_heard() override { ++heard; }
   void on_team_stats(const engine::LaneStats& stats) override { last_stats = stats; }
   void on_team_stream_ack(std::size_t lane, const engine::StreamAck& /*ack*/) override { stream_acks.push_back(lane); }
+  void on_team_proposes(std::size_t lane, const engine::RepairRatio& ratio) override {
+    proposed.emplace_back(lane, ratio);
+  }
   void send(proto::Envelope envelope) override { sent.push_back(std::move(envelope)); }
   void on_team_failed(Error error) override { failed.push_back(std::move(error)); }
 
@@ -145,6 +152,7 @@ class Scene final : public LaneTeamHost {
   std::size_t heard = 0;
   engine::LaneStats last_stats;
   std::vector<std::size_t> stream_acks;
+  std::vector<std::pair<std::size_t, engine::RepairRatio>> proposed;
   std::vector<proto::Envelope> sent;
   std::vector<Error> failed;
 
@@ -157,6 +165,23 @@ class Scene final : public LaneTeamHost {
   std::vector<std::unique_ptr<io::Worker>> workers_;
   std::shared_ptr<LaneTeam> team_;
 };
+
+TEST_CASE("lane team: every lane's wish for repair symbols is passed on, and done when its worker has heard") {
+  Scene scene;
+  const engine::RepairRatio ratio{.sources = 128, .repairs = 9, .loss_ppm = 5, .window = 7};
+  scene.say(2, engine::SenderEvent{engine::RepairProposal{ratio}});
+  REQUIRE(scene.proposed.size() == 1);
+  CHECK(scene.proposed[0] == std::pair{std::size_t{2}, ratio});
+  std::vector<std::size_t> done;
+  scene.at_home([&](LaneTeam& team) {
+    for (const std::size_t lane : {2U, 0U})
+      CHECK(team.on_repair_proposed(lane, ratio, [&, lane] { done.push_back(lane); }));
+    CHECK_FALSE(team.on_repair_proposed(lanes, ratio, [&] { done.push_back(lanes); }));
+  });
+  scene.settle();
+  std::ranges::sort(done);
+  CHECK(done == std::vector<std::size_t>{0, 2});
+}
 
 TEST_CASE("lane team: a moved extent is given up, adopted, and then admitted to the peer") {
   Scene scene;
