@@ -175,7 +175,10 @@ void TransferRun::WorkerPart::on_entry(const storage::FileReport& report, storag
 void TransferRun::WorkerPart::on_committed() {
   // The lane's periodic counters are a quarter of a second old; the summary gets its last ones.
   if (!has_lane_) return deliver_committed();
-  team_->async_stats(source_.has_value(), [self = shared_from_this()](const engine::LaneStats& stats) {
+  const TimePoint told_at = io::monotonic_now();
+  team_->async_stats(source_.has_value(), [self = shared_from_this(), told_at](engine::LaneStats stats) {
+    // The sink's word that it has all may overtake the acknowledgement that says so.
+    if (stats.last_new_sent_at && !stats.all_acked_at) stats.all_acked_at = told_at;
     self->take_stats(stats);
     self->deliver_committed();
   });
