@@ -185,10 +185,13 @@ void Sender::Parts::propose_ratio(TimePoint now) {
   const int change = std::max(wanted.repairs, proposed.repairs) - std::min(wanted.repairs, proposed.repairs);
   const bool other = wanted.repairs == 0 ? proposed.repairs > 0 : change > std::max(1, proposed.repairs / 4);
   // A generation reaches back over what is in flight, and what arrived while its repair symbols were on their way.
-  const std::uint64_t reach = recovery.bytes_in_flight() + recovery.bytes_in_flight() / 4;
+  // Where much is lost, repeats that are lost again lie several round trips back.
+  const std::uint64_t in_flight = recovery.bytes_in_flight();
+  const std::uint64_t reach = std::max(in_flight + in_flight / 4, scheduler.reach_back());
   const bool wider = wanted.repairs > 0 && reach > proposed.window && proposed.window < repair_window_max;
   if (!other && !wider) return;
-  wanted.window = std::clamp<std::uint64_t>(std::max(reach + reach / 4, proposed.window), slab_size, repair_window_max);
+  // Twice that, for it may grow before we may ask again; the peer keeps no more than it has room for.
+  wanted.window = std::clamp<std::uint64_t>(std::max(2 * reach, proposed.window), slab_size, repair_window_max);
   proposed = wanted;
   proposed_at = now;
   proposal_due = true;

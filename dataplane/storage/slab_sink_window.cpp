@@ -109,8 +109,11 @@ void SlabSinkWindow::drop_retained(std::size_t slabs_kept) {
 }
 
 void SlabSinkWindow::on_quiet() {
-  // With siblings a slab that is kept may be the one that another lane goes without.
-  while (open_.size() > (lanes_ > 1 ? 0 : slabs_kept_when_quiet)) evict_one();
+  // With siblings a slab that is kept may be the one that another lane goes without. What would be retained stays open
+  // instead: repeats and recovered bytes come to the same slab, and repair symbols find all of it in one.
+  std::size_t kept = lanes_ > 1 ? 0 : slabs_kept_when_quiet;
+  if (lanes_ == 1 && slabs_.available() >= retained_slabs_spared) kept = std::max(kept, retained_max_);
+  while (open_.size() > kept) evict_one();
   for (auto at = open_.begin(); at != open_.end(); ++at) hand_new_runs(at);
   if (on_quiet_lane_) on_quiet_lane_();
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -39,25 +41,47 @@ crypto::TrafficSecret make_secret(Rng& luck) {
 
 }  // namespace
 
-/// Keeps nothing, and needs not: all bytes are zero.
+/// Keeps nothing, and needs not: all bytes are zero. But it says of which slabs a real one would have memory still
+/// (storage/slab_sink_window.h): those that are not full, and as many of the others as it is told to retain.
 class BlankSink final : public engine::SinkWindow {
  public:
   [[nodiscard]] std::span<std::byte> lend(TransferOffset at, std::size_t length) override {
     return blank_.lend(at, length);
   }
-  void commit(TransferOffset at, std::size_t length) override { blank_.commit(at, length); }
+  void commit(TransferOffset at, std::size_t length) override {
+    blank_.commit(at, length);
+    note(at, length);
+  }
   [[nodiscard]] bool store(TransferOffset at, std::span<const std::byte> bytes) override {
+    note(at, bytes.size());
     return blank_.store(at, bytes);
   }
-  [[nodiscard]] std::span<const std::byte> resident(TransferOffset, std::size_t length_max) override {
+  [[nodiscard]] std::span<const std::byte> resident(TransferOffset at, std::size_t length_max) override {
+    const std::uint64_t slab = at.value / engine::slab_size;
+    if (!open_.contains(slab) && std::ranges::find(retained_, slab) == retained_.end()) return {};
     return std::span{zeros_}.first(std::min(length_max, zeros_.size()));
+  }
+  void retain(std::uint64_t bytes) override {
+    retained_max_ = bytes == 0 ? 0 : static_cast<std::size_t>(bytes / engine::slab_size) + 2;
+    while (retained_.size() > retained_max_) retained_.pop_front();
   }
   [[nodiscard]] std::uint64_t room() const override { return blank_.room(); }
   void on_quiet() override {}
 
  private:
+  void note(TransferOffset at, std::size_t length) {
+    const std::uint64_t slab = at.value / engine::slab_size;
+    if ((open_[slab] += length) < engine::slab_size) return;
+    open_.erase(slab);
+    retained_.push_back(slab);
+    while (retained_.size() > retained_max_) retained_.pop_front();
+  }
+
   engine::DiscardSink blank_;
   std::vector<std::byte> zeros_ = std::vector<std::byte>(64 * KiB);
+  std::map<std::uint64_t, std::uint64_t> open_;  // slab, bytes of it that came
+  std::deque<std::uint64_t> retained_;           // slabs, oldest first
+  std::size_t retained_max_ = 0;
 };
 
 /// A sender and a receiver with nothing to read and nowhere to write.

@@ -248,6 +248,13 @@ std::uint64_t RangeScheduler::ahead() const {
   return std::min(all, all / extents_.lanes() * extents_.slots_of(lane_) + extents_.extent_size()) + late_.size();
 }
 
+std::uint64_t RangeScheduler::reach_back() const {
+  const std::uint64_t oldest = first_unsettled(0);
+  if (oldest >= frontier_) return 0;
+  if (extents_.whole()) return frontier_ - oldest;
+  return (frontier_ - oldest) / extents_.lanes() * std::max<std::size_t>(extents_.slots_of(lane_), 1);
+}
+
 /// The unsettled new bytes at the frontier that credit covers.
 std::optional<Interval> RangeScheduler::next_new_run() {
   if (!late_.empty()) {

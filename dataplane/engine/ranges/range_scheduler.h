@@ -88,6 +88,8 @@ class RangeScheduler {
   [[nodiscard]] TransferOffset frontier() const;
   /// Bytes that may still leave for the first time, at most; with siblings, about as many.
   [[nodiscard]] std::uint64_t ahead() const;
+  /// Bytes from the oldest that is not acknowledged to the last that was sent; with siblings, about those of ours.
+  [[nodiscard]] std::uint64_t reach_back() const;
   [[nodiscard]] TransferOffset offered() const { return {offered_}; }
   /// Bytes that are acknowledged or withheld. With siblings: that were acknowledged to this lane.
   [[nodiscard]] std::uint64_t settled() const { return extents_.whole() ? settled_.size() : delivered_; }

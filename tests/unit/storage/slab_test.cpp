@@ -226,6 +226,29 @@ TEST_CASE("sink window: a slab that was written in two parts is read back from b
   CHECK(window.resident({150}, 100).front() == std::byte{2});
 }
 
+TEST_CASE("sink window: a pause breaks no slab in two of which repair symbols may speak") {
+  SlabPool pool{{.shared = 12, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  std::uint64_t written = 0;
+  SlabSinkWindow window{account, [&](const FilledSlab& slab) {
+                          for (const auto& run : slab.runs) written += run.size();
+                        }};
+  window.retain(3 * MiB);
+  const std::uint64_t slabs = 5;
+  for (std::uint64_t slab = 0; slab < slabs; ++slab)
+    REQUIRE(window.store({slab * slab_bytes}, std::vector<std::byte>(1000, std::byte{1})));
+  window.on_quiet();
+  CHECK(written == slabs * 1000);  // durable all the same
+  CHECK(window.open_slabs() == slabs);
+  for (std::uint64_t slab = 0; slab < slabs; ++slab)
+    REQUIRE(window.store({slab * slab_bytes + 1000}, std::vector<std::byte>(slab_bytes - 1000, std::byte{2})));
+  CHECK(written == slabs * slab_bytes);
+  for (std::uint64_t slab = 0; slab < slabs; ++slab)
+    CHECK(window.resident({slab * slab_bytes}, slab_bytes).size() == slab_bytes);  // in one piece
+  window.retain(0);
+  CHECK(pool.in_use() == 0);
+}
+
 TEST_CASE("sink window: retained slabs are room, and never keep new bytes out") {
   SlabPool pool{{.shared = 4, .guaranteed = 2, .slabs_max = 64}};
   SlabAccount account = std::move(*pool.open_account());
