@@ -13,9 +13,6 @@ namespace {
 
 constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
 constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
-// A round trip longer than the least one by this share of it has met a queue. Less: jitter is taken for one; more: the
-// losses of shallow queues count.
-constexpr int queue_share = 8;
 // More often, and messages follow the scatter of the measured loss.
 constexpr Duration ratio_interval_min = std::chrono::milliseconds{500};
 
@@ -85,7 +82,8 @@ Sender::Parts::Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng)
       lane(core_config(settings), std::move(keys), rng.split()),
       scheduler(settings.order, settings.initial_credit, rng.split(), settings.place),
       fec(settings.fec),
-      book(fec) {
+      book(fec),
+      calm(settings.place.lanes > 1) {
   if (const auto rate = share_of(settings)) {
     stream_pacer.emplace(settings.udp_payload_size + settings.ip_overhead);
     stream_pacer->set_rate(TimePoint{}, *rate);
@@ -158,10 +156,10 @@ void Sender::Parts::take_news(TimePoint now) {
   if (LaneStats& stats = lane.stats(); stats.last_new_sent_at && !stats.all_acked_at && scheduler.is_drained())
     stats.all_acked_at = now;
   if (fec.mode != FecMode::off) {
-    // Neither what the receiver could not take is the path's own loss, nor what a full queue dropped, ours in start-up
-    // perhaps: the packets behind it, whose acknowledgements tell of it, took longer.
-    const bool queued = rtt.latest() > rtt.minimum() + rtt.minimum() / queue_share;
-    if (!queued && !lane.recovery().receiver_drops_recent(now)) {
+    // Neither what the receiver could not take is the path's own loss, nor what a full queue dropped.
+    if (news.packets_acked > 0) calm.on_news(now, rtt);
+    const bool calm_now = calm.tells_of_path(news.packets_lost > 0 ? news.newest_lost_sent_at : now);
+    if (calm_now && !lane.recovery().receiver_drops_recent(now)) {
       loss.on_acked(news.packets_acked);
       loss.on_lost(news.packets_lost);
       loss.on_spurious(news.packets_spurious);

@@ -10,6 +10,7 @@
 #include "common/random.h"
 #include "common/time.h"
 #include "dataplane/engine/congestion/pacer.h"
+#include "dataplane/engine/fec/calm_watch.h"
 #include "dataplane/engine/fec/loss_meter.h"
 #include "dataplane/engine/fec/repair_book.h"
 #include "dataplane/engine/lane/lane_core.h"
@@ -33,6 +34,7 @@ struct Sender::Parts {
   RangeScheduler scheduler;
   Fec fec;
   RepairBook book;
+  CalmWatch calm;
   LossMeter loss;
   RepairRatio proposed;
   std::optional<TimePoint> proposed_at;

@@ -139,6 +139,19 @@ TEST_CASE("sim: lanes with automatic FEC send no repair where nothing is lost") 
   CHECK(repairs(outcome) == 0);
 }
 
+TEST_CASE("sim: what lanes drop in their own start-up is no loss of the path: no repair is sent for it") {
+  for (const std::size_t lanes : {2U, 3U, 4U}) {
+    for (const Duration rtt : {10ms, 50ms, 100ms}) {
+      CAPTURE(lanes);
+      CAPTURE(rtt.count());
+      const TeamOptions options{.lanes = lanes, .bytes = 24 * MiB, .rtt = rtt, .fec = {.mode = FecMode::automatic}};
+      const TeamOutcome outcome = TeamLab{options}.run(60s);
+      check_whole(options, outcome);
+      CHECK(repairs(outcome) == 0);
+    }
+  }
+}
+
 TEST_CASE("sim: lanes with a given ratio protect all that they send, at that ratio") {
   TeamOptions options{
       .lanes = 2, .bytes = 24 * MiB, .rtt = 40ms, .fec = {.mode = FecMode::fixed, .sources = 20, .repairs = 4}};

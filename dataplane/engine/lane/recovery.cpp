@@ -75,6 +75,7 @@ void DeliveryNews::clear() {
   data_held.clear();
   repair_frames.clear();
   packets_acked = packets_lost = packets_spurious = 0;
+  newest_lost_sent_at = {};
 }
 
 struct Recovery::AckTally {
@@ -364,6 +365,7 @@ void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
   packets_in_flight_ -= lost.packets;
   packets_lost_ += lost.packets;
   news.packets_lost += lost.packets;
+  news.newest_lost_sent_at = std::max(news.newest_lost_sent_at, lost.newest_sent_at);
   const bool new_recovery = !recovery_start_ || lost.newest_sent_at > *recovery_start_;
   if (new_recovery) recovery_start_ = now;
   detector_.on_loss(new_recovery);

@@ -45,6 +45,7 @@ struct DeliveryNews {
   std::uint64_t packets_acked = 0;
   std::uint64_t packets_lost = 0;
   std::uint64_t packets_spurious = 0;
+  TimePoint newest_lost_sent_at{};  // with packets_lost
   void clear();
 };
 

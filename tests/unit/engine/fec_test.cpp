@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/random.h"
+#include "dataplane/engine/fec/calm_watch.h"
 #include "dataplane/engine/fec/held_report.h"
 #include "dataplane/engine/fec/loss_meter.h"
 #include "dataplane/engine/fec/repair_decoder.h"
@@ -146,6 +147,30 @@ TEST_CASE("loss meter: follows the loss, forgets the old one, and takes spurious
   CHECK(meter.loss_ppm() < 51'000);
   for (int i = 0; i < 5000; ++i) meter.on_acked(40);
   CHECK(meter.loss_ppm() == 0);
+}
+
+TEST_CASE("calm watch: a loss beside a queue says nothing, and a lane's neither when its packet met one") {
+  const TimePoint start{1s};
+  for (const bool has_siblings : {false, true}) {
+    CAPTURE(has_siblings);
+    RttEstimator rtt(100ms);
+    CalmWatch calm(has_siblings);
+    const auto sample = [&](Duration at, Duration took) {
+      rtt.on_sample(took, {});
+      calm.on_news(start + at, rtt);
+    };
+    sample(0ms, 100ms);
+    CHECK(calm.tells_of_path(start - 50ms));
+    sample(10ms, 120ms);
+    CHECK_FALSE(calm.tells_of_path(start - 50ms));
+    sample(20ms, 101ms);  // that was jitter
+    CHECK(calm.tells_of_path(start - 50ms));
+    sample(200ms, 140ms);
+    sample(210ms, 150ms);
+    sample(300ms, 100ms);  // the queue has gone
+    CHECK(calm.tells_of_path(start + 150ms) == !has_siblings);
+    CHECK(calm.tells_of_path(start + 250ms));
+  }
 }
 
 TEST_CASE("repair decoder: up to six symbols, every loss is recovered exactly when enough repair symbols are here") {
