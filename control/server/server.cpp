@@ -194,9 +194,7 @@ Result<tcp::acceptor> Server::Impl::bind_tcp(const io::Endpoint& local) {
     step([&] { acceptor.set_option(asio::ip::v6_only{!local.is_wildcard()}, failed); });
   step([&] { acceptor.bind(endpoint, failed); });
   step([&] { acceptor.listen(asio::socket_base::max_listen_connections, failed); });
-  if (failed)
-    return Error{ErrorCode::IO_ERROR, "cannot bind tcp " + local.to_string() + ": " + failed.message() +
-                                          "; is another penstockd running? name another with --listen"};
+  if (failed) return Error{ErrorCode::IO_ERROR, "cannot bind tcp " + local.to_string() + ": " + failed.message()};
   return acceptor;
 }
 
@@ -418,9 +416,10 @@ Server::~Server() = default;
 Result<std::unique_ptr<Server>> Server::create(ServerConfig config, ServerObserver& observer) {
   auto impl = std::make_unique<Impl>(std::move(config), observer);
   if (auto status = impl->prepare(); !status) return status.error();
-  if (auto status = impl->bind(); !status) return status.error();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
+
+Status Server::bind() { return impl_->bind(); }
 
 Status Server::run() {
   auto& impl = *impl_;

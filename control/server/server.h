@@ -62,19 +62,20 @@ class ServerObserver {
   virtual void on_log(LogLevel level, std::string_view event, std::string_view message, LogFields fields) = 0;
 };
 
-/// The daemon. Errors of create(): CONFIG_INVALID (tools: exit 2), IO_ERROR naming the address that can not be bound
-/// (exit 3).
+/// The daemon: create, bind, run.
 /// Threads: run() belongs to one thread and starts its own for data, storage and handshakes; request_stop may be called
 /// from any thread (not from a signal handler).
 class Server {
  public:
-  /// Opens the state, binds every address and calls on_listening for each. `observer` is borrowed for the server's
-  /// life.
+  /// Opens the state. `observer` is borrowed for the server's life.
   static Result<std::unique_ptr<Server>> create(ServerConfig config, ServerObserver& observer);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  /// Binds every address, and calls on_listening for each; once. CONFIG_INVALID: one of them is no address. All else,
+  /// whatever its code: one, which the message names, can not be bound.
+  Status bind();
   /// Serves until stopped; returns when all sessions are over.
   Status run();
   /// First: no new connections or transfers (DRAINING), running transfers have `drain_timeout`. Second: now; journals

@@ -100,6 +100,38 @@ class Commands(LabTest):
         self.daemon.kill()
         self.daemons.append(Daemon(self, self.daemon.root, self.daemon.state))
 
+    def test_an_address_that_can_not_be_bound_is_named_and_ends_in_3(self):
+        # Exit 3 has no code for it (CLI.md section 5), and a code that says another exit would be wrong.
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            stream.listen()
+            datagrams.bind(("127.0.0.1", 0))
+            for where in (
+                "127.0.0.1:%d" % stream.getsockname()[1],
+                "127.0.0.1:%d" % datagrams.getsockname()[1],
+                "192.0.2.1:7440",
+            ):
+                tried = subprocess.run(
+                    [program("penstockd"), "serve", "--root", self.daemon.root, "--state", self.path("bare"), "--listen", where],
+                    capture_output=True,
+                    timeout=60,
+                )
+                said = tried.stderr.decode()
+                self.assertEqual(tried.returncode, 3, said)
+                self.assertIn(" %s: " % where, said)
+                self.assertIn("--listen", said)
+                self.assertNotRegex(said, r"\(1\d\d\d\)")
+
+    def test_what_else_keeps_a_daemon_from_serving_does_not_end_in_3(self):
+        broken = self.path("broken")
+        os.makedirs(os.path.join(broken, "registry.db"))
+        tried = subprocess.run(
+            [program("penstockd"), "serve", "--root", self.daemon.root, "--state", broken, "--listen", "127.0.0.1:0"],
+            capture_output=True,
+            timeout=60,
+        )
+        self.assertIn(tried.returncode, (1, 2), tried.stderr)
+
     def test_a_silent_listener_is_told_by_its_name(self):
         import socket
 

@@ -134,10 +134,14 @@ int run_serve(const ServeCommand& command, Output& out) {
   }};
   LoggingObserver observer{command.log_format};
   auto created = control::Server::create(command.server, observer);
-  if (!created)
-    return out.error(created.error(),
-                     created.error().code == ErrorCode::IO_ERROR ? std::optional{exit_cannot_bind} : std::nullopt);
+  if (!created) return out.error(created.error());
   control::Server& server = **created;
+  if (const auto bound = server.bind(); !bound) {
+    if (bound.error().code == ErrorCode::CONFIG_INVALID) return out.error(bound.error());
+    // CLI.md has an exit status for this and no code, and that of the system call would say another one.
+    out.note("penstockd: " + bound.error().message + "; --listen names another address");
+    return exit_cannot_bind;
+  }
   if (const auto noted = note_serving_pin(command.server.state.native(), server.fingerprint()); !noted)
     return out.error(noted.error());
   running.set(&server);

@@ -85,6 +85,7 @@ class Daemon {
     auto server = Server::create(config, observer_);
     if (!server) FAIL(server.error().message);
     server_ = std::move(*server);
+    if (auto bound = server_->bind(); !bound) FAIL(bound.error().message);
     thread_ = std::thread{[this] { (void)server_->run(); }};
   }
   ~Daemon() {
