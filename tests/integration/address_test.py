@@ -4,13 +4,11 @@ datagrams go on, and no byte takes another way."""
 import filecmp
 import unittest
 
+from hosts import HostsTest
 from lab import PATIENCE, LabTest, Outcome, free_port
-from mtu_test import Host, why_impossible
 
 
-class Moves(LabTest):
-    with_daemon = False
-
+class Moves:
     def end(self, process, sent, target):
         stdout, stderr = process.communicate(timeout=PATIENCE)
         done = self.check(Outcome(process, stdout, stderr), 0).last
@@ -19,8 +17,10 @@ class Moves(LabTest):
         self.assertTrue(filecmp.cmp(sent, target, shallow=False))
 
 
-class Nat(Moves):
+class Nat(Moves, LabTest):
     """A relay stands for it: clients reach the daemon's UDP through it alone."""
+
+    with_daemon = False
 
     def setUp(self):
         super().setUp()
@@ -41,27 +41,19 @@ class Nat(Moves):
         self.end(self.start_until_bytes_flow("30M", "pull", self.remote("/blob"), self.path("back")), file, self.path("back"))
 
 
-class Roaming(Moves):
+class Roaming(Moves, HostsTest):
     """The client's host has two addresses; the route says which one new datagrams leave from."""
 
     def setUp(self):
-        if why := why_impossible():
-            self.skipTest(why)
         super().setUp()
-        self.far, self.near = Host(), Host()
-        self.addCleanup(self.far.close)
-        self.addCleanup(self.near.close)
         self.far.ip("link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", str(self.near.holder.pid))
         self.far.ip("address", "add", "10.79.0.1/24", "dev", "cable")
         for number in (2, 3):
             self.near.ip("address", "add", "10.79.0.%d/24" % number, "dev", "cable")
         for host in (self.far, self.near):
             host.ip("link", "set", "cable", "up")
-        self.daemon = self.serve(listen="10.79.0.1:0", prefix=self.far.prefix)
-        self.addCleanup(self.daemon.kill)
-        self.ann.prefix = self.near.prefix
-        self.where = "10.79.0.1:%d" % self.daemon.port
-        self.assertEqual(self.ann.register_at(self.where, self.daemon.token()).exit, 0)
+        self.where = self.serve_far("10.79.0.1")
+        self.register_far(self.where)
 
     def move(self):
         self.near.ip("route", "replace", "10.79.0.0/24", "dev", "cable", "proto", "kernel", "scope", "link", "src", "10.79.0.3")

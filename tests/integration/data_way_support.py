@@ -1,30 +1,24 @@
 """What the tests of TCP data start from: a middlebox that shuts UDP, and commands that are looked at while they run."""
 
 import json
-import select
 import threading
 import time
 
-from lab import LabTest, Outcome, free_port, udp_socket, wait_until
+from lab import LabTest, Outcome, free_port, wait_until
+from udp_box import UdpBox
 
 
-class Middlebox:
-    """Between clients and the daemon's UDP port. Each direction can be shut; towards the daemon, datagrams beyond `rate`
+class Middlebox(UdpBox):
+    """Each direction can be shut; towards the daemon, datagrams beyond `rate`
     bytes a second are dropped, as a policer does."""
 
     def __init__(self, target):
-        self.target = target
-        self.front = udp_socket()
-        self.port = self.front.getsockname()[1]
-        self.flows = {}  # client address -> socket towards the daemon
-        self.clients = {}  # that socket -> client address
+        super().__init__(target)
         self.up = self.down = True
         self.rate = None
         self.tokens, self.filled_at = 0, time.monotonic()
         self.came = 0  # datagrams of clients, dropped ones included
-        self.ended = False
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
+        self.start()
 
     def shut(self):
         self.up = self.down = False
@@ -43,35 +37,11 @@ class Middlebox:
         self.tokens -= size
         return False
 
-    def _run(self):
-        while not self.ended:
-            ready, _, _ = select.select([self.front, *self.flows.values()], [], [], 0.1)
-            for one in ready:
-                for _ in range(64):
-                    try:
-                        data, source = one.recvfrom(65535)
-                    except (BlockingIOError, ConnectionRefusedError):
-                        break
-                    self._carry(one, data, source)
-
-    def _carry(self, one, data, source):
-        if one is not self.front:
-            if self.down:
-                self.front.sendto(data, self.clients[one])
-            return
+    def carries(self, client, up, data):
+        if not up:
+            return self.down
         self.came += 1
-        if source not in self.flows:
-            made = udp_socket()
-            self.clients[made] = source
-            self.flows[source] = made
-        if self.up and not self._policed(len(data)):
-            self.flows[source].sendto(data, self.target)
-
-    def close(self):
-        self.ended = True
-        self.thread.join()
-        for one in (self.front, *self.flows.values()):
-            one.close()
+        return self.up and not self._policed(len(data))
 
 
 class Running:

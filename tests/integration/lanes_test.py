@@ -2,68 +2,36 @@
 
 import os
 import random
-import select
-import threading
 import unittest
 
-from lab import LabTest, free_port, sha256_file, udp_socket, wait_until
+from lab import LabTest, free_port, sha256_file, wait_until
+from udp_box import UdpBox
 
 LANES = 3
 EXTENT = 4 << 20
 
 
-class Relay:
-    """Between clients and the daemon's UDP port: each client socket gets one of its own on the way on, so every lane is
-    a flow. Lanes can be made to lose datagrams towards the daemon, or to fall silent both ways."""
+class Relay(UdpBox):
+    """Lanes can be made to lose datagrams towards the daemon, or to fall silent both ways."""
 
     def __init__(self, target, seed):
-        self.target, self.luck = target, random.Random(seed)
-        self.front = udp_socket()
-        self.port = self.front.getsockname()[1]
-        self.flows = {}  # client address -> socket towards the daemon
-        self.clients = {}  # that socket -> client address
+        super().__init__(target)
+        self.luck = random.Random(seed)
         self.lanes = {}  # client address -> lane, as the first DATA tells it
         self.silent = set()  # lanes
         self.losing = {}  # lane -> share that is lost
         self.carried = {}  # lane -> bytes of DATA
-        self.ended = False
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
+        self.start()
 
-    def _run(self):
-        while not self.ended:
-            ready, _, _ = select.select([self.front, *self.flows.values()], [], [], 0.1)
-            for one in ready:
-                for _ in range(64):
-                    try:
-                        data, source = one.recvfrom(65535)
-                    except BlockingIOError:
-                        break
-                    self._carry(one, data, source)
-
-    def _carry(self, one, data, source):
-        client = source if one is self.front else self.clients[one]
-        if client not in self.flows:
-            self.flows[client] = udp_socket()
-            self.clients[self.flows[client]] = client
+    def carries(self, client, up, data):
         if data[0] >> 2 & 15 == 1:  # DATA: the offset is in the clear (dataplane/README.md)
             lane = int.from_bytes(data[13:19], "big") // EXTENT % LANES
             lane = self.lanes.setdefault(client, lane)
             self.carried[lane] = self.carried.get(lane, 0) + len(data)
         lane = self.lanes.get(client)
         if lane in self.silent:
-            return
-        if one is self.front:
-            if self.luck.random() >= self.losing.get(lane, 0):
-                self.flows[client].sendto(data, self.target)
-        else:
-            self.front.sendto(data, client)
-
-    def close(self):
-        self.ended = True
-        self.thread.join()
-        for one in (self.front, *self.flows.values()):
-            one.close()
+            return False
+        return not up or self.luck.random() >= self.losing.get(lane, 0)
 
 
 class Lanes(LabTest):

@@ -5,49 +5,11 @@ import filecmp
 import subprocess
 import unittest
 
-from lab import PATIENCE, LabTest, Outcome
+from hosts import HostsTest
+from lab import PATIENCE, Outcome
 
 
-def why_impossible():
-    try:
-        tried = subprocess.run(["unshare", "--net", "ip", "link", "show", "lo"], capture_output=True, text=True)
-    except FileNotFoundError as error:
-        return "no way to make namespaces: %s" % error
-    return "" if tried.returncode == 0 else "no network namespaces here: " + tried.stderr.strip()
-
-
-class Host:
-    """A network namespace, held by a process that ends with its standard input."""
-
-    def __init__(self):
-        self.holder = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec cat"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self.holder.stdout.readline() == b"ready\n"
-        self.prefix = ["nsenter", "--net=/proc/%d/ns/net" % self.holder.pid, "--"]
-
-    def ip(self, *words):
-        subprocess.run([*self.prefix, "ip", *words], check=True, timeout=PATIENCE)
-
-    def close(self):
-        self.holder.stdin.close()
-        self.holder.stdout.close()
-        self.holder.wait()
-
-
-class Mtu(LabTest):
-    with_daemon = False
-
-    def setUp(self):
-        if why := why_impossible():
-            self.skipTest(why)
-        super().setUp()
-        self.far, self.near = Host(), Host()
-        self.addCleanup(self.far.close)
-        self.addCleanup(self.near.close)
-
+class Mtu(HostsTest):
     def cable(self, mtu):
         pair = ["link", "add", "cable", "mtu", str(mtu), "type", "veth", "peer", "name", "cable", "mtu", str(mtu)]
         self.far.ip(*pair, "netns", str(self.near.holder.pid))
@@ -58,12 +20,9 @@ class Mtu(LabTest):
 
     def carries(self, mtu, address, offload, said):
         config = self.write("penstockd.toml", b'udp_offload = "%s"\nworkers = 2\n' % offload.encode())
-        self.daemon = self.serve(listen=address + ":0", extra=("--config", config), prefix=self.far.prefix)
-        self.addCleanup(self.daemon.kill)
-        self.ann.prefix = self.near.prefix
+        where = self.serve_far(address, extra=("--config", config))
         self.write("home-ann/config.toml", b'[defaults]\nudp_offload = "%s"\n' % offload.encode())
-        where = "%s:%d" % (address, self.daemon.port)
-        self.assertEqual(self.ann.register_at(where, self.daemon.token()).exit, 0)
+        self.register_far(where)
         found = self.check(self.ann.json("ping", "-v", where, "--timeout", "2s"), 0).last
         self.assertTrue(found["udp"], found)
         self.assertEqual(found["path_mtu"], said)
@@ -102,8 +61,7 @@ class Mtu(LabTest):
 
     def test_a_wildcard_daemon_takes_both_families_over_one_cable(self):
         self.cable(1500)
-        self.daemon = self.serve(listen="[::]:0", extra=("--workers", "3"), prefix=self.far.prefix)
-        self.ann.prefix = self.near.prefix
+        self.serve_far("[::]", extra=("--workers", "3"))
         file = self.random_file("blob", 3_000_003)
         for number, address in enumerate(("10.77.0.1", "[fd77::1]")):
             where = "%s:%d" % (address, self.daemon.port)
@@ -112,18 +70,12 @@ class Mtu(LabTest):
             self.assertTrue(filecmp.cmp(file, self.served(str(number)), shallow=False))
 
 
-class BlackHole(LabTest):
+class BlackHole(HostsTest):
     """The hosts' interfaces say 1500; the router between them carries less, and its ICMP messages go nowhere."""
 
-    with_daemon = False
-
     def setUp(self):
-        if why := why_impossible():
-            self.skipTest(why)
         super().setUp()
-        self.near, self.router, self.far = Host(), Host(), Host()
-        for host in (self.near, self.router, self.far):
-            self.addCleanup(host.close)
+        self.router = self.host()
         for host, name, number in ((self.near, "near", 1), (self.far, "far", 2)):
             self.router.ip("link", "add", name, "type", "veth", "peer", "name", "cable", "netns", str(host.holder.pid))
             self.router.ip("address", "add", "10.78.%d.1/24" % number, "dev", name)
@@ -138,12 +90,9 @@ class BlackHole(LabTest):
         self.router.ip("rule", "add", "iif", "lo", "lookup", "77", "priority", "0")
         self.router.ip("route", "add", "blackhole", "default", "table", "77")
 
-    def serve_far(self):
-        self.daemon = self.serve(listen="10.78.2.2:0", prefix=self.far.prefix)
-        self.addCleanup(self.daemon.kill)
-        self.ann.prefix = self.near.prefix
-        where = "10.78.2.2:%d" % self.daemon.port
-        self.assertEqual(self.ann.register_at(where, self.daemon.token()).exit, 0)
+    def serve_behind(self):
+        where = self.serve_far("10.78.2.2")
+        self.register_far(where)
         return where
 
     def narrow(self, mtu):
@@ -152,7 +101,7 @@ class BlackHole(LabTest):
 
     def test_a_black_hole_from_the_start_is_no_failure(self):
         self.narrow(1300)
-        where = self.serve_far()
+        where = self.serve_behind()
         found = self.check(self.ann.json("ping", where, "--timeout", "5s"), 0).last
         self.assertTrue(found["udp"], found)
         self.assertLessEqual(found["path_mtu"], 1300)
@@ -173,12 +122,12 @@ class BlackHole(LabTest):
         self.assertTrue(filecmp.cmp(self.path("blob"), target, shallow=False))
 
     def test_a_path_that_shrinks_under_a_push_is_used_as_it_is(self):
-        where = self.serve_far()
+        where = self.serve_behind()
         file = self.random_file("blob", 10_000_003)
         self.shrinks("push", file, where + ":/blob", target=self.served("blob"))
 
     def test_a_path_that_shrinks_under_a_pull_is_used_as_it_is(self):
-        where = self.serve_far()
+        where = self.serve_behind()
         file = self.random_file("blob", 10_000_003)
         self.check(self.push(file, where + ":/blob"), 0)
         self.shrinks("pull", where + ":/blob", self.path("back"), target=self.path("back"))
