@@ -90,6 +90,7 @@ class Observer {
   virtual void on_progress(const Progress&) {}
   virtual void on_warning(const Warning&) {}
   virtual void on_data_turn(const DataTurn&) {}
+  virtual void on_mark_news(const std::string& /*message*/) {}  // of ECN, on the way of the data
   virtual void on_file(const FileNews&) {}
   virtual void on_entry(const RemoteEntry&) {}
   /// The connection fell silent; the command tries again by itself. `attempt` counts from 1.

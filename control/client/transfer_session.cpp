@@ -218,6 +218,7 @@ void TransferCommand::tell_observer(const std::shared_ptr<Session>& session) {
     news.away_from_udp = turn.way == DataWay::tcp;
     machinery_.observer.on_data_turn(news);
   };
+  run->on_mark_news = [this](const std::string& news) { machinery_.observer.on_mark_news(news); };
   run->on_entry = [this](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
     FileNews news;
     news.kind = type == storage::FileType::symlink ? EntryKind::symlink : EntryKind::regular;

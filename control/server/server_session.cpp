@@ -264,6 +264,9 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     state_.log(LogLevel::info, "data_way", name_ + ": " + std::string{words_of(turn)},
                {{"transfer", bytes::to_hex(transfer_id_)}, {"data", std::string{to_string(turn.way)}}});
   };
+  run_->on_mark_news = [this](const std::string& news) {
+    state_.log(LogLevel::debug, "ecn", name_ + ": " + news, {{"transfer", bytes::to_hex(transfer_id_)}});
+  };
   watching_ = true;
   asio::co_spawn(
       state_.io, [self = shared_from_this()] { return self->watch_transfer(); }, asio::detached);

@@ -199,6 +199,8 @@ void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, st
               {"repairs_received", std::to_string(lane.repairs_received)},
               {"symbols_recovered", std::to_string(lane.symbols_recovered)},
               {"generations_failed", std::to_string(lane.generations_failed)},
+              {"ecn", ecn_word(lane.ecn, lane.ecn_fault)},
+              {"ecn_ce", std::to_string(lane.marks_told.ce + lane.marks_received.ce)},
               {"datagrams_repeated", std::to_string(lane.packets_duplicate)},
               {"datagrams_forged", std::to_string(lane.packets_unauthentic + lane.packets_malformed)}});
 }

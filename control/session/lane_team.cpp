@@ -32,6 +32,11 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.packets_marked += one.packets_marked;
   sum.marks_told += one.marks_told;
   sum.marks_received += one.marks_received;
+  // They share the path, and what one has found of it is so for all.
+  if (sum.ecn_fault == engine::EcnFault::none && one.ecn_fault != engine::EcnFault::none) {
+    sum.ecn = one.ecn;
+    sum.ecn_fault = one.ecn_fault;
+  }
   sum.key_updates += one.key_updates;
   sum.spurious_losses += one.spurious_losses;
   sum.pto_count += one.pto_count;

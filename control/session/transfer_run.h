@@ -15,6 +15,7 @@
 #include "control/proto/gate.pb.h"
 #include "control/session/async_event.h"
 #include "control/session/data_switch.h"
+#include "control/session/mark_watch.h"
 #include "control/session/session_link.h"
 #include "control/transfer/receipt_spool.h"
 #include "control/transfer/sink_side.h"
@@ -116,6 +117,7 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   [[nodiscard]] DataWay data_way() const { return data_->way(); }
   /// Called on the control thread.
   std::function<void(const WayOrder::Switch&)> on_data_turn;  // not for what was asked for
+  std::function<void(const std::string&)> on_mark_news;       // MarkWatch, of the path of the data
   std::function<void(const Error&)> on_warning;
   std::function<void(const storage::FileReport&, storage::FileType, EntryOutcome)> on_entry;
 
@@ -146,6 +148,7 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   bool part_closed_ = false;
   bool peer_heard_ = false;
   RunStats stats_;
+  MarkWatch marks_;
   std::optional<RunOutcome> outcome_;
   std::optional<proto::ReceiptHeader> receipt_;
 };

@@ -405,6 +405,7 @@ void TransferRun::WorkerPart::publish_stats() {
   to_control([stats](TransferRun& run) {
     const bool heard = stats.lane.last_heard != run.stats_.lane.last_heard;
     run.stats_ = stats;
+    if (const auto news = run.marks_.on_stats(stats.lane); news && run.on_mark_news) run.on_mark_news(*news);
     if (heard) run.link_->note_heard();
     run.changed_.notify();
   });

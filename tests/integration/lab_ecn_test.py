@@ -22,13 +22,14 @@ class MarksOnTheWire(LabCommandTest):
             environment = {"PENSTOCK_HOME": os.path.join(work, "home"), "PATH": BIN + ":" + os.environ["PATH"]}
             serve = f"penstockd serve --root {place('files')} --state {place('state')} --listen {family}:7440"
             token = f"penstockd token --user ann --state {place('state')}"
-            command = f"PENSTOCK_TOKEN=$({token}) penstock push {place('film')} {family}:/film"
+            command = f"PENSTOCK_TOKEN=$({token}) penstock push -v {place('film')} {family}:/film"
             ran = self.lab("run", "--back-end", "emulator", *link, "--counters", os.path.join(work, "counters"),
                            "--in-b", serve, "--ready", "listening on", "--", "sh", "-c", command, environment=environment)
             self.assertEqual(ran.returncode, 0, ran.stderr)
             self.assertEqual(os.path.getsize(os.path.join(work, "files", "film")), SIZE)
             with open(os.path.join(work, "counters"), encoding="utf-8") as counters:
                 counted = json.load(counters)
+        self.said = ran.stderr
         if counted.get("overruns"):
             self.skipTest("the machine itself lost packets: it is too busy to emulate this link")
         return counted["legs"]["A"]
@@ -38,6 +39,9 @@ class MarksOnTheWire(LabCommandTest):
             with self.subTest(family=family):
                 leg = self.push("--delay", "10ms", "--rate", "50mbit", "--queue", "2bdp", "--mark", "0.1bdp", family=family)
                 self.assertGreater(leg["up"]["marked"], 0)
+                # Once each: the command with -v, and the daemon's log.
+                self.assertEqual(self.said.count("marks packets instead of dropping them (ECN)"), 2, self.said)
+                self.assertEqual(self.said.count(" debug ecn: "), 1, self.said)
                 # TCP's own packets and ACKs are not marked, and bulk goes one way.
                 self.assertEqual(leg["down"]["marked"], 0)
                 self.assertLessEqual(leg["up"]["lost_queue"], leg["up"]["offered_packets"] // 100)

@@ -101,6 +101,11 @@ void ReportingObserver::on_data_turn(const control::DataTurn& turn) {
   output_.note(fmt::format("penstock: {}", turn.message));
 }
 
+void ReportingObserver::on_mark_news(const std::string& message) {
+  output_.event("ecn", [&](JsonLine& line) { line.text("message", message); });
+  output_.detail(message);
+}
+
 void ReportingObserver::on_file(const control::FileNews& file) {
   // Files are counted, as in `done` and in the receipt; links are shown alone.
   if (file.kind == control::EntryKind::regular) count(file);

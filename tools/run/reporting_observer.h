@@ -38,6 +38,7 @@ class ReportingObserver final : public control::Observer {
   void on_progress(const control::Progress& progress) override;
   void on_warning(const control::Warning& warning) override;
   void on_data_turn(const control::DataTurn& turn) override;
+  void on_mark_news(const std::string& message) override;
   void on_file(const control::FileNews& file) override;
   void on_entry(const control::RemoteEntry& entry) override;
   void on_reconnecting(const Error& cause, unsigned attempt) override;
