@@ -19,6 +19,7 @@
 #include "common/escape.h"
 #include "control/client/path_memory.h"
 #include "control/client/tcp_dial.h"
+#include "control/gate/capabilities.h"
 #include "control/gate/fec_words.h"
 #include "control/session/wall_clock.h"
 
@@ -123,18 +124,6 @@ Result<std::optional<Pin>> fingerprint_of(const ClientConfig& config) {
   return std::optional<Pin>{*pin};
 }
 
-/// A silent host is told by its name; the channel knows none.
-/// Errors of a channel that know neither the daemon nor the way out.
-Error named(const ClientConfig& config, Error error) {
-  if (error.code == ErrorCode::PEER_LOST)
-    error.message = shown(config) + " broke off before it let us in (" + error.message +
-                    "); is it being restarted? run the same command again";
-  if (error.code == ErrorCode::TIMED_OUT && error.side == ErrorSide::local)
-    error.message = shown(config) + " took the connection but did not answer in time; is it penstockd that listens " +
-                    "there? --connect-timeout allows more";
-  return error;
-}
-
 /// Who comes, and whom to trust: all that differs between registering and returning.
 struct Entry {
   TrustBasis trust;
@@ -142,7 +131,24 @@ struct Entry {
   std::vector<KnownDaemon> candidates;  // without a token: our registrations
   std::size_t lanes = 1;
   SessionRequest first_request = {};
+  bool ahead = false;
 };
+
+/// What a session that is proven leaves in our home.
+Status note_session(const ClientConfig& config, ClientHome& home, const KnownDaemon& daemon,
+                    const std::vector<Pin>& next_pins) {
+  if (auto noted = home.note_address(daemon.pin, address_key(config.host, config.port)); !noted) return noted.error();
+  if (!next_pins.empty())
+    if (auto added = home.add_pins(daemon.pin, next_pins); !added) return added.error();
+  return {};
+}
+
+/// Whether a push may begin before the daemon has answered: both ends know how, and nothing is left to be found out.
+bool may_go_ahead(const Agreement& agreement) {
+  std::error_code no_address;
+  if (!agreement.udp_host.empty()) (void)asio::ip::make_address(agreement.udp_host, no_address);
+  return has_capability(agreement, capability_ahead) && agreement.lanes() == 1 && !no_address;
+}
 
 asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
                                                       const TlsContext& tls, Entry entry) {
@@ -199,32 +205,41 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
     if (std::ranges::find(offer.connection_ids, id) == offer.connection_ids.end()) offer.connection_ids.push_back(id);
   }
   offer.software = software;
-  offer.capabilities = {std::string{capability_fec}};
+  offer.capabilities = {std::string{capability_fec}, std::string{capability_ahead}};
   FirstRequest first_request;
   if (entry.first_request && entry.token == nullptr)
     first_request = [&entry, &channel, pin = daemon.pin](const Agreement& agreement) {
       return entry.first_request(pin, *channel, agreement);
     };
   const bool asked = static_cast<bool>(first_request);
-  auto session =
-      co_await async_enter(*channel, std::move(offer), std::min(left(), gate_timeout), std::move(first_request));
-  if (!session) co_return named(config, session.error());
-  if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
-
   OpenedSession opened;
   opened.first_request_sent = asked;
   opened.daemon_spki.assign(channel->peer_spki().begin(), channel->peer_spki().end());
-  const std::string address = address_key(config.host, config.port);
+  auto exchange =
+      co_await async_show_proof(*channel, std::move(offer), std::min(left(), gate_timeout), std::move(first_request));
+  if (!exchange) co_return named(config, exchange.error());
+  if (entry.ahead && asked && may_go_ahead((*exchange)->agreement())) {
+    opened.session = (*exchange)->take_unproven();
+    opened.unproven = std::move(*exchange);
+    opened.link = SessionLink::make(std::move(*channel));
+    opened.daemon = std::move(daemon);
+    co_return std::move(opened);
+  }
+  const auto answer = co_await channel->async_receive();
+  if (!answer) co_return named(config, answer.error());
+  auto session = (*exchange)->handle_proof(answer->envelope);
+  if (!session) co_return named(config, session.error());
+  channel->expire_never();
+  if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
+
   if (entry.token != nullptr) {
     daemon.uuid = session->agreement.uuid;
     daemon.user = session->user;
-    daemon.addresses = {address};
+    daemon.addresses = {address_key(config.host, config.port)};
     if (auto kept = home.remember(daemon); !kept) co_return kept.error();
     opened.registered_now = true;
   }
-  if (auto noted = home.note_address(daemon.pin, address); !noted) co_return noted.error();
-  if (!session->next_pins.empty())
-    if (auto added = home.add_pins(daemon.pin, session->next_pins); !added) co_return added.error();
+  if (auto noted = note_session(config, home, daemon, session->next_pins); !noted) co_return noted.error();
   opened.link = SessionLink::make(std::move(*channel));
   opened.session = std::move(*session);
   opened.daemon = std::move(daemon);
@@ -238,6 +253,28 @@ Error not_registered(const ClientConfig& config) {
 }
 
 }  // namespace
+
+Status accept_daemon(const ClientConfig& config, ClientHome& home, OpenedSession& opened,
+                     const proto::Envelope& envelope) {
+  const auto exchange = std::exchange(opened.unproven, nullptr);
+  auto session = exchange->handle_proof(envelope);
+  if (!session) return session.error();
+  opened.link->channel().expire_never();
+  session->secrets = std::move(opened.session.secrets);  // what a run that is ahead has left of them
+  opened.session = std::move(*session);
+  return note_session(config, home, opened.daemon, opened.session.next_pins);
+}
+
+/// A silent host is told by its name; the channel knows none.
+Error named(const ClientConfig& config, Error error) {
+  if (error.code == ErrorCode::PEER_LOST)
+    error.message = shown(config) + " broke off before it let us in (" + error.message +
+                    "); is it being restarted? run the same command again";
+  if (error.code == ErrorCode::TIMED_OUT && error.side == ErrorSide::local)
+    error.message = shown(config) + " took the connection but did not answer in time; is it penstockd that listens " +
+                    "there? --connect-timeout allows more";
+  return error;
+}
 
 std::string shown_address(const ClientConfig& config) {
   const bool v6 = config.host.find(':') != std::string::npos;
@@ -265,7 +302,7 @@ asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config
 
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
                                                           const TlsContext& tls, std::size_t lanes,
-                                                          SessionRequest first_request) {
+                                                          SessionRequest first_request, bool ahead) {
   const std::string address = address_key(config.host, config.port);
   const auto user = config.user.empty() ? std::nullopt : std::optional<std::string_view>{config.user};
   auto known = home.find_by_address(address, user);
@@ -299,6 +336,7 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
   entry.trust.fingerprint = *fingerprint;
   entry.candidates = std::move(*known);
   entry.first_request = std::move(first_request);
+  entry.ahead = ahead;
   auto opened = co_await async_enter_as(config, home, tls, std::move(entry));
   if (!opened && by_key && opened.error().code == ErrorCode::PIN_MISMATCH && !*fingerprint)
     co_return not_registered(config);

@@ -18,6 +18,9 @@ namespace penstock::control {
 /// A proven session with a daemon, not yet used.
 struct OpenedSession {
   std::shared_ptr<SessionLink> link;
+  /// Set: we have shown our proof, and the daemon's is the link's first message, for accept_daemon. Until then it is
+  /// known by its TLS key alone, and of `session` there are agreement and keys.
+  std::unique_ptr<ClientExchange> unproven;
   ClientSession session;
   KnownDaemon daemon;  // our registration with it
   std::vector<std::byte> daemon_spki;
@@ -29,12 +32,20 @@ struct OpenedSession {
 /// registered on the way. Every call is a new connection and a new key exchange.
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
 /// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says. `first_request` leaves
-/// with our proof, unless we have to register first: OpenedSession::first_request_sent.
+/// with our proof, unless we have to register first: OpenedSession::first_request_sent. `ahead`: the caller would go on
+/// before the daemon's proof, where that can be had: OpenedSession::unproven.
 using SessionRequest =
     std::function<proto::Envelope(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement)>;
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
                                                           const TlsContext& tls, std::size_t lanes = 1,
-                                                          SessionRequest first_request = {});
+                                                          SessionRequest first_request = {}, bool ahead = false);
+
+/// The message that has come first in an unproven session. Errors: those of ClientExchange::handle_proof, and what
+/// keeps the home from noting what it says.
+Status accept_daemon(const ClientConfig& config, ClientHome& home, OpenedSession& opened,
+                     const proto::Envelope& envelope);
+/// Errors of a channel know neither the daemon nor the way out: of one that did not prove itself yet.
+Error named(const ClientConfig& config, Error error);
 
 /// Registers with this token, whatever the home knows of the host: the token vouches for the daemon's key.
 asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,

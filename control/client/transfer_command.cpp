@@ -75,27 +75,18 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
         return opening(daemon, channel, agreement);
       };
     auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes,
-                                              std::move(first_request));
+                                              std::move(first_request), may_go_ahead());
     std::optional<Error> error;
     if (!opened) {
       error = opened.error();
     } else {
-      Connected connected;
-      connected.peer = shown_address(machinery_.config);
-      const auto& remote = opened->link->channel().remote();
-      connected.address = endpoint_of(remote, remote.port()).to_string();
-      connected.software = opened->session.agreement.peer_software;
-      connected.user = opened->session.user;
-      connected.fingerprint = to_string(opened->daemon.pin);
-      connected.again = connected_before_;
-      machinery_.observer.on_connected(connected);
-      if (opened->registered_now) machinery_.observer.on_registered(to_string(opened->daemon.uuid));
+      daemon_proven_ = false;
       const auto before = SteadyClock::now();
       auto summary = co_await run_session(std::move(*opened));
       if (summary) co_return summary;
       error = summary.error();
       if (error->code == ErrorCode::TIMED_OUT) co_return *error;  // the time is up, and says so
-      if (error->code == ErrorCode::PEER_LOST) let_in = true;
+      if (error->code == ErrorCode::PEER_LOST && daemon_proven_) let_in = true;
       // A session that lasted was a good one: the next trouble starts from the beginning.
       if (SteadyClock::now() - before > std::chrono::seconds{10}) {
         backoff = backoff_first;
@@ -145,7 +136,7 @@ proto::Envelope TransferCommand::opening(const Pin& daemon, const TlsChannel& ch
   auto message = open_message_of(request_, daemon, transfer_id_, resume_wanted());
   const auto peer = endpoint_of(channel.remote(), agreement.udp_port);
   if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))
-    message.set_udp_payload_max(static_cast<std::uint32_t>(*payload));
+    message.set_udp_payload_max(udp_payload_asked_ = static_cast<std::uint32_t>(*payload));
   message.set_data(encode_data_policy(wanted_data()));
   if (remembered_rate_) message.set_remembered_rate_bps(remembered_rate_->bits_per_second());
   proto::Envelope open;

@@ -37,6 +37,21 @@ class TransferCommand {
   [[nodiscard]] bool is_discarded(const Session& session) const;
   asio::awaitable<Result<TransferSummary>> run_session(OpenedSession opened);
   void listen(const std::shared_ptr<Session>& session);
+  /// The first message of a session that is unproven.
+  void hear_proof(Session& session, const proto::Envelope& envelope);
+  /// The observer hears of the connection, once both ends are proven.
+  void greet(Session& session);
+  /// Whether the next session may begin before the daemon has answered (README, "Ahead of the answer").
+  [[nodiscard]] bool may_go_ahead() const;
+  /// Begins the run by what the answer will presumably be.
+  Status start_ahead(const std::shared_ptr<Session>& session);
+  /// Begins it by the answer.
+  Status start_answered(const std::shared_ptr<Session>& session);
+  Status start_run(const std::shared_ptr<Session>& session, const proto::TransferOpened& opened, bool ahead);
+  /// The answer to a run that is ahead; an error where it can not go on by that.
+  Status confirm(const Session& session) const;
+  /// Until the transfer is opened; an error where something keeps it from that.
+  asio::awaitable<Status> async_await_opened(std::shared_ptr<Session> session);
   void tell_observer(const std::shared_ptr<Session>& session);
   asio::awaitable<void> leave(Session& session, TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
   /// Once a run has begun, coming back always means going on.
@@ -48,7 +63,8 @@ class TransferCommand {
   void recall_path(const Pin& daemon, const TlsChannel& channel);
   /// For the next one. Blocks for moments.
   void remember_path(const Session& session) const;
-  Result<RunConfig> make_run(Session& session);
+  /// By the daemon's answer, or what it will presumably be.
+  Result<RunConfig> make_run(Session& session, const proto::TransferOpened& opened);
   /// Of --timeout, which must be set; never below zero.
   [[nodiscard]] Duration time_left() const;
   /// TIMED_OUT, with what is known of the reason.
@@ -60,7 +76,7 @@ class TransferCommand {
   /// Judged, then stored; where.
   Result<std::filesystem::path> keep(const Session& session, const Receipt& receipt);
   /// By which way this session's bytes may go; nullopt: the daemon knows of UDP alone, and --data tcp is refused.
-  [[nodiscard]] Result<DataPolicy> agreed_data(const Session& session) const;
+  [[nodiscard]] Result<DataPolicy> agreed_data(const proto::TransferOpened& opened) const;
   [[nodiscard]] DataPolicy wanted_data() const;
   void note_progress(Session& session);
   void emit_progress(const Session& session);
@@ -73,8 +89,10 @@ class TransferCommand {
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
   bool connected_before_ = false;
-  bool by_tcp_before_ = false;        // the last session ended with its bytes going by TCP, though not by request
-  std::optional<Duration> path_rtt_;  // as of this session's beginning
+  bool daemon_proven_ = false;           // in the last session
+  std::uint32_t udp_payload_asked_ = 0;  // what our side of its path takes; 0: unknown
+  bool by_tcp_before_ = false;           // the last session ended with its bytes going by TCP, though not by request
+  std::optional<Duration> path_rtt_;     // as of this session's beginning
   std::optional<DataRate> remembered_rate_;  // what an earlier transfer found the path to carry; believed
   std::shared_ptr<Session> receipted_;       // between async_run and async_farewell
 };

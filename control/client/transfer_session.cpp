@@ -42,7 +42,8 @@ FileAction action_of(EntryOutcome outcome) {
 
 Error TransferCommand::stalled(const Session& session) const {
   std::string message = "no byte became durable for the allowed time";
-  if (session.run && !request_.options.dry_run && !session.run->peer_heard() && session.run->data_way() == DataWay::udp)
+  if (session.started && !request_.options.dry_run && !session.run->peer_heard() &&
+      session.run->data_way() == DataWay::udp)
     message += ", and no UDP datagram has come from port " + std::to_string(session.opened.session.agreement.udp_port) +
                " of " + shown_address(machinery_.config) + ", though TCP works; let UDP through the firewall, then";
   else
@@ -50,8 +51,8 @@ Error TransferCommand::stalled(const Session& session) const {
   return {ErrorCode::TIMED_OUT, message + " run the same command again to resume"};
 }
 
-Result<DataPolicy> TransferCommand::agreed_data(const Session& session) const {
-  const auto agreed = decode_data_policy(session.transfer->data());
+Result<DataPolicy> TransferCommand::agreed_data(const proto::TransferOpened& opened) const {
+  const auto agreed = decode_data_policy(opened.data());
   if (!agreed && request_.options.data == DataKind::tcp)
     return Error{ErrorCode::VERSION_MISMATCH,
                  "the daemon is too old to take or give file bytes by TCP; leave --data tcp out"};
@@ -66,8 +67,7 @@ Status TransferCommand::open_local_side(Session& session) {
   return {};
 }
 
-Result<RunConfig> TransferCommand::make_run(Session& session) {
-  const auto& opened = *session.transfer;
+Result<RunConfig> TransferCommand::make_run(Session& session, const proto::TransferOpened& opened) {
   RunConfig config;
   config.role = push() ? TransferRole::source : TransferRole::sink;
   config.report_entries = request_.options.report_files || request_.options.dry_run;
@@ -95,7 +95,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session) {
   if (!fec) return fec.error();
   config.sender.fec = *fec;
   if (request_.options.shuffle_chunks) config.sender.order = engine::ChunkOrder::shuffled;
-  const auto data = agreed_data(session);
+  const auto data = agreed_data(opened);
   if (!data) return data.error();
   config.data = *data;
   if (*data == DataPolicy::tcp) config.peer.reset();  // no datagram ever leaves
@@ -159,7 +159,11 @@ asio::awaitable<void> TransferCommand::leave(Session& session, TlsChannel::PeerE
 /// Hears what the daemon says, until the link is over.
 void TransferCommand::listen(const std::shared_ptr<Session>& session) {
   const auto link = session->opened.link;
-  const auto handler = [session](proto::Envelope envelope) -> asio::awaitable<Status> {
+  const auto handler = [this, session](proto::Envelope envelope) -> asio::awaitable<Status> {
+    if (!session->proven) {
+      hear_proof(*session, envelope);
+      co_return Status{};
+    }
     const bool data = is_about_data(envelope);
     if (envelope.id() != 0 || data) {
       // The daemon's first segments may overtake our own preparations.
@@ -206,11 +210,13 @@ void TransferCommand::listen(const std::shared_ptr<Session>& session) {
 
 void TransferCommand::tell_observer(const std::shared_ptr<Session>& session) {
   const auto run = session->run;
-  run->on_warning = [this](const Error& warning) {
+  const std::weak_ptr weak = session;
+  run->on_warning = [this, weak](const Error& warning) {
     tally_.on_left_out(warning);
-    machinery_.observer.on_warning({warning});
+    const auto here = weak.lock();
+    if (here) here->tell([this, warning] { machinery_.observer.on_warning({warning}); });
   };
-  run->on_data_turn = [this, weak = std::weak_ptr(session)](const WayOrder::Switch& turn) {
+  run->on_data_turn = [this, weak](const WayOrder::Switch& turn) {
     if (const auto here = weak.lock()) here->turned = true;
     DataTurn news;
     news.data = to_string(turn.way);
@@ -218,8 +224,11 @@ void TransferCommand::tell_observer(const std::shared_ptr<Session>& session) {
     news.away_from_udp = turn.way == DataWay::tcp;
     machinery_.observer.on_data_turn(news);
   };
-  run->on_mark_news = [this](const std::string& news) { machinery_.observer.on_mark_news(news); };
-  run->on_entry = [this](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
+  run->on_mark_news = [this, weak](const std::string& text) {
+    const auto here = weak.lock();
+    if (here) here->tell([this, text] { machinery_.observer.on_mark_news(text); });
+  };
+  run->on_entry = [this, weak](const storage::FileReport& report, storage::FileType type, EntryOutcome outcome) {
     FileNews news;
     news.kind = type == storage::FileType::symlink ? EntryKind::symlink : EntryKind::regular;
     // Below DEST, as in the receipt. How a single file is called there, the daemon says only at the end.
@@ -230,13 +239,32 @@ void TransferCommand::tell_observer(const std::shared_ptr<Session>& session) {
     const bool moved = outcome == EntryOutcome::finished || outcome == EntryOutcome::replaced;
     if (moved && news.kind == EntryKind::regular && !request_.options.dry_run) news.digest = report.digest.to_string();
     news.action = action_of(outcome);
-    machinery_.observer.on_file(news);
+    const auto here = weak.lock();
+    if (here) here->tell([this, news] { machinery_.observer.on_file(news); });
   };
+}
+
+Status TransferCommand::start_run(const std::shared_ptr<Session>& session, const proto::TransferOpened& opened,
+                                  bool ahead) {
+  auto config = make_run(*session, opened);
+  if (!config) return config.error();
+  config->ahead = ahead;
+  session->run = TransferRun::start(std::move(*config), machinery_.worker, session->opened.link);
+  tell_observer(session);
+  session->news.notify();
+  return {};
+}
+
+Status TransferCommand::start_answered(const std::shared_ptr<Session>& session) {
+  const auto& owner = session->opened.daemon.uuid.bytes;
+  if (auto begun = session->store.begin(*transfer_id_, owner, resume_key(session->opened)); !begun) return begun;
+  return start_run(session, *session->transfer, false);
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
   const auto session = std::make_shared<Session>(std::move(opened_session), machinery_, request_);
   const auto link = session->opened.link;
+  greet(*session);
   listen(session);
   const auto prepare = [this, session] { return open_local_side(*session); };
   auto local = co_await async_blocking(machinery_.threads, prepare);
@@ -247,18 +275,11 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   if (!session->opened.first_request_sent)
     link->send(opening(session->opened.daemon.pin, link->channel(), session->opened.session.agreement));
-  const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
-  while (!session->transfer && !session->failure && !session->link_over && !machinery_.stop_requested && !out_of_time())
-    co_await session->news.async_wait(std::chrono::milliseconds{250});
-  if (!session->transfer) {
-    Error error =
-        session->failure            ? *session->failure
-        : machinery_.stop_requested ? Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"}
-        : !session->link_over       ? stalled(*session)
-                              : (*session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
-                                                     : session->link_over->error());
+  Status answered = session->proven ? Status{} : start_ahead(session);
+  if (answered) answered = co_await async_await_opened(session);
+  if (!answered) {
     co_await leave(*session);
-    co_return std::move(error);
+    co_return answered.error();
   }
   storage::TransferId id{};
   if (session->transfer->transfer_id().size() != id.size()) {
@@ -267,30 +288,25 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
   transfer_id_ = id;
-  if (auto begun = session->store.begin(id, session->opened.daemon.uuid.bytes, resume_key(session->opened)); !begun) {
-    co_await leave(*session);
-    co_return begun.error();
-  }
   if (!connected_before_)
     machinery_.observer.on_started(
         {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store.resuming()});
   if (is_discarded(*session) && !connected_before_)
     machinery_.observer.on_warning({stores_nothing(shown_address(machinery_.config))});
   connected_before_ = true;
-  auto config = make_run(*session);
-  if (!config) {
-    link->send(failure_envelope(config.error()));
-    co_await leave(*session);
-    co_return config.error();
-  }
-  const bool udp_alone = config->keys && config->data == DataPolicy::udp;
   tally_.on_session_begun(push() ? session->transfer->resuming() : session->store.resuming());
-  session->run = TransferRun::start(std::move(*config), machinery_.worker, link);
+  const auto going = session->run ? confirm(*session) : start_answered(session);
+  if (!going) {
+    link->send(failure_envelope(going.error()));
+    co_await leave(*session);
+    co_return going.error();
+  }
+  session->tell_started();
   const auto run = session->run;
-  tell_observer(session);
-  session->news.notify();
+  const bool udp_alone = !request_.options.dry_run && *agreed_data(*session->transfer) == DataPolicy::udp;
   durable_.on_session_begun();
 
+  const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
   const auto started = SteadyClock::now();
   auto next_progress = started;
   std::optional<Error> error;

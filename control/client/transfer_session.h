@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "control/client/local_store.h"
 #include "control/client/transfer_command.h"
@@ -17,7 +19,8 @@ struct TransferCommand::Session {
   Session(OpenedSession session, ClientMachinery& machinery, const TransferRequest& request)
       : opened(std::move(session)),
         news(opened.link->channel().executor()),
-        store(machinery, request, opened.link->channel().executor()) {}
+        store(machinery, request, opened.link->channel().executor()),
+        proven(opened.unproven == nullptr) {}
 
   OpenedSession opened;
   AsyncEvent news;
@@ -27,13 +30,26 @@ struct TransferCommand::Session {
   bool done = false;    // a request was answered
   bool turned = false;  // the bytes take another way since the last progress
   LocalStore store;
+  bool proven;           // the daemon, too
+  bool greeted = false;  // the observer knows of the connection
   std::shared_ptr<TransferRun> run;
-  proto::SinkProgress sink_progress;      // push: the daemon's
-  proto::SourceProgress source_progress;  // pull: the daemon's
+  bool started = false;                       // the observer knows of the transfer
+  std::vector<std::function<void()>> untold;  // what came before; bounded by what a source lists in a round trip
+  proto::SinkProgress sink_progress;          // push: the daemon's
+  proto::SourceProgress source_progress;      // pull: the daemon's
 
   /// Of whichever end sends, as far as is known here.
   [[nodiscard]] SenderNumbers sender(bool push) const {
     return push ? sender_numbers(run->stats().lane) : sender_numbers(source_progress);
+  }
+  /// For the observer, not before it knows of the transfer.
+  void tell(std::function<void()> news) {
+    if (started) return news();
+    untold.push_back(std::move(news));
+  }
+  void tell_started() {
+    started = true;
+    for (const auto& news : std::exchange(untold, {})) news();
   }
   /// Complete under their names at the sink.
   [[nodiscard]] std::uint64_t files(bool push) const { return push ? sink_progress.files() : run->stats().files; }

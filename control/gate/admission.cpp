@@ -81,28 +81,37 @@ ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon) {
   return binding;
 }
 
-asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer, Duration timeout,
-                                                   FirstRequest first_request) {
+asio::awaitable<Result<std::unique_ptr<ClientExchange>>> async_show_proof(TlsChannel& channel, ClientOffer offer,
+                                                                          Duration timeout,
+                                                                          FirstRequest first_request) {
   channel.expire_after(timeout);
   const auto spki = channel.peer_spki();
-  ClientExchange exchange{std::move(offer), binding_of(channel, channel.peer_pin()), {spki.begin(), spki.end()}};
+  auto exchange = std::make_unique<ClientExchange>(std::move(offer), binding_of(channel, channel.peer_pin()),
+                                                   std::vector<std::byte>{spki.begin(), spki.end()});
 
-  auto hello = exchange.hello();
+  auto hello = exchange->hello();
   if (auto sent = co_await channel.async_send_frame(std::move(hello)); !sent) co_return sent.error();
   const auto wrap = co_await channel.async_receive();
   if (!wrap) co_return wrap.error();
-  auto proof = exchange.handle_wrap(*wrap);
+  auto proof = exchange->handle_wrap(*wrap);
   if (!proof) co_return proof.error();
   if (auto sent = co_await channel.async_send_frame(*std::move(proof)); !sent) co_return sent.error();
   // The daemon's key was judged during TLS; from here on it, too, may send long messages (a long list of grants).
   channel.set_proven();
   if (first_request) {
-    const proto::Envelope request = first_request(exchange.agreement());
+    const proto::Envelope request = first_request(exchange->agreement());
     if (auto sent = co_await channel.async_send(request); !sent) co_return sent.error();
   }
+  co_return std::move(exchange);
+}
+
+asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer, Duration timeout,
+                                                   FirstRequest first_request) {
+  auto exchange = co_await async_show_proof(channel, std::move(offer), timeout, std::move(first_request));
+  if (!exchange) co_return exchange.error();
   const auto answer = co_await channel.async_receive();
   if (!answer) co_return answer.error();
-  auto session = exchange.handle_proof(*answer);
+  auto session = (*exchange)->handle_proof(answer->envelope);
   if (session) channel.expire_never();
   co_return session;
 }

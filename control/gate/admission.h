@@ -3,6 +3,7 @@
 #include <asio/awaitable.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -24,6 +25,11 @@ namespace penstock::control {
 using FirstRequest = std::function<proto::Envelope(const Agreement& agreement)>;
 asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer,
                                                    Duration timeout = gate_timeout, FirstRequest first_request = {});
+
+/// The same up to our proof and the request behind it: for whoever goes on before the daemon's answer. The next message
+/// is for ClientExchange::handle_proof, and once it has succeeded the deadline ends (TlsChannel::expire_never).
+asio::awaitable<Result<std::unique_ptr<ClientExchange>>> async_show_proof(TlsChannel& channel, ClientOffer offer,
+                                                                          Duration timeout, FirstRequest first_request);
 
 /// What the gate counts; names are those of the metrics. One owner.
 struct GateCounters {

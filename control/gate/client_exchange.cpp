@@ -105,6 +105,7 @@ Result<std::string> ClientExchange::handle_wrap(const Frame& frame) {
   auto session_key =
       crypto::rsa_unwrap(*offer_.key, wrap_label(agreement_.uuid, binding_), bytes::as_bytes(wrap.wrapped_key()));
   if (!session_key) return fail(unwrap_failed());
+  offer_.key = nullptr;
   transcript_.add(frame.bytes);
   secrets_.emplace(crypto::derive_session_secrets(*std::move(session_key), binding_.key.view(), *suite,
                                                   agreement_.daemon_ids.size()));
@@ -119,11 +120,20 @@ Result<std::string> ClientExchange::handle_wrap(const Frame& frame) {
   return proof;
 }
 
-Result<ClientSession> ClientExchange::handle_proof(const Frame& frame) {
+ClientSession ClientExchange::take_unproven() {
+  PENSTOCK_CHECK(state_ == State::wait_proof && !secrets_->lanes.empty());
+  ClientSession session;
+  session.agreement = agreement_;
+  session.secrets.suite = secrets_->suite;
+  session.secrets.lanes = std::exchange(secrets_->lanes, {});
+  return session;
+}
+
+Result<ClientSession> ClientExchange::handle_proof(const proto::Envelope& envelope) {
   PENSTOCK_CHECK(state_ == State::wait_proof);
-  if (frame.envelope.has_failure()) return fail(error_of_failure(frame.envelope.failure()));
-  if (!frame.envelope.has_daemon_proof()) return fail(not_penstock("it sends another message than its proof"));
-  const auto& proof = frame.envelope.daemon_proof();
+  if (envelope.has_failure()) return fail(error_of_failure(envelope.failure()));
+  if (!envelope.has_daemon_proof()) return fail(not_penstock("it sends another message than its proof"));
+  const auto& proof = envelope.daemon_proof();
   if (!crypto::verify_hmac_sha256(secrets_->daemon_confirm.view(), transcript_.digest(), bytes::as_bytes(proof.mac())))
     return fail({ErrorCode::AUTH_FAILED,
                  "the daemon's proof is wrong: it does not hold the keys of this session",

@@ -14,7 +14,7 @@ namespace penstock::control {
 
 /// Who this client is and what it offers.
 struct ClientOffer {
-  const crypto::RsaPrivateKey* key = nullptr;  // borrowed until the exchange is over
+  const crypto::RsaPrivateKey* key = nullptr;  // borrowed until handle_wrap has returned
   std::optional<Uuid> uuid = {};               // a registered client; else `token` enrols it
   const Token* token = nullptr;                // borrowed for hello(); its secret is sent, the daemon being judged
   std::string client_name = {};                // with a token: for the operator's list
@@ -42,8 +42,12 @@ class ClientExchange {
   Result<std::string> handle_wrap(const Frame& frame);
   /// What was agreed. Requires: handle_wrap succeeded; the daemon has yet to prove itself.
   [[nodiscard]] const Agreement& agreement() const { return agreement_; }
+  /// The session as far as it is known before the daemon's proof: agreement and keys. Whoever asks goes on by them
+  /// before step 4, with a daemon that only TLS has judged; handle_proof then leaves the lanes' secrets out. Once.
+  /// Requires: handle_wrap succeeded.
+  [[nodiscard]] ClientSession take_unproven();
   /// Step 4 in: the session.
-  Result<ClientSession> handle_proof(const Frame& frame);
+  Result<ClientSession> handle_proof(const proto::Envelope& envelope);
 
  private:
   enum class State : std::uint8_t { idle, wait_wrap, wait_proof, done, failed };

@@ -88,6 +88,12 @@ struct DaemonState {
     return doors.at(lanes->worker_of(own));
   }
 
+  /// The id is nobody's any more: its lane, if there was one, has gone.
+  void release(ConnectionId own) {
+    worker_of(own).forget_awaited(own);
+    lanes->release(own);
+  }
+
   void log(LogLevel level, std::string_view event, std::string_view message,
            std::initializer_list<std::pair<std::string_view, std::string>> fields = {}) {
     observer.on_log(level, event, message, LogFields{fields.begin(), fields.size()});

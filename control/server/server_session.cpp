@@ -8,6 +8,7 @@
 #include "common/bytes/hex.h"
 #include "common/bytes/view.h"
 #include "common/escape.h"
+#include "control/gate/capabilities.h"
 #include "control/gate/fec_words.h"
 #include "control/server/file_requests.h"
 #include "control/server/registry_watch.h"
@@ -23,6 +24,8 @@ namespace penstock::control {
 namespace {
 
 constexpr std::size_t log_name_max = 128;
+// Tuning: what a client may have on the way by its initial credit (engine/lane_config.h), headers included.
+constexpr std::size_t early_bytes_max = std::size_t{5} * 1024 * 1024 / 4;
 // Tuning: a client that has its receipt leaves within a round trip or two; whoever repeats the command waits so long.
 constexpr Duration farewell_max = std::chrono::seconds{1};
 
@@ -76,6 +79,9 @@ asio::awaitable<void> ServerSession::async_serve() {
   const auto self = shared_from_this();
   state_.log(LogLevel::info, "session_opened", name_ + " is in",
              {{"client", to_string(client_.uuid)}, {"software", escape_for_display(agreement_.peer_software, 64)}});
+  // Proven: a whole first flight may be ahead of what opens its lane.
+  if (has_capability(agreement_, capability_ahead))
+    state_.worker_of(agreement_.daemon_ids.front()).await_lane(agreement_.daemon_ids.front(), early_bytes_max);
   note_seen();
   // Named, here and below: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await
   // expression.
@@ -89,7 +95,7 @@ asio::awaitable<void> ServerSession::async_serve() {
   if (journal_) co_await journal_->async_release();
   holding_ = false;
   probe_.reset();
-  for (const auto id : agreement_.daemon_ids) state_.lanes->release(id);
+  for (const auto id : agreement_.daemon_ids) state_.release(id);
   const bool expected = reason || link_->channel().ended_cleanly();
   state_.log(LogLevel::info, "session_closed",
              name_ + (expected ? " has left" : ": " + escape_for_display(reason.error().message, 256)));
@@ -99,13 +105,13 @@ asio::awaitable<void> ServerSession::async_serve() {
 asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
   if (is_about_data(envelope)) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver_data(std::move(envelope));
-    if (transfer_opened_) co_return Status{};
+    if (transfer_opened_ || transfer_refused_) co_return Status{};
     co_return Error{ErrorCode::INTERNAL, "a transfer's data without a transfer", {}, ErrorSide::remote};
   }
   if (envelope.id() != 0) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver(std::move(envelope));
-    // What was under way when a transfer ended is not worth an answer.
-    if (transfer_opened_) co_return Status{};
+    // What was under way when a transfer ended, or was refused, is not worth an answer.
+    if (transfer_opened_ || transfer_refused_) co_return Status{};
     co_return Error{ErrorCode::INTERNAL, "a transfer's message without a transfer", {}, ErrorSide::remote};
   }
   if (is_file_request(envelope)) {
@@ -148,6 +154,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
 asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   const auto refuse = [&](const Error& error) {
     link_->send(failure_envelope(error));
+    transfer_refused_ = true;
     state_.log(LogLevel::info, "transfer_refused", name_ + ": " + escape_for_display(error.message, 256),
                {{"error", std::string{error_traits(error.code).name}}});
     return Status{};

@@ -73,6 +73,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   PushTargets targets_;
   std::int64_t started_ = 0;
   bool transfer_opened_ = false;
+  bool transfer_refused_ = false;  // the last one; whoever was ahead of that may have begun
   bool transfer_over_ = false;
   engine::Fec fec_;         // of a daemon that sends
   FecFollower fec_done_;    // what the run's FEC did goes to the daemon's counters

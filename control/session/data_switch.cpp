@@ -58,10 +58,7 @@ proto::DataPolicy encode_data_policy(DataPolicy policy) {
 
 DataSwitch::DataSwitch(Config config, std::shared_ptr<SessionLink> link)
     : config_(std::move(config)), link_(std::move(link)), taken_(link_->channel().executor()) {
-  const bool from_tcp = config_.policy == DataPolicy::tcp || config_.policy == DataPolicy::automatic_from_tcp;
   if (!config_.source) return;
-  if (config_.policy == DataPolicy::automatic || config_.policy == DataPolicy::automatic_from_tcp)
-    judge_.emplace(io::monotonic_now(), from_tcp ? DataWay::tcp : DataWay::udp);
   if (config_.policy == DataPolicy::udp) return;
   const std::size_t share = std::max(data_waiting_max / config_.lanes.size(), data_waiting_least);
   for (std::size_t lane = 0; lane < config_.lanes.size(); ++lane) {
@@ -74,6 +71,8 @@ DataSwitch::DataSwitch(Config config, std::shared_ptr<SessionLink> link)
 void DataSwitch::start() {
   if (config_.policy == DataPolicy::udp) return;
   if (config_.source) {
+    if (config_.policy != DataPolicy::tcp)
+      judge_.emplace(io::monotonic_now(), config_.policy == DataPolicy::automatic ? DataWay::udp : DataWay::tcp);
     link_->on_data_written = [weak = weak_from_this()](std::size_t lane, std::size_t bytes) {
       if (const auto self = weak.lock()) self->outlets_.at(lane)->on_written(bytes);
     };

@@ -46,7 +46,8 @@ class DataSwitch : public std::enable_shared_from_this<DataSwitch> {
   };
   DataSwitch(Config config, std::shared_ptr<SessionLink> link);
 
-  /// The lanes are being added: a source that begins by TCP says so.
+  /// The lanes are being added, or the peer knows of them: a source that begins by TCP says so, and it is judged from
+  /// now on by which way bytes go.
   void start();
   /// How often on_look wants to be called; nullopt: never.
   [[nodiscard]] std::optional<Duration> look_every() const;

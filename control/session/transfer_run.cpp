@@ -62,6 +62,7 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
     for (const LaneSeat& seat : config.more_lanes) ways.push_back(seat.post);
     sink = config.make_sink(part->sink_observer(), ways);
   }
+  const bool ahead = config.ahead;
   const std::size_t lanes = 1 + config.more_lanes.size();
   config.sender.place.lanes = config.receiver.place.lanes = lanes;
   // The other lanes may breathe before home's side has started, and before the peer can hear of them. What they have to
@@ -95,11 +96,18 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
     }
     part->start(std::move(reader), std::move(sink));
   });
-  run->data_->start();
+  if (!ahead) run->data_->start();
   run->sending_ = true;
   asio::co_spawn(
       executor, [run]() -> asio::awaitable<void> { return run->send_loop(); }, asio::detached);
   return run;
+}
+
+void TransferRun::confirm(bool await_verdicts) {
+  if (closing_) return;
+  if (await_verdicts) worker_.post([part = part_] { part->await_verdicts(); });
+  data_->start();
+  outbound_.notify();  // looks begin
 }
 
 asio::awaitable<Status> TransferRun::async_deliver(proto::Envelope envelope) {

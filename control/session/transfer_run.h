@@ -87,6 +87,9 @@ struct RunConfig {
       make_sink;
   std::shared_ptr<ReceiptSpool> receipts;  // to which reader or sink report; nullptr in a dry run
   bool report_entries = false;
+  /// Role source: the answer of the sink's end is still to come, and presumed: TransferRun::confirm follows. One lane
+  /// alone, whose bytes begin by UDP.
+  bool ahead = false;
 };
 
 /// One transfer over one session at one end: joins the link (control thread) with the side and the lane (worker).
@@ -97,6 +100,10 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   /// Starts at once. `link` must stay until async_close has returned.
   static std::shared_ptr<TransferRun> start(RunConfig config, io::Worker& worker, std::shared_ptr<SessionLink> link);
   ~TransferRun();
+
+  /// RunConfig::ahead: the answer is here, and says whether verdicts are to be awaited. Only from now on is it judged
+  /// whether UDP gets through.
+  void confirm(bool await_verdicts);
 
   /// Hands on a numbered message that came by TCP; returns when more may come (backpressure).
   asio::awaitable<Status> async_deliver(proto::Envelope envelope);

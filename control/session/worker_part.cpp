@@ -77,6 +77,10 @@ void TransferRun::WorkerPart::on_tick() {
   if (!closed_) team_->on_tick(io::monotonic_now());
 }
 
+void TransferRun::WorkerPart::await_verdicts() {
+  if (source_ && !closed_) source_->await_verdicts();
+}
+
 void TransferRun::WorkerPart::on_data_way(DataWay way) {
   pipe_ = way == DataWay::udp;
   team_->set_watching(io::monotonic_now(), pipe_);

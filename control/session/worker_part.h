@@ -45,6 +45,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   void on_tcp_message(proto::Envelope envelope);
   void send_after(proto::Envelope envelope);
   void on_tick();
+  /// TransferRun::confirm.
+  void await_verdicts();
 
   /// While bytes go by TCP, UDP carries nothing: neither our messages, nor what could tell that a lane is silent.
   void on_data_way(DataWay way);

@@ -56,6 +56,9 @@ class SourceSide final : public storage::SourceObserver {
   void handle(const proto::Envelope& envelope);
   /// The engine's event: everything below `end` is acknowledged or withheld.
   void on_drained(TransferOffset end);
+  /// What the config presumed was too bold: from now on no byte of an entry is offered before the sink's verdict.
+  /// What was offered stays so, and is withheld as verdicts say.
+  void await_verdicts() { config_.await_verdicts = true; }
   /// SideHost::has_room has become true.
   void on_room();
   /// No call to host or lane follows.

@@ -29,7 +29,7 @@ void StrayExchange::join(std::size_t worker, WorkerLoop& loop) { members_.at(wor
 
 void StrayExchange::on_lane_added(ConnectionId id, std::size_t worker) {
   const std::unique_lock lock{mutex_};
-  PENSTOCK_CHECK(owners_.emplace(id.value, worker).second);
+  PENSTOCK_CHECK(owners_.emplace(id.value, worker).first->second == worker);
 }
 
 void StrayExchange::on_lane_gone(ConnectionId id) {

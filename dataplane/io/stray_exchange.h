@@ -49,7 +49,7 @@ class StrayExchange {
   /// `loop` is borrowed, and is not destroyed before the last worker's thread has ended. Before any thread runs.
   void join(std::size_t worker, WorkerLoop& loop);
 
-  /// From now on datagrams with this id belong to `worker`. Requires: nobody has the id.
+  /// From now on datagrams with this id belong to `worker`. Requires: nobody else has the id.
   void on_lane_added(ConnectionId id, std::size_t worker);
   void on_lane_gone(ConnectionId id);
 

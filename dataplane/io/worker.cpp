@@ -32,6 +32,7 @@ WorkerCounters& WorkerCounters::operator+=(const WorkerCounters& other) {
   datagrams_received += other.datagrams_received;
   receive_batches += other.receive_batches;
   datagrams_unknown += other.datagrams_unknown;
+  datagrams_early += other.datagrams_early;
   strays_passed_on += other.strays_passed_on;
   strays_dropped += other.strays_dropped;
   datagrams_short += other.datagrams_short;
@@ -115,6 +116,15 @@ void Worker::add(std::shared_ptr<Lane> lane, std::optional<Endpoint> peer) {
   post([loop = loop_.get(), lane = std::move(lane), peer = std::move(peer)]() mutable {
     loop->add(std::move(lane), peer);
   });
+}
+
+void Worker::await_lane(ConnectionId own, std::size_t bytes_max) {
+  if (place_.strays != nullptr) place_.strays->on_lane_added(own, place_.place);
+  post([loop = loop_.get(), own, bytes_max] { loop->await_lane(own, bytes_max); });
+}
+
+void Worker::forget_awaited(ConnectionId own) {
+  post([loop = loop_.get(), own] { loop->forget_awaited(own); });
 }
 
 void Worker::with_sender(ConnectionId own, std::function<void(engine::Sender&, TimePoint now)> act) {

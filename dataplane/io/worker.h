@@ -49,6 +49,7 @@ struct WorkerCounters {
   std::uint64_t datagrams_unknown = 0;  // connection id of no lane: strangers, and stragglers of removed lanes
   std::uint64_t strays_passed_on = 0;   // datagrams of a sibling's lane: handed on
   std::uint64_t strays_dropped = 0;     // the sibling had no room for them: counted lost
+  std::uint64_t datagrams_early = 0;    // came before their lane, and were kept for it
   std::uint64_t datagrams_short = 0;    // cannot hold a header and a tag
   std::uint64_t socket_drops = 0;       // SO_RXQ_OVFL: arrived, found the receive buffer full
   std::uint64_t datagrams_sent = 0;
@@ -107,6 +108,13 @@ class Worker {
                   std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer);
   void add_receiver(ConnectionId own, engine::Receiver receiver, std::shared_ptr<engine::SinkWindow> window,
                     std::optional<Endpoint> peer, std::shared_ptr<LaneObserver> observer);
+
+  /// A lane of this id may be added, and its peer may be ahead of that: of what comes for it until then, at most
+  /// `bytes_max` are kept, sealed, and handed to the lane as it is added (early_datagrams.h). Said again, it changes
+  /// that.
+  void await_lane(ConnectionId own, std::size_t bytes_max);
+  /// It will not be added. Harmless when it was.
+  void forget_awaited(ConnectionId own);
 
   /// Runs `act` on the lane's engine, after which the lane is pumped: offer, withhold, queue_control, on_source_ready,
   /// close... Nothing happens when the lane is gone or of the other kind. `act` must not block.

@@ -111,7 +111,32 @@ void WorkerLoop::add(std::shared_ptr<Lane> lane, const std::optional<Endpoint>& 
     // The peer is where we were told it is; from which of our addresses is the kernel's to choose, as routes change.
     if (port != ports_.end()) added.open_path(monotonic_now(), {.peer = *peer, .from = std::nullopt}, **port);
   }
+  hand_over_early(added);
   make_runnable(added);
+}
+
+void WorkerLoop::await_lane(ConnectionId id, std::size_t bytes_max) {
+  if (find(id) == nullptr) early_.await(id, bytes_max);
+}
+
+void WorkerLoop::forget_awaited(ConnectionId id) {
+  if (!early_.awaits(id)) return;
+  early_.forget(id);
+  if (place_.strays != nullptr) place_.strays->on_lane_gone(id);
+}
+
+void WorkerLoop::hand_over_early(Lane& lane) {
+  // A lane that knows its path has lived since before this moment; else its time begins with what came first, so that
+  // its acknowledgements tell how long that waited here.
+  const auto now = lane.path() ? std::optional{monotonic_now()} : std::nullopt;
+  for (EarlyDatagrams::Batch& batch : early_.take(lane.id())) {
+    const ReceivedRun run{.bytes = batch.bytes,
+                          .segment_size = batch.segment_size,
+                          .from = batch.from,
+                          .mark = batch.mark,
+                          .to = batch.to};
+    hand_over(now.value_or(batch.arrived), *ports_.at(batch.port), run, lane.id(), run.bytes);
+  }
 }
 
 void WorkerLoop::remove(ConnectionId id) {
@@ -249,7 +274,7 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
                            std::span<std::byte> batch) {
   const std::size_t segment_size = std::min(run.segment_size, batch.size());
   Lane* const lane = find(id);
-  if (lane == nullptr) return hand_on(port, run, id, batch);
+  if (lane == nullptr) return hand_on(now, port, run, id, batch);
   lane->forget_served();
   const auto outcome =
       lane->handle_datagrams(now, batch, segment_size, run.mark, {.socket = &port, .total = port.in.socket_drops()});
@@ -266,10 +291,15 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
   make_runnable(*lane);
 }
 
-/// Not ours: a sibling's, or nobody's.
-void WorkerLoop::hand_on(const Port& port, const ReceivedRun& run, ConnectionId id, std::span<const std::byte> batch) {
+/// Not ours, or not yet: early, a sibling's, or nobody's.
+void WorkerLoop::hand_on(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,
+                         std::span<const std::byte> batch) {
   const std::size_t segment_size = std::min(run.segment_size, batch.size());
   const std::uint64_t datagrams = (batch.size() + segment_size - 1) / segment_size;
+  if (keep_early(now, port, run, id, batch)) {
+    counted_.datagrams_early += datagrams;
+    return;
+  }
   auto fate = StrayExchange::Fate::unknown;
   if (place_.strays != nullptr) fate = place_.strays->pass_on(place_.place, id, place_of(port), run, batch);
   switch (fate) {
@@ -285,6 +315,19 @@ void WorkerLoop::hand_on(const Port& port, const ReceivedRun& run, ConnectionId 
   }
 }
 
+bool WorkerLoop::keep_early(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,
+                            std::span<const std::byte> batch) {
+  if (!early_.awaits(id)) return false;
+  const EarlyDatagrams::Batch like{.arrived = now,
+                                   .port = place_of(port),
+                                   .segment_size = std::min(run.segment_size, batch.size()),
+                                   .from = run.from,
+                                   .mark = run.mark,
+                                   .to = run.to,
+                                   .bytes = {}};
+  return early_.keep(like, id, batch);
+}
+
 void WorkerLoop::take_stray(const Stray& stray) {
   Lane* const lane = find(stray.id);
   const std::span<std::byte> batch{stray.bytes.get(), stray.size};
@@ -293,6 +336,11 @@ void WorkerLoop::take_stray(const Stray& stray) {
       .bytes = batch, .segment_size = stray.segment_size, .from = stray.from, .mark = stray.mark, .to = stray.to};
   // Gone since: a straggler. It is not handed on a second time.
   if (lane == nullptr) {
+    const TimePoint now = monotonic_now();
+    if (keep_early(now, port, run, stray.id, batch)) {
+      counted_.datagrams_early += (batch.size() + stray.segment_size - 1) / stray.segment_size;
+      return;
+    }
     counted_.datagrams_unknown += (batch.size() + stray.segment_size - 1) / stray.segment_size;
     return;
   }

@@ -18,6 +18,7 @@
 #include "common/units.h"
 #include "dataplane/io/busy_meter.h"
 #include "dataplane/io/deadline_heap.h"
+#include "dataplane/io/early_datagrams.h"
 #include "dataplane/io/event_wait.h"
 #include "dataplane/io/heard.h"
 #include "dataplane/io/inbox.h"
@@ -55,6 +56,8 @@ class WorkerLoop {
   // For closures of the inbox.
   void add(std::shared_ptr<Lane> lane, const std::optional<Endpoint>& peer);
   void remove(ConnectionId id);
+  void await_lane(ConnectionId id, std::size_t bytes_max);
+  void forget_awaited(ConnectionId id);
   [[nodiscard]] Lane* find(ConnectionId id) const;
   void make_runnable(Lane& lane);
   /// Datagrams that a sibling met. Requires: the group's workers have the same ports.
@@ -73,8 +76,14 @@ class WorkerLoop {
   bool read_port(Port& port);
   void take_run(TimePoint now, Port& port, const ReceivedRun& run);
   void hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id, std::span<std::byte> batch);
-  void hand_on(const Port& port, const ReceivedRun& run, ConnectionId id, std::span<const std::byte> batch);
+  void hand_on(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,
+               std::span<const std::byte> batch);
   [[nodiscard]] std::size_t place_of(const Port& port) const;
+  /// Whether it is for a lane that is awaited, and there is room.
+  [[nodiscard]] bool keep_early(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,
+                                std::span<const std::byte> batch);
+  /// What came before the lane, as of when it came.
+  void hand_over_early(Lane& lane);
   void serve_deadlines();
   void serve_lanes();
   /// Returns the batches that it sealed, at most `batches_max`.
@@ -94,6 +103,7 @@ class WorkerLoop {
   UniqueFd epoll_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Lane>> lanes_;  // ids are random and our own: no crafted collisions
+  EarlyDatagrams early_;
   std::deque<Lane*> run_queue_;
   DeadlineHeap<Lane> deadlines_;
   std::vector<Inbox::Task> tasks_;

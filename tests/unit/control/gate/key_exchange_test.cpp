@@ -88,7 +88,7 @@ struct Tampering {
 
 // A whole exchange, with somebody in between who may change what passes.
 Outcome run(ClientOffer offer, Registry& registry, const Tampering& tampering = {}, DaemonOffer ours = daemon_offer(),
-            UnixSeconds now = noon) {
+            UnixSeconds now = noon, std::optional<ClientSession>* ahead = nullptr) {
   const Connection connection;
   auto client = client_of(std::move(offer), connection);
   auto daemon = daemon_on(connection, std::move(ours));
@@ -110,11 +110,12 @@ Outcome run(ClientOffer offer, Registry& registry, const Tampering& tampering = 
   auto proof = client.handle_wrap(parse(*wrap));
   if (!proof) return stop(outcome.client_error, proof.error());
   tampering.proof(*proof);
+  if (ahead != nullptr) *ahead = client.take_unproven();
   auto accepted = daemon.handle_proof(parse(*proof), registry, now);
   if (!accepted) return stop(outcome.refusal, accepted.error());
   outcome.daemon = std::move(accepted->session);
   tampering.answer(accepted->proof);
-  auto session = client.handle_proof(parse(accepted->proof));
+  auto session = client.handle_proof(parse(accepted->proof).envelope);
   if (!session) return stop(outcome.client_error, session.error());
   outcome.client = *std::move(session);
   return outcome;
@@ -166,6 +167,32 @@ TEST_CASE("key exchange: both ends of a registered client's session agree on eve
     CHECK(ours.daemon_to_client.packet_keys().key == theirs.daemon_to_client.packet_keys().key);
     CHECK_FALSE(ours.client_to_daemon.packet_keys().key == ours.daemon_to_client.packet_keys().key);
   }
+}
+
+TEST_CASE("key exchange: ahead of the daemon's proof there are agreement and keys; a wrong proof still ends it") {
+  TestRegistry store;
+  const auto uuid = store.add_client();
+  std::optional<ClientSession> ahead;
+  auto outcome = run(client_offer(uuid), *store.registry, {}, daemon_offer(), noon, &ahead);
+  REQUIRE(outcome.client);
+  REQUIRE(outcome.daemon);
+  REQUIRE(ahead);
+  CHECK(ahead->agreement.client_ids == outcome.daemon->agreement.client_ids);
+  CHECK(ahead->agreement.daemon_ids == outcome.daemon->agreement.daemon_ids);
+  CHECK(ahead->secrets.suite == outcome.daemon->secrets.suite);
+  CHECK(ahead->user.empty());  // that the daemon's proof says
+  REQUIRE(ahead->secrets.lanes.size() == 2);
+  for (std::size_t lane = 0; lane < 2; ++lane)
+    CHECK(ahead->secrets.lanes[lane].client_to_daemon.packet_keys().key ==
+          outcome.daemon->secrets.lanes[lane].client_to_daemon.packet_keys().key);
+  CHECK(outcome.client->secrets.lanes.empty());
+  CHECK(outcome.client->user == "ann");
+
+  const Tampering wrong{.answer = edit([](proto::Envelope& e) { flip(*e.mutable_daemon_proof()->mutable_mac()); })};
+  outcome = run(client_offer(uuid), *store.registry, wrong, daemon_offer(), noon, &ahead);
+  CHECK_FALSE(outcome.client);
+  REQUIRE(outcome.client_error);
+  CHECK(outcome.client_error->code == ErrorCode::AUTH_FAILED);
 }
 
 TEST_CASE("key exchange: a daemon makes ids for the lanes that the client wants, and for no more than it will serve") {

@@ -1,0 +1,84 @@
+// A session from its connection to TransferOpened, and what of the transfer begins before that (README, "Ahead of the
+// answer").
+
+#include <chrono>
+#include <utility>
+
+#include "control/client/transfer_session.h"
+#include "control/gate/failure.h"
+
+namespace penstock::control {
+
+bool TransferCommand::may_go_ahead() const {
+  // One lane that begins by UDP is what is worth a round trip. Whoever comes back by transfer id has bytes at the
+  // daemon, and awaits its verdicts.
+  const auto data = wanted_data();
+  return push() && !request_.options.dry_run && !transfer_id_ && request_.options.lanes == 1 &&
+         (data == DataPolicy::udp || data == DataPolicy::automatic);
+}
+
+void TransferCommand::hear_proof(Session& session, const proto::Envelope& envelope) {
+  if (session.failure) return;  // of what comes behind a refusal nothing counts
+  if (auto accepted = accept_daemon(machinery_.config, machinery_.home, session.opened, envelope); !accepted)
+    session.failure = accepted.error();
+  session.proven = !session.failure;
+  session.news.notify();
+}
+
+void TransferCommand::greet(Session& session) {
+  if (!session.proven || std::exchange(session.greeted, true)) return;
+  daemon_proven_ = true;
+  Connected connected;
+  connected.peer = shown_address(machinery_.config);
+  const auto& remote = session.opened.link->channel().remote();
+  connected.address = endpoint_of(remote, remote.port()).to_string();
+  connected.software = session.opened.session.agreement.peer_software;
+  connected.user = session.opened.session.user;
+  connected.fingerprint = to_string(session.opened.daemon.pin);
+  connected.again = connected_before_;
+  machinery_.observer.on_connected(connected);
+  if (session.opened.registered_now) machinery_.observer.on_registered(to_string(session.opened.daemon.uuid));
+}
+
+Status TransferCommand::start_ahead(const std::shared_ptr<Session>& session) {
+  if (session->failure || session->link_over) return {};
+  proto::TransferOpened presumed;
+  presumed.set_udp_payload_max(udp_payload_asked_);
+  // Where the target is not to be replaced it is new, but for what an earlier run of this command has left. Then
+  // verdicts come all the same, right behind the answer, and take back what is not needed.
+  presumed.set_await_verdicts(request_.options.overwrite != OverwriteMode::never);
+  presumed.set_data(encode_data_policy(wanted_data()));
+  return start_run(session, presumed, true);
+}
+
+Status TransferCommand::confirm(const Session& session) const {
+  const auto& opened = *session.transfer;
+  const auto data = agreed_data(opened);
+  if (!data) return data.error();
+  // Whoever has a cap does not let us go ahead.
+  if (*data != wanted_data() || opened.rate_cap_bps() != 0)
+    return Error{ErrorCode::INTERNAL,
+                 "the daemon opens the transfer by other terms than it let us begin by",
+                 {},
+                 ErrorSide::remote};
+  session.run->confirm(opened.await_verdicts());
+  return {};
+}
+
+asio::awaitable<Status> TransferCommand::async_await_opened(std::shared_ptr<Session> session) {
+  const auto out_of_time = [this] { return machinery_.config.timeout && time_left() == Duration::zero(); };
+  for (;;) {
+    greet(*session);
+    if (session->transfer) co_return Status{};
+    if (session->failure || session->link_over || machinery_.stop_requested || out_of_time()) break;
+    co_await session->news.async_wait(std::chrono::milliseconds{250});
+  }
+  if (session->failure) co_return *session->failure;
+  if (machinery_.stop_requested) co_return Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
+  if (!session->link_over) co_return stalled(*session);
+  Error error = *session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
+                                    : session->link_over->error();
+  co_return session->proven ? error : named(machinery_.config, std::move(error));
+}
+
+}  // namespace penstock::control

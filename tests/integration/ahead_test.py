@@ -1,0 +1,223 @@
+"""A push begins before the daemon has answered the client's proof (control/client/README, "Ahead of the answer"): in
+whatever order proof and datagrams arrive, and whichever is lost.
+"""
+
+import contextlib
+import filecmp
+import os
+import select
+import socket
+import threading
+import unittest
+
+from lab import LabTest, Person, udp_socket, wait_until
+
+MIB = 1 << 20
+
+
+class Between:
+    """Between a client and the daemon, TCP and UDP, one connection at a time. Client and daemon speak in turns: TLS hello,
+    then our hello, then the proof with all that is behind it; the last can be held back, and so can the daemon's answer
+    to it be awaited. Datagrams towards the daemon can be held back, or dropped."""
+
+    PROOF = 3  # the client's turn
+
+    def __init__(self, tcp_target, udp_target):
+        self.tcp_target, self.udp_target = tcp_target, udp_target
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.tcp_port = self.listener.getsockname()[1]
+        self.front = udp_socket()
+        self.udp_port = self.front.getsockname()[1]
+        self.back = udp_socket()
+        self.client = None
+        self.proof_passes = threading.Event()
+        self.datagrams_pass = threading.Event()
+        self.proof_passes.set()
+        self.datagrams_pass.set()
+        self.drop = 0  # so many datagrams more
+        self.came = self.back_came = 0  # datagrams of the client, of the daemon
+        self.turn = 0
+        self.answered = False  # the daemon has spoken after the proof
+        self.ended = False
+        self.threads = [threading.Thread(target=self._tcp), threading.Thread(target=self._udp)]
+        for thread in self.threads:
+            thread.start()
+
+    def _tcp(self):
+        while not self.ended:
+            if not select.select([self.listener], [], [], 0.05)[0]:
+                continue
+            client, _ = self.listener.accept()
+            with client, socket.create_connection(self.tcp_target) as daemon, contextlib.suppress(OSError):
+                self._carry_tcp(client, daemon)
+
+    def _carry_tcp(self, client, daemon):
+        self.turn, clients_turn = 0, False
+        while not self.ended:
+            held = clients_turn and self.turn == self.PROOF and not self.proof_passes.is_set()
+            ready, _, _ = select.select([daemon] if held else [client, daemon], [], [], 0.01)
+            for one in ready:
+                if one is client and not clients_turn:
+                    clients_turn = True
+                    self.turn += 1
+                    if self.turn == self.PROOF and not self.proof_passes.is_set():
+                        break
+                data = one.recv(65536)
+                if not data:
+                    return
+                if one is daemon:
+                    self.answered = self.answered or self.turn >= self.PROOF
+                    clients_turn = False
+                (daemon if one is client else client).sendall(data)
+
+    def _udp(self):
+        waiting = []
+        while not self.ended:
+            ready, _, _ = select.select([self.front, self.back], [], [], 0.01)
+            for one in ready:
+                for _ in range(64):
+                    try:
+                        data, source = one.recvfrom(65535)
+                    except (BlockingIOError, ConnectionRefusedError):
+                        break
+                    if one is self.back:
+                        self.back_came += 1
+                        self.front.sendto(data, self.client)
+                        continue
+                    self.client = source
+                    self.came += 1
+                    if self.drop > 0:
+                        self.drop -= 1
+                    else:
+                        waiting.append(data)
+            if self.datagrams_pass.is_set():
+                for data in waiting:
+                    self.back.sendto(data, self.udp_target)
+                waiting.clear()
+
+    def close(self):
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+        for one in (self.listener, self.front, self.back):
+            one.close()
+
+
+class Ahead(LabTest):
+    with_daemon = False
+
+    def setUp(self):
+        super().setUp()
+        # The daemon's port is known only when it runs, and it has to name ours: that UDP goes by us.
+        reserved = udp_socket()
+        port = reserved.getsockname()[1]
+        reserved.close()
+        self.between = None
+        box = Between(("127.0.0.1", port), ("127.0.0.1", port))
+        self.addCleanup(box.close)
+        self.between = box
+        self.daemon = self.serve(
+            listen="127.0.0.1:%d" % port,
+            extra=["--udp-advertise", "127.0.0.1:%d" % box.udp_port, "--log-format", "json"],
+        )
+        outcome = self.ann.register_at(self.address, self.daemon.token())
+        self.assertEqual(outcome.exit, 0, outcome)
+        self.source = self.random_file("file", MIB)
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.between.tcp_port
+
+    def start(self, *words):
+        process = self.ann.start("push", self.source, self.address + ":/file", "--json", *words)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def finish(self, process):
+        stdout, stderr = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 0, (stdout, stderr))
+        self.assertTrue(filecmp.cmp(self.source, self.served("file"), shallow=False))
+        self.nothing_half_written(self.daemon.root)
+        return stdout
+
+    def journals(self):
+        place = os.path.join(self.daemon.state, "journals")
+        return [name for name in os.listdir(place) if name.endswith(".journal")]
+
+    def assert_untouched(self):
+        self.assertEqual(os.listdir(self.daemon.root), [])
+        self.assertEqual(self.journals(), [])
+        self.assertEqual(self.daemon.log_events("transfer_started"), [])
+        self.assertEqual(self.between.back_came, 0)  # nothing is answered
+
+    def test_datagrams_before_the_proof_touch_nothing_and_count_once_it_is_there(self):
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 20, "datagrams ahead of the proof")
+        self.assertIsNone(process.poll())
+        self.assert_untouched()
+        self.between.proof_passes.set()
+        self.finish(process)
+
+    def test_the_proof_before_every_datagram(self):
+        self.between.datagrams_pass.clear()
+        process = self.start()
+        wait_until(lambda: self.between.answered, "the daemon's answer")
+        self.between.datagrams_pass.set()
+        self.finish(process)
+
+    def test_the_first_datagrams_lost(self):
+        self.between.drop = 40
+        self.finish(self.start())
+        self.assertEqual(self.between.drop, 0)
+
+    def test_nothing_without_the_proof(self):
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 20, "datagrams ahead of the proof")
+        process.kill()
+        process.wait()
+        self.assert_untouched()
+        # Nor is anything left of it that the same command could meet.
+        self.between.proof_passes.set()
+        self.finish(self.start())
+
+    def test_a_refusal_is_told_and_the_rest_passed_over(self):
+        os.mkdir(self.served("granted"))
+        reader = Person(self, "bob")
+        outcome = reader.register_at(self.address, self.daemon.token("bob", ("rw:/granted",)))
+        self.assertEqual(outcome.exit, 0, outcome)
+        outcome = reader.json("push", self.source, self.address + ":/file")
+        self.check(outcome, 5, "PERMISSION_DENIED")
+        self.assertEqual(os.listdir(self.daemon.root), ["granted"])
+        self.check(reader.json("push", self.source, self.address + ":/granted/file"), 0)
+
+    def test_what_an_earlier_run_left_is_taken_up(self):
+        self.source = self.random_file("large", 96 * MIB)
+        process = self.start("--rate", "100M")  # slow enough that the kill lands in the middle
+        wait_until(lambda: self.durable_blocks(self.daemon.state), "durable blocks")
+        process.kill()
+        process.wait()
+        said = self.finish(self.start())
+        self.assertIn(b'"resuming":true', said.replace(b" ", b""))
+
+    def test_a_cap_is_heard_of_before_the_first_byte(self):
+        self.daemon.stop()
+        config = self.write("penstockd.toml", b'rate_cap = "200M"\n')
+        self.daemon = self.serve(
+            listen="127.0.0.1:%d" % self.daemon.port,
+            extra=["--udp-advertise", "127.0.0.1:%d" % self.between.udp_port, "--config", config],
+        )
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.turn == Between.PROOF, "the proof")
+        self.assertEqual(self.between.came, 0)
+        self.between.proof_passes.set()
+        self.finish(process)
+
+
+if __name__ == "__main__":
+    unittest.main()
