@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "control/client/approach.h"
 #include "control/client/client.h"
 #include "control/gate/admission.h"
 #include "control/gate/client_home.h"
@@ -44,15 +45,9 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
 /// keeps the home from noting what it says.
 Status accept_daemon(const ClientConfig& config, ClientHome& home, OpenedSession& opened,
                      const proto::Envelope& envelope);
-/// Errors of a channel know neither the daemon nor the way out: of one that did not prove itself yet.
-Error named(const ClientConfig& config, Error error);
-
 /// Registers with this token, whatever the home knows of the host: the token vouches for the daemon's key.
 asio::awaitable<Result<OpenedSession>> async_register(const ClientConfig& config, ClientHome& home,
                                                       const TlsContext& tls, std::string token_text,
                                                       std::size_t lanes = 1);
-
-/// "HOST:PORT", IPv6 in brackets, for people.
-std::string shown_address(const ClientConfig& config);
 
 }  // namespace penstock::control

@@ -30,7 +30,8 @@ Json to_json(const RememberedPath& path) {
                {"network", path.network},
                {"from", path.from},
                {"rtt_us", std::chrono::duration_cast<microseconds>(path.rtt).count()},
-               {"seen", path.seen.value}};
+               {"seen", path.seen.value},
+               {"loss_permille", path.loss_permille}};
   const auto add = [&json](const char* name, const std::optional<RememberedRate>& rate) {
     if (rate) json[name] = {{"bps", rate->rate.bits_per_second()}, {"at", rate->at.value}};
   };
@@ -52,6 +53,8 @@ std::optional<RememberedPath> from_json(const Json& json, UnixSeconds now) {
     return std::nullopt;
   path.daemon = *pin;
   path.rtt = microseconds{rtt};
+  path.loss_permille = json.value("loss_permille", std::uint32_t{0});  // younger than the file's version
+  if (path.loss_permille > 1000) return std::nullopt;
   const auto read = [&](const char* name) -> std::optional<RememberedRate> {
     if (!json.contains(name)) return std::nullopt;
     const auto bps = json.at(name).at("bps").get<std::uint64_t>();
@@ -131,12 +134,15 @@ void PathMemory::remember(const PathNews& news, UnixSeconds now) const {
   path.seen = now;
   const auto same = [&](const RememberedPath& one) { return one.daemon == path.daemon && one.network == path.network; };
   if (const auto before = std::ranges::find_if(paths, same); before != paths.end()) {
+    path.loss_permille = before->loss_permille;
     if (before->from == path.from) {
       path.up = before->up;
       path.down = before->down;
     }
     paths.erase(before);
   }
+  if (news.packets_sent >= loss_packets_min && news.packets_lost <= news.packets_sent)
+    path.loss_permille = static_cast<std::uint32_t>(news.packets_lost * 1000 / news.packets_sent);
   auto& rate = news.sent ? path.up : path.down;
   rate = newer(rate, news, now);
   // Newest first, so that what is beyond the bound is what was not seen for longest.

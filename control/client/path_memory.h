@@ -19,6 +19,8 @@ namespace penstock::control {
 // Tuning. More paths: nobody meets so many; longer: what a path carried then says little of what it carries now.
 inline constexpr std::size_t paths_remembered_max = 256;
 inline constexpr std::int64_t path_age_max = std::int64_t{7} * 24 * 3600;  // seconds
+// What fewer packets met says nothing of a path: two lost of a hundred are no more than chance, or our own start.
+inline constexpr std::uint64_t loss_packets_min = 200;
 
 /// The part of an address that one network has in common: an IPv4 /24, an IPv6 /48, as "192.0.2.0/24". An IPv4-mapped
 /// IPv6 address counts as the IPv4 address.
@@ -38,6 +40,7 @@ struct RememberedPath {
   std::string from;     // ours: elsewhere the rates count for nothing
   Duration rtt{};       // of the control channel, before there was data to wait behind
   UnixSeconds seen;
+  std::uint32_t loss_permille = 0;     // of the datagrams of the last transfer that had loss_packets_min of them
   std::optional<RememberedRate> up;    // as we sent
   std::optional<RememberedRate> down;  // as the daemon sent
   bool operator==(const RememberedPath&) const = default;
@@ -51,6 +54,8 @@ struct PathNews {
   Duration rtt{};
   bool sent = true;  // by us; else received
   std::optional<engine::PathEstimate> estimate;
+  std::uint64_t packets_sent = 0;
+  std::uint64_t packets_lost = 0;
 };
 
 /// The client's memory of paths: `paths.json` in its home. It makes a start quicker and is nothing else: what can not

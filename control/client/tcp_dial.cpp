@@ -46,17 +46,29 @@ void begin(const std::shared_ptr<Race>& race, const asio::any_io_executor& execu
   });
 }
 
-void let_go(Race& race) {
-  for (std::size_t number = 0; number < race.begun; ++number) {
-    std::error_code ignored;
-    if (number != race.winner) race.sockets.at(number)->close(ignored);
+/// Closes all but the winner's socket when the race is over, or when whoever waits for it is cancelled: a SYN without
+/// an answer would keep its handler for minutes.
+class LetGo {
+ public:
+  explicit LetGo(Race& race) : race_(race) {}
+  ~LetGo() {
+    for (std::size_t number = 0; number < race_.begun; ++number) {
+      std::error_code ignored;
+      if (number != race_.winner) race_.sockets.at(number)->close(ignored);
+    }
   }
-}
+  LetGo(const LetGo&) = delete;
+  LetGo& operator=(const LetGo&) = delete;
+
+ private:
+  Race& race_;
+};
 
 asio::awaitable<Dialled> async_dial_one(tcp::endpoint to, SteadyClock::time_point until,
                                         std::optional<Duration> second_after) {
   const auto executor = co_await asio::this_coro::executor;
   const auto race = std::make_shared<Race>(executor);
+  const LetGo let_go{*race};
   const auto second_at = second_after ? SteadyClock::now() + *second_after : until;
   begin(race, executor, to);
   for (;;) {
@@ -67,7 +79,6 @@ asio::awaitable<Dialled> async_dial_one(tcp::endpoint to, SteadyClock::time_poin
     const auto next = race->begun == 1 ? std::min(second_at, until) : until;
     co_await race->news.async_wait(std::max<Duration>(next - now, Duration{}));
   }
-  let_go(*race);
   Dialled dialled;
   if (race->winner) {
     dialled.by_second_syn = *race->winner > 0;

@@ -31,12 +31,15 @@ void TransferCommand::remember_path(const Session& session) const {
   if (!path_rtt_ || request_.options.dry_run) return;
   const auto& channel = session.opened.link->channel();
   const PathMemory memory{machinery_.home.directory()};
+  const auto sender = session.sender(push());
   memory.remember({.daemon = session.opened.daemon.pin,
                    .remote = channel.remote().address(),
                    .local = channel.local().address(),
                    .rtt = *path_rtt_,
                    .sent = push(),
-                   .estimate = push() ? session.run->stats().lane.estimate : estimate_of(session.source_progress)},
+                   .estimate = push() ? session.run->stats().lane.estimate : estimate_of(session.source_progress),
+                   .packets_sent = sender.packets_sent,
+                   .packets_lost = sender.packets_lost},
                   UnixSeconds{unix_now()});
 }
 

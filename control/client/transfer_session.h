@@ -43,13 +43,13 @@ struct TransferCommand::Session {
     return push ? sender_numbers(run->stats().lane) : sender_numbers(source_progress);
   }
   /// For the observer, not before it knows of the transfer.
-  void tell(std::function<void()> news) {
-    if (started) return news();
-    untold.push_back(std::move(news));
+  void tell(std::function<void()> word) {
+    if (started) return word();
+    untold.push_back(std::move(word));
   }
   void tell_started() {
     started = true;
-    for (const auto& news : std::exchange(untold, {})) news();
+    for (const auto& word : std::exchange(untold, {})) word();
   }
   /// Complete under their names at the sink.
   [[nodiscard]] std::uint64_t files(bool push) const { return push ? sink_progress.files() : run->stats().files; }

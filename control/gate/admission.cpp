@@ -81,9 +81,7 @@ ChannelBinding binding_of(const TlsChannel& channel, const Pin& daemon) {
   return binding;
 }
 
-asio::awaitable<Result<std::unique_ptr<ClientExchange>>> async_show_proof(TlsChannel& channel, ClientOffer offer,
-                                                                          Duration timeout,
-                                                                          FirstRequest first_request) {
+asio::awaitable<Result<MetDaemon>> async_meet(TlsChannel& channel, ClientOffer offer, Duration timeout) {
   channel.expire_after(timeout);
   const auto spki = channel.peer_spki();
   auto exchange = std::make_unique<ClientExchange>(std::move(offer), binding_of(channel, channel.peer_pin()),
@@ -95,23 +93,26 @@ asio::awaitable<Result<std::unique_ptr<ClientExchange>>> async_show_proof(TlsCha
   if (!wrap) co_return wrap.error();
   auto proof = exchange->handle_wrap(*wrap);
   if (!proof) co_return proof.error();
-  if (auto sent = co_await channel.async_send_frame(*std::move(proof)); !sent) co_return sent.error();
+  co_return MetDaemon{.exchange = std::move(exchange), .proof = *std::move(proof)};
+}
+
+asio::awaitable<Status> async_show_proof(TlsChannel& channel, MetDaemon& met, FirstRequest first_request) {
   // The daemon's key was judged during TLS; from here on it, too, may send long messages (a long list of grants).
   channel.set_proven();
-  if (first_request) {
-    const proto::Envelope request = first_request(exchange->agreement());
-    if (auto sent = co_await channel.async_send(request); !sent) co_return sent.error();
-  }
-  co_return std::move(exchange);
+  // One write, and one packet as a rule: there is no use in the one without the other.
+  std::string frames = std::move(met.proof);
+  if (first_request) frames += encode_frame(first_request(met.exchange->agreement()));
+  co_return co_await channel.async_send_frame(std::move(frames));
 }
 
 asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer, Duration timeout,
                                                    FirstRequest first_request) {
-  auto exchange = co_await async_show_proof(channel, std::move(offer), timeout, std::move(first_request));
-  if (!exchange) co_return exchange.error();
+  auto met = co_await async_meet(channel, std::move(offer), timeout);
+  if (!met) co_return met.error();
+  if (auto shown = co_await async_show_proof(channel, *met, std::move(first_request)); !shown) co_return shown.error();
   const auto answer = co_await channel.async_receive();
   if (!answer) co_return answer.error();
-  auto session = (*exchange)->handle_proof(answer->envelope);
+  auto session = met->exchange->handle_proof(answer->envelope);
   if (session) channel.expire_never();
   co_return session;
 }

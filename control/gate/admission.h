@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "common/result.h"
@@ -26,10 +27,17 @@ using FirstRequest = std::function<proto::Envelope(const Agreement& agreement)>;
 asio::awaitable<Result<ClientSession>> async_enter(TlsChannel& channel, ClientOffer offer,
                                                    Duration timeout = gate_timeout, FirstRequest first_request = {});
 
-/// The same up to our proof and the request behind it: for whoever goes on before the daemon's answer. The next message
-/// is for ClientExchange::handle_proof, and once it has succeeded the deadline ends (TlsChannel::expire_never).
-asio::awaitable<Result<std::unique_ptr<ClientExchange>>> async_show_proof(TlsChannel& channel, ClientOffer offer,
-                                                                          Duration timeout, FirstRequest first_request);
+/// A key exchange up to the point from which the daemon acts on it: several may be brought so far side by side.
+struct MetDaemon {
+  std::unique_ptr<ClientExchange> exchange;
+  std::string proof;  // a frame, not yet shown
+};
+/// Hello and wrap: whatever comes of it may be dropped without a trace but of a stranger. Errors: those of
+/// ClientExchange and of the channel; TIMED_OUT after `timeout`, which runs on until TlsChannel::expire_never.
+asio::awaitable<Result<MetDaemon>> async_meet(TlsChannel& channel, ClientOffer offer, Duration timeout);
+/// Shows the proof, and the request behind it. The next message is for ClientExchange::handle_proof, and once that has
+/// succeeded the deadline ends (TlsChannel::expire_never). `met.proof` is used up.
+asio::awaitable<Status> async_show_proof(TlsChannel& channel, MetDaemon& met, FirstRequest first_request);
 
 /// What the gate counts; names are those of the metrics. One owner.
 struct GateCounters {

@@ -109,6 +109,38 @@ TEST_CASE("path memory: a week later a path is forgotten, and a rate that no tra
   CHECK(!path->up);
 }
 
+TEST_CASE("path memory: what was lost is remembered, but of enough packets alone, and no more than all of them") {
+  const TempDir home;
+  const PathMemory memory{home.path()};
+  const auto lose = [&](std::uint64_t lost, std::uint64_t sent, std::int64_t at) {
+    PathNews lossy = news(200, true);
+    lossy.packets_lost = lost;
+    lossy.packets_sent = sent;
+    memory.remember(lossy, later(at));
+    return found(memory, later(at))->loss_permille;
+  };
+  CHECK(lose(0, 0, 0) == 0);
+  CHECK(lose(100, loss_packets_min - 1, 1) == 0);
+  CHECK(lose(50, loss_packets_min, 2) == 250);
+  CHECK(lose(0, 10, 3) == 250);
+  CHECK(lose(loss_packets_min + 1, loss_packets_min, 4) == 250);
+  CHECK(lose(10, 100'000, 5) == 0);
+}
+
+TEST_CASE("path memory: a file from before losses were remembered is read as of paths that lose nothing") {
+  const TempDir home;
+  const PathMemory memory{home.path()};
+  memory.remember(news(200, true), now);
+  auto text = contents(home);
+  const std::string member = "\"loss_permille\": 0,";
+  const auto at = text.find(member);
+  REQUIRE(at != std::string::npos);
+  std::ofstream{home.path() + "/paths.json", std::ios::binary} << text.erase(at, member.size());
+  REQUIRE(found(memory));
+  CHECK(found(memory)->loss_permille == 0);
+  CHECK(found(memory)->up == RememberedRate{megabits(200), now});
+}
+
 TEST_CASE("path memory: from another network the rates begin anew") {
   const TempDir home;
   const PathMemory memory{home.path()};
