@@ -22,8 +22,8 @@ class Between:
 
     PROOF = 3  # the client's turn
 
-    def __init__(self, tcp_target, udp_target):
-        self.tcp_target, self.udp_target = tcp_target, udp_target
+    def __init__(self):
+        self.target = None  # the daemon's, TCP and UDP: it is named ours first
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.tcp_port = self.listener.getsockname()[1]
         self.front = udp_socket()
@@ -48,7 +48,7 @@ class Between:
             if not select.select([self.listener], [], [], 0.05)[0]:
                 continue
             client, _ = self.listener.accept()
-            with client, socket.create_connection(self.tcp_target) as daemon, contextlib.suppress(OSError):
+            with client, socket.create_connection(self.target) as daemon, contextlib.suppress(OSError):
                 self._carry_tcp(client, daemon)
 
     def _carry_tcp(self, client, daemon):
@@ -92,7 +92,7 @@ class Between:
                         waiting.append(data)
             if self.datagrams_pass.is_set():
                 for data in waiting:
-                    self.back.sendto(data, self.udp_target)
+                    self.back.sendto(data, self.target)
                 waiting.clear()
 
     def close(self):
@@ -108,18 +108,10 @@ class Ahead(LabTest):
 
     def setUp(self):
         super().setUp()
-        # The daemon's port is known only when it runs, and it has to name ours: that UDP goes by us.
-        reserved = udp_socket()
-        port = reserved.getsockname()[1]
-        reserved.close()
-        self.between = None
-        box = Between(("127.0.0.1", port), ("127.0.0.1", port))
-        self.addCleanup(box.close)
-        self.between = box
-        self.daemon = self.serve(
-            listen="127.0.0.1:%d" % port,
-            extra=["--udp-advertise", "127.0.0.1:%d" % box.udp_port, "--log-format", "json"],
-        )
+        self.between = Between()
+        self.addCleanup(self.between.close)
+        self.daemon = self.serve(extra=["--udp-advertise", "127.0.0.1:%d" % self.between.udp_port, "--log-format", "json"])
+        self.between.target = ("127.0.0.1", self.daemon.port)
         outcome = self.ann.register_at(self.address, self.daemon.token())
         self.assertEqual(outcome.exit, 0, outcome)
         self.source = self.random_file("file", MIB)
@@ -198,7 +190,7 @@ class Ahead(LabTest):
     def test_what_an_earlier_run_left_is_taken_up(self):
         self.source = self.random_file("large", 96 * MIB)
         process = self.start("--rate", "100M")  # slow enough that the kill lands in the middle
-        wait_until(lambda: self.durable_blocks(self.daemon.state), "durable blocks")
+        wait_until(lambda: self.durable_blocks(self.daemon.state, 500), "durable blocks")
         process.kill()
         process.wait()
         said = self.finish(self.start())

@@ -297,12 +297,12 @@ class LabTest(unittest.TestCase):
         return (person or self.ann).json("pull", *words, **more)
 
     @staticmethod
-    def durable_blocks(state):
+    def durable_blocks(state, journal_bytes=2000):
         """Blocks have become durable: a journal holds more than its first records."""
         place = os.path.join(state, "journals")
         with contextlib.suppress(FileNotFoundError):
             return any(
-                os.stat(os.path.join(place, name)).st_size > 2000 for name in os.listdir(place) if name.endswith(".journal")
+                os.stat(os.path.join(place, name)).st_size > journal_bytes for name in os.listdir(place) if name.endswith(".journal")
             )
         return False
 
