@@ -79,7 +79,13 @@ void ReaderCore::release(std::uint64_t decided, const std::vector<Verdict>& exce
     set_plan(verdict.index, std::move(plan));
     // Verdicts for what was released at once, on trust, come late: the rest of it is not sent any more.
     if (verdict.index < before) {
-      if (want != Want::part && current_ && current_->index == verdict.index) current_->plan.want = Want::nothing;
+      if (want != Want::part && current_ && current_->index == verdict.index) {
+        if (want == Want::digest_only) {  // the receipt lists it all the same
+          late_whole_.insert({verdict.index, verdict.index + 1});
+          run_late();
+        }
+        current_->plan.want = Want::nothing;
+      }
     }
     withhold_rest(verdict.index, withhold);
   }

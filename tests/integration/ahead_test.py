@@ -4,6 +4,7 @@ whatever order proof and datagrams arrive, and whichever is lost.
 
 import contextlib
 import filecmp
+import json
 import os
 import select
 import socket
@@ -195,6 +196,23 @@ class Ahead(LabTest):
         process.wait()
         said = self.finish(self.start())
         self.assertIn(b'"resuming":true', said.replace(b" ", b""))
+
+    def test_a_file_that_an_earlier_run_finished_turns_out_so_while_it_is_read(self):
+        self.source = self.random_file("large", 64 * MIB)  # more than is read before anything is answered
+        receipts = os.path.join(self.ann.home, "receipts")
+        self.write(receipts)  # the daemon commits, and the client can not keep what it hears
+        process = self.start()
+        process.communicate(timeout=120)
+        self.assertNotEqual(process.returncode, 0)
+        os.unlink(receipts)
+        self.between.came = 0
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 20, "datagrams ahead of the proof")
+        self.between.proof_passes.set()
+        done = json.loads(self.finish(process).splitlines()[-1])
+        self.assertEqual((done["files"], done["bytes_resumed"]), (1, 64 * MIB))
+        self.check(self.ann.json("receipt", "verify", done["receipt"]), 0)
 
     def test_a_cap_is_heard_of_before_the_first_byte(self):
         self.daemon.stop()

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "dataplane/storage/source_reader.h"
@@ -19,7 +20,7 @@ class SingleFileObserver final : public SourceObserver {
   void on_resend(std::vector<TransferRange>) override {}
   void on_resident() override { ++told_resident; }
   void on_digests(DigestRun) override {}
-  void on_file_read(FileReport) override {}
+  void on_file_read(FileReport report) override { reports.push_back(std::move(report)); }
   void on_file_failed(std::uint64_t, TransferRange range, const Error& error) override {
     failed = error;
     failed_range = range;
@@ -29,6 +30,7 @@ class SingleFileObserver final : public SourceObserver {
   std::shared_ptr<SourceReader> reader;
   std::optional<Error> failed;
   TransferRange failed_range{};
+  std::vector<FileReport> reports;
   bool all_read = false;
   int told_resident = 0;
   int told_released = 0;
