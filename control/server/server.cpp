@@ -28,6 +28,7 @@
 #include "control/session/async_blocking.h"
 #include "control/session/fast_path_words.h"
 #include "control/session/wall_clock.h"
+#include "dataplane/io/early_datagrams.h"
 #include "dataplane/io/monotonic_now.h"
 
 namespace penstock::control {
@@ -36,9 +37,10 @@ namespace {
 using asio::ip::tcp;
 
 constexpr auto partial_sweep = std::chrono::hours{1};
+// Tuning: of a client that has not proven itself; a first flight of 64 packets, its manifest, and some room. Of the
+// part of a worker's memory that such clients have to themselves.
+constexpr std::size_t unproven_bytes_early_max = io::EarlyDatagrams::small_max;
 // Tuning: oftener costs a walk over the heaps between two transfers of one client, less often keeps what nobody uses.
-// Tuning: of a client that has not proven itself; a first flight of 64 packets, its manifest, and some room.
-constexpr std::size_t unproven_bytes_early_max = std::size_t{128} * 1024;
 constexpr auto memory_looked_at = std::chrono::seconds{2};
 
 Error config_error(std::string message, const std::filesystem::path& path) {

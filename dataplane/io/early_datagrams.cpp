@@ -1,27 +1,35 @@
 #include "dataplane/io/early_datagrams.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock::io {
 
+void EarlyDatagrams::await(ConnectionId id, std::size_t bytes_max) {
+  Awaited& awaited = awaited_[id.value];
+  Pool& from = pool_for(awaited.bytes_max);
+  Pool& to = pool_for(bytes_max);
+  if (&from != &to) {
+    if (awaited.bytes != 0 && !make_room(to, awaited.bytes, newest_)) drop(awaited);
+    from.bytes -= awaited.bytes;
+    to.bytes += awaited.bytes;
+  }
+  awaited.bytes_max = bytes_max;
+}
+
 void EarlyDatagrams::drop(Awaited& awaited) {
-  bytes_ -= awaited.bytes;
+  pool_for(awaited.bytes_max).bytes -= awaited.bytes;
   awaited.bytes = 0;
-  awaited.batches = {};
+  awaited.batches.clear();
 }
 
-void EarlyDatagrams::forget(ConnectionId id) {
-  const auto found = awaited_.find(id.value);
-  if (found == awaited_.end()) return;
-  drop(found->second);
-  awaited_.erase(found);
-}
+void EarlyDatagrams::forget(ConnectionId id) { (void)take(id); }
 
-std::vector<EarlyDatagrams::Batch> EarlyDatagrams::take(ConnectionId id) {
+std::deque<EarlyDatagrams::Batch> EarlyDatagrams::take(ConnectionId id) {
   const auto found = awaited_.find(id.value);
   if (found == awaited_.end()) return {};
   auto batches = std::move(found->second.batches);
-  bytes_ -= found->second.bytes;
+  drop(found->second);
   awaited_.erase(found);
   return batches;
 }
@@ -30,18 +38,34 @@ bool EarlyDatagrams::keep(Batch batch, ConnectionId id, std::span<const std::byt
   const auto found = awaited_.find(id.value);
   if (found == awaited_.end()) return false;
   Awaited& awaited = found->second;
-  if (bytes_ + bytes.size() > total_max) drop_old(batch.arrived);
-  if (awaited.bytes + bytes.size() > awaited.bytes_max || bytes_ + bytes.size() > total_max) return false;
+  const std::size_t cost = batch_cost + bytes.size();
+  // The id's own bound first: one peer's excess must not cost a look at all the others.
+  if (awaited.bytes + cost > awaited.bytes_max) return false;
+  newest_ = batch.arrived;
+  Pool& pool = pool_for(awaited.bytes_max);
+  if (!make_room(pool, cost, batch.arrived)) return false;
+  if (this->bytes() == 0) oldest_ = batch.arrived;
   batch.bytes.assign(bytes.begin(), bytes.end());
   awaited.batches.push_back(std::move(batch));
-  awaited.bytes += bytes.size();
-  bytes_ += bytes.size();
+  awaited.bytes += cost;
+  pool.bytes += cost;
   return true;
 }
 
-void EarlyDatagrams::drop_old(TimePoint now) {
-  for (auto& [id, awaited] : awaited_)
-    if (!awaited.batches.empty() && now - awaited.batches.front().arrived >= kept_max) drop(awaited);
+bool EarlyDatagrams::make_room(const Pool& pool, std::size_t cost, TimePoint now) {
+  if (pool.bytes + cost <= pool.bytes_max) return true;
+  // What was taken since may have been the oldest; then one walk is in vain, and says how old the others are.
+  if (now - oldest_ < kept_max) return false;
+  oldest_ = now;
+  for (auto& [id, awaited] : awaited_) {
+    if (awaited.batches.empty()) continue;
+    const TimePoint first = awaited.batches.front().arrived;
+    if (now - first >= kept_max)
+      drop(awaited);
+    else
+      oldest_ = std::min(oldest_, first);
+  }
+  return pool.bytes + cost <= pool.bytes_max;
 }
 
 }  // namespace penstock::io

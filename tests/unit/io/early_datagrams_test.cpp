@@ -7,6 +7,8 @@ namespace {
 
 constexpr ConnectionId ours{7};
 constexpr ConnectionId another{8};
+constexpr std::size_t cost = EarlyDatagrams::batch_cost;
+constexpr std::size_t large_total_max = EarlyDatagrams::total_max - EarlyDatagrams::small_total_max;
 
 TimePoint at(int ms) { return TimePoint{std::chrono::milliseconds{ms}}; }
 
@@ -26,7 +28,7 @@ TEST_CASE("early datagrams: only an awaited lane's are kept, in order, as of whe
   CHECK(keep(early, 2, ours, 100));
   CHECK(keep(early, 3, ours, 101));
   CHECK(!keep(early, 3, another, 1));
-  CHECK(early.bytes() == 201);
+  CHECK(early.bytes() == 201 + 2 * cost);
   const auto batches = early.take(ours);
   REQUIRE(batches.size() == 2);
   CHECK(batches[0].arrived == at(2));
@@ -41,32 +43,86 @@ TEST_CASE("early datagrams: only an awaited lane's are kept, in order, as of whe
 
 TEST_CASE("early datagrams: what one id may have is bounded, and may be raised") {
   EarlyDatagrams early;
-  early.await(ours, 150);
+  early.await(ours, 150 + 2 * cost);
   CHECK(keep(early, 1, ours, 100));
   CHECK(!keep(early, 1, ours, 51));
   CHECK(keep(early, 1, ours, 50));
-  early.await(ours, 1000);
+  early.await(ours, 1000 + 3 * cost);
   CHECK(keep(early, 1, ours, 850));
   CHECK(!keep(early, 1, ours, 1));
-  CHECK(early.bytes() == 1000);
+  CHECK(early.bytes() == 1000 + 3 * cost);
+}
+
+TEST_CASE("early datagrams: the smallest are charged with all the memory that they take") {
+  CHECK(cost > sizeof(EarlyDatagrams::Batch));
+  EarlyDatagrams early;
+  early.await(ours, EarlyDatagrams::small_max);
+  std::size_t kept = 0;
+  while (keep(early, 1, ours, 29)) ++kept;
+  CHECK(kept == EarlyDatagrams::small_max / (29 + cost));
+  CHECK(early.bytes() <= EarlyDatagrams::small_max);
 }
 
 TEST_CASE("early datagrams: all ids together have a bound, and whoever waits too long makes room for others") {
   EarlyDatagrams early;
-  constexpr std::size_t share = EarlyDatagrams::total_max / 2;
+  constexpr std::size_t share = large_total_max / 2;
   early.await(ours, share);
   early.await(another, share);
   const ConnectionId third{9};
   early.await(third, share);
-  CHECK(keep(early, 0, ours, share));
-  CHECK(keep(early, 1000, another, share));
-  CHECK(!keep(early, 1999, third, share));
-  CHECK(keep(early, 2000, third, share));  // ours has waited for two seconds
-  CHECK(early.bytes() == EarlyDatagrams::total_max);
+  CHECK(keep(early, 0, ours, share - cost));
+  CHECK(keep(early, 1000, another, share - cost));
+  CHECK(!keep(early, 1999, third, share - cost));
+  CHECK(!keep(early, 2000, another, 1));  // beyond its own bound: that drops nobody's
+  CHECK(early.bytes() == large_total_max);
+  CHECK(keep(early, 2000, third, share - cost));  // ours has waited for two seconds
+  CHECK(early.bytes() == large_total_max);
   CHECK(early.take(ours).empty());
   CHECK(early.take(another).size() == 1);
   early.forget(third);
   CHECK(early.bytes() == 0);
+}
+
+TEST_CASE("early datagrams: how old the oldest is stays known, whoever of them goes") {
+  EarlyDatagrams early;
+  constexpr std::size_t share = large_total_max / 2;
+  const ConnectionId third{9};
+  for (const auto id : {ours, another, third}) early.await(id, share);
+  CHECK(keep(early, 0, ours, share - cost));
+  CHECK(keep(early, 1000, another, share - cost));
+  CHECK(early.take(ours).size() == 1);
+  CHECK(keep(early, 1500, third, share - cost));
+  early.await(ours, share);
+  CHECK(!keep(early, 2500, ours, share - cost));  // a look in vain: nobody's is two seconds old
+  CHECK(!keep(early, 2999, ours, share - cost));
+  CHECK(keep(early, 3000, ours, share - cost));
+  CHECK(early.take(another).empty());
+  CHECK(early.take(third).size() == 1);
+}
+
+TEST_CASE("early datagrams: ids with little have a part to themselves, and can not take the others' room") {
+  EarlyDatagrams early;
+  constexpr std::size_t small = EarlyDatagrams::small_max;
+  constexpr std::size_t strangers = EarlyDatagrams::small_total_max / small;
+  for (std::uint64_t id = 100; id < 100 + strangers; ++id) {
+    early.await(ConnectionId{id}, small);
+    CHECK(keep(early, 1, ConnectionId{id}, small - cost));
+  }
+  early.await(ours, small);
+  CHECK(!keep(early, 1, ours, 1));
+  early.await(another, large_total_max);
+  CHECK(keep(early, 1, another, large_total_max - cost - small));
+  CHECK(early.bytes() == EarlyDatagrams::total_max - small);
+
+  // Whoever turns out to be known takes along what it has, and its room is a newcomer's.
+  early.await(ConnectionId{100}, 2 * small);
+  CHECK(keep(early, 1, ours, small - cost));
+  CHECK(early.bytes() == EarlyDatagrams::total_max);
+  // Where the others have no room that is lost on the way.
+  early.await(ConnectionId{101}, 2 * small);
+  CHECK(early.bytes() == EarlyDatagrams::total_max - small);
+  CHECK(early.take(ConnectionId{101}).empty());
+  CHECK(early.take(ConnectionId{100}).size() == 1);
 }
 
 TEST_CASE("worker: a lane that is added behind its peer's first flight gets all of it, and a forgotten one nothing") {
