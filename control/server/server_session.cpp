@@ -8,6 +8,7 @@
 #include "common/bytes/hex.h"
 #include "common/bytes/view.h"
 #include "common/escape.h"
+#include "common/units.h"
 #include "control/gate/capabilities.h"
 #include "control/gate/fec_words.h"
 #include "control/server/file_requests.h"
@@ -17,6 +18,7 @@
 #include "control/session/data_message.h"
 #include "control/session/lane_setup.h"
 #include "control/session/wall_clock.h"
+#include "dataplane/io/early_datagrams.h"
 #include "dataplane/io/path_mtu.h"
 #include "dataplane/storage/file_operations.h"
 
@@ -26,6 +28,10 @@ namespace {
 constexpr std::size_t log_name_max = 128;
 // Tuning: what a client may have on the way by its initial credit (engine/lane_config.h), headers included.
 constexpr std::size_t early_bytes_max = std::size_t{5} * 1024 * 1024 / 4;
+static_assert(early_bytes_max > io::EarlyDatagrams::small_max, "else it would share the room of the unproven");
+// Tuning: what a client that went ahead may have under way when it is refused: its queue, and what the kernels hold of
+// a connection. Whoever says more streams to a daemon that has given him no place.
+constexpr std::size_t passed_over_max = 4 * MiB;
 // Tuning: a client that has its receipt leaves within a round trip or two; whoever repeats the command waits so long.
 constexpr Duration farewell_max = std::chrono::seconds{1};
 
@@ -105,14 +111,11 @@ asio::awaitable<void> ServerSession::async_serve() {
 asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
   if (is_about_data(envelope)) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver_data(std::move(envelope));
-    if (transfer_opened_ || transfer_refused_) co_return Status{};
-    co_return Error{ErrorCode::INTERNAL, "a transfer's data without a transfer", {}, ErrorSide::remote};
+    co_return pass_over(envelope, "a transfer's data without a transfer");
   }
   if (envelope.id() != 0) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver(std::move(envelope));
-    // What was under way when a transfer ended, or was refused, is not worth an answer.
-    if (transfer_opened_ || transfer_refused_) co_return Status{};
-    co_return Error{ErrorCode::INTERNAL, "a transfer's message without a transfer", {}, ErrorSide::remote};
+    co_return pass_over(envelope, "a transfer's message without a transfer");
   }
   if (is_file_request(envelope)) {
     const auto answer = [request = std::move(envelope), grants = client_.grants, root = state_.root.get()] {
@@ -151,6 +154,14 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
   }
 }
 
+Status ServerSession::pass_over(const proto::Envelope& envelope, std::string_view what) {
+  // What was under way when a transfer ended, or was refused, is not worth an answer.
+  if (transfer_opened_) return {};
+  passed_over_ += envelope.ByteSizeLong();
+  if (transfer_refused_ && passed_over_ <= passed_over_max) return {};
+  return Error{ErrorCode::INTERNAL, std::string{what}, {}, ErrorSide::remote};
+}
+
 asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   const auto refuse = [&](const Error& error) {
     link_->send(failure_envelope(error));
@@ -183,6 +194,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     co_return Status{};
   }
   transfer_opened_ = true;
+  transfer_refused_ = false;
   open_ = open;
   ++state_.transfers_running;
   const auto give_back = [&] {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "control/server/daemon_state.h"
 #include "control/server/fec_counters.h"
@@ -45,6 +46,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
  private:
   asio::awaitable<Status> handle(proto::Envelope envelope);
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
+  /// A transfer's message where there is no transfer: an error, `what` says, or what was under way when one ended.
+  Status pass_over(const proto::Envelope& envelope, std::string_view what);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;
   void open_probe(const proto::OpenProbe& open);
   asio::awaitable<void> find_targets();
@@ -74,6 +77,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::int64_t started_ = 0;
   bool transfer_opened_ = false;
   bool transfer_refused_ = false;  // the last one; whoever was ahead of that may have begun
+  std::size_t passed_over_ = 0;    // bytes of messages after refusals, in the session's whole life
   bool transfer_over_ = false;
   engine::Fec fec_;         // of a daemon that sends
   FecFollower fec_done_;    // what the run's FEC did goes to the daemon's counters

@@ -116,7 +116,66 @@ Pushed push_with(const ClientConfig& config, proto::DataPolicy policy, std::vect
   return pushed;
 }
 
+proto::Envelope refused_push() {
+  proto::Envelope envelope;
+  envelope.mutable_open_transfer()->set_direction(proto::PUSH);
+  envelope.mutable_open_transfer()->set_resume_key("too short");
+  return envelope;
+}
+
+/// Opens a push that is refused, and goes on with `rest`; whether the daemon then still answers a request.
+bool still_served(const ClientConfig& config, const std::vector<proto::Envelope>& rest) {
+  asio::io_context io{1};
+  auto home = must(ClientHome::open(config.home));
+  auto tls = must(TlsContext::for_client());
+  bool served = false;
+  const auto play = [&]() -> asio::awaitable<void> {
+    auto opened = co_await async_open_session(config, home, tls);
+    if (!opened) co_return;
+    const auto link_kept = opened->link;
+    SessionLink* const link = link_kept.get();
+    SessionLink::Handler handler = [&served, link](proto::Envelope envelope) -> asio::awaitable<Status> {
+      if (envelope.has_stat_reply()) {
+        served = true;
+        link->end(Status{});
+      }
+      co_return Status{};
+    };
+    link->send(refused_push());
+    for (const auto& message : rest) link->send(message);
+    proto::Envelope request;
+    request.mutable_stat()->set_path("/");
+    link->send(std::move(request));
+    (void)co_await link_kept->async_run(std::move(handler));
+  };
+  asio::co_spawn(io, play, asio::detached);
+  io.run();
+  return served;
+}
+
 }  // namespace
+
+TEST_CASE("hostile data: after a refusal what was under way is passed over, and no more than that") {
+  Daemon daemon;
+  Person mallory{daemon};
+  const auto config = mallory.config(daemon);
+  proto::Envelope numbered;
+  numbered.set_id(1);
+  numbered.mutable_manifest_segment()->add_entries()->set_path(std::string(60'000, 'x'));
+  const std::vector<proto::Envelope> half_of_data(40, data_of(0, 60'000));
+  const std::vector<proto::Envelope> half_of_messages(40, numbered);
+  CHECK(still_served(config, {}));
+  CHECK(still_served(config, half_of_data));
+  CHECK(still_served(config, half_of_messages));
+  const auto then = [](std::vector<proto::Envelope> first, const std::vector<proto::Envelope>& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  };
+  CHECK_FALSE(still_served(config, then(half_of_data, half_of_data)));
+  CHECK_FALSE(still_served(config, then(half_of_messages, half_of_data)));
+  // Another refusal is not another allowance.
+  CHECK_FALSE(still_served(config, then(then(half_of_data, {refused_push()}), half_of_data)));
+}
 
 TEST_CASE("hostile data: an honest source's bytes are taken, so that the rest of this page means something") {
   Daemon daemon;
