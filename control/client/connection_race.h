@@ -35,15 +35,29 @@ constexpr std::size_t race_attempts(std::uint32_t loss_permille) {
   return loss_permille >= race_loss_high_permille ? 3 : loss_permille >= race_loss_permille ? 2 : 1;
 }
 
+/// Whether all attempts would hear the same. A connection that broke off, stayed silent or found no place at the
+/// daemon, as three at once do sooner than one, says nothing of the others.
+constexpr bool is_verdict(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::PEER_LOST:
+    case ErrorCode::TIMED_OUT:
+    case ErrorCode::CONNECT_REFUSED:
+    case ErrorCode::NOT_PENSTOCK:  // somebody hung up on us
+    case ErrorCode::SERVER_BUSY:
+    case ErrorCode::DRAINING:
+      return false;
+    default:
+      return true;
+  }
+}
+
 /// What the attempts of one race share with who waits for them.
 template <class Value>
 struct RaceState {
   explicit RaceState(const asio::any_io_executor& executor) : news(executor) {}
 
-  /// A connection that broke off or stayed silent may be bad luck; any other answer is the daemon's, or this machine's.
   [[nodiscard]] bool is_decided() const {
-    return thrown || (outcome && (*outcome || (outcome->error().code != ErrorCode::PEER_LOST &&
-                                               outcome->error().code != ErrorCode::TIMED_OUT)));
+    return thrown || (outcome && (*outcome || is_verdict(outcome->error().code)));
   }
   void stop_all() {
     for (auto& stop : stops) stop.emit(asio::cancellation_type::terminal);
@@ -57,7 +71,7 @@ struct RaceState {
 };
 
 /// Makes `attempts` attempts at the same thing, race_spacing apart, and takes the first that succeeds, or is refused
-/// (any error but PEER_LOST and TIMED_OUT); with none, the last error. All others have ended by then: they were
+/// (is_verdict); with none, the last error. All others have ended by then: they were
 /// cancelled, which unwinds them at their next wait. Requires: whatever an attempt waits for can be cancelled.
 /// Source: "Happy Eyeballs" (RFC 8305), for the losses of one address instead of several addresses.
 /// Threads: the executor of the coroutine, which runs one handler at a time.

@@ -142,7 +142,8 @@ void PathMemory::remember(const PathNews& news, UnixSeconds now) const {
     paths.erase(before);
   }
   if (news.packets_sent >= loss_packets_min && news.packets_lost <= news.packets_sent)
-    path.loss_permille = static_cast<std::uint32_t>(news.packets_lost * 1000 / news.packets_sent);
+    path.loss_permille = static_cast<std::uint32_t>(
+        (news.packets_lost - std::min(news.packets_lost, loss_packets_of_start)) * 1000 / news.packets_sent);
   auto& rate = news.sent ? path.up : path.down;
   rate = newer(rate, news, now);
   // Newest first, so that what is beyond the bound is what was not seen for longest.

@@ -19,8 +19,10 @@ namespace penstock::control {
 // Tuning. More paths: nobody meets so many; longer: what a path carried then says little of what it carries now.
 inline constexpr std::size_t paths_remembered_max = 256;
 inline constexpr std::int64_t path_age_max = std::int64_t{7} * 24 * 3600;  // seconds
-// What fewer packets met says nothing of a path: two lost of a hundred are no more than chance, or our own start.
-inline constexpr std::uint64_t loss_packets_min = 200;
+// A flight that the path, or a daemon that has not seen our proof yet, did not take is lost to our own start: a MiB in
+// datagrams of the least size. Of a transfer that is not many times as long nothing is learnt of what the path loses.
+inline constexpr std::uint64_t loss_packets_of_start = 1000;
+inline constexpr std::uint64_t loss_packets_min = 10 * loss_packets_of_start;
 
 /// The part of an address that one network has in common: an IPv4 /24, an IPv6 /48, as "192.0.2.0/24". An IPv4-mapped
 /// IPv6 address counts as the IPv4 address.

@@ -18,7 +18,8 @@ bool TransferCommand::may_go_ahead() const {
 }
 
 void TransferCommand::hear_proof(Session& session, const proto::Envelope& envelope) {
-  if (session.failure) return;  // of what comes behind a refusal nothing counts
+  // Of what comes behind a refusal, or when we have turned to go, nothing counts.
+  if (session.failure || session.opened.link->ended()) return;
   if (auto accepted = accept_daemon(machinery_.config, machinery_.home, session.opened, envelope); !accepted)
     session.failure = accepted.error();
   session.proven = !session.failure;

@@ -85,7 +85,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       auto summary = co_await run_session(std::move(*opened));
       if (summary) co_return summary;
       error = summary.error();
-      if (error->code == ErrorCode::TIMED_OUT) co_return *error;  // the time is up, and says so
+      // The time is up, and says so; a daemon that did not answer the proof in time is one that can not be reached.
+      if (error->code == ErrorCode::TIMED_OUT && daemon_proven_) co_return *error;
       if (error->code == ErrorCode::PEER_LOST && daemon_proven_) let_in = true;
       // A session that lasted was a good one: the next trouble starts from the beginning.
       if (SteadyClock::now() - before > std::chrono::seconds{10}) {

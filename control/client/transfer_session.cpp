@@ -212,9 +212,12 @@ void TransferCommand::tell_observer(const std::shared_ptr<Session>& session) {
   const auto run = session->run;
   const std::weak_ptr weak = session;
   run->on_warning = [this, weak](const Error& warning) {
-    tally_.on_left_out(warning);
     const auto here = weak.lock();
-    if (here) here->tell([this, warning] { machinery_.observer.on_warning({warning}); });
+    if (!here) return;
+    here->tell([this, warning] {  // a session counts from where it is told of
+      tally_.on_left_out(warning);
+      machinery_.observer.on_warning({warning});
+    });
   };
   run->on_data_turn = [this, weak](const WayOrder::Switch& turn) {
     if (const auto here = weak.lock()) here->turned = true;

@@ -36,13 +36,16 @@ constexpr std::size_t drained_max = std::size_t{1024} * 1024;  // read and throw
 // A TLS alert "internal error" (RFC 8446 section 6), in the clear: how a stranger hears that we are busy.
 constexpr std::array<unsigned char, 7> busy_alert{21, 3, 3, 0, 2, 2, SSL_AD_INTERNAL_ERROR};
 
-// Of Linux 6.15 and 6.11; an older kernel does without. A few packets are in flight here, if any, and what hangs on
+// Of Linux 6.15; an older kernel does without. A few packets are in flight here, if any, and what hangs on
 // them is somebody's wait: a repeat that is lost as well is not to wait for twice as long each time, as a bulk flow's
 // must, nor for a fifth of a second more than the round trip takes.
 constexpr int tcp_rto_max_ms = 44;
 constexpr int tcp_rto_min_us = 45;
 constexpr int rto_max_ms = 1000;  // the least that the kernel takes
 constexpr int rto_min_us = 100'000;
+// The kernel's own, for a connection that carries bulk: it is to back off.
+constexpr int bulk_rto_max_ms = 120'000;
+constexpr int bulk_rto_min_us = 200'000;
 
 void tune_socket(tcp::socket& socket) {
   const int fd = socket.native_handle();
@@ -106,6 +109,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   }
 
   void expire_after(Duration timeout) {
+    expires = true;
     const auto number = ++deadline_number;
     deadline.expires_after(timeout);
     deadline.async_wait([weak = weak_from_this(), number](std::error_code cancelled) {
@@ -116,6 +120,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
     });
   }
   void expire_never() {
+    expires = false;
     ++deadline_number;
     deadline.cancel();
   }
@@ -205,6 +210,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   asio::steady_timer deadline;
   asio::steady_timer wake_senders;  // never runs out; cancelled to wake who waits for the queue, or for the last frame
   std::uint64_t deadline_number = 0;
+  bool expires = false;
   tcp::endpoint remote;
   tcp::endpoint local;
   FrameDecoder decoder;
@@ -374,8 +380,11 @@ asio::awaitable<Status> TlsChannel::async_drained_to(std::size_t bytes) {
 void TlsChannel::set_unsent_max(std::size_t bytes) {
   const int value = static_cast<int>(std::min<std::size_t>(bytes, std::numeric_limits<int>::max()));
   // A kernel that has it not lets control wait longer; nothing breaks.
-  if (!core_->ended)
-    (void)::setsockopt(core_->socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+  if (core_->ended) return;
+  const int fd = core_->socket.native_handle();
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+  (void)::setsockopt(fd, IPPROTO_TCP, tcp_rto_max_ms, &bulk_rto_max_ms, sizeof bulk_rto_max_ms);
+  (void)::setsockopt(fd, IPPROTO_TCP, tcp_rto_min_us, &bulk_rto_min_us, sizeof bulk_rto_min_us);
 }
 
 std::uint64_t TlsChannel::received_bytes() const { return core_->received; }
@@ -388,6 +397,7 @@ void TlsChannel::expire_after(Duration timeout) {
   if (!core_->ended) core_->expire_after(timeout);
 }
 void TlsChannel::expire_never() { core_->expire_never(); }
+bool TlsChannel::expires() const { return core_->expires; }
 
 std::array<std::byte, 32> TlsChannel::exporter(std::string_view label) const {
   std::array<std::byte, 32> out{};

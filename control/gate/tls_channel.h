@@ -62,8 +62,9 @@ class TlsChannel {
   [[nodiscard]] std::size_t send_queue_bytes() const;
   /// Until send_queue_bytes() is at most so many, or the channel has ended.
   asio::awaitable<Status> async_drained_to(std::size_t bytes);
-  /// The kernel takes no more while it has so many bytes that it has not sent yet (TCP_NOTSENT_LOWAT), so that what is
-  /// sent later does not wait behind a whole window.
+  /// From here on bulk goes by this channel. The kernel takes no more while it has so many bytes that it has not sent
+  /// yet (TCP_NOTSENT_LOWAT), so that what is sent later does not wait behind a whole window, and its time-outs back
+  /// off.
   void set_unsent_max(std::size_t bytes);
   /// Bytes that have come from the peer so far, whole messages or not.
   [[nodiscard]] std::uint64_t received_bytes() const;
@@ -73,6 +74,7 @@ class TlsChannel {
   /// Ends the channel with TIMED_OUT in `timeout` from now; replaces the deadline before.
   void expire_after(Duration timeout);
   void expire_never();
+  [[nodiscard]] bool expires() const;
 
   /// 32 bytes of TLS keying material (RFC 8446 section 7.5) for a label, without context. Never sent.
   [[nodiscard]] std::array<std::byte, 32> exporter(std::string_view label) const;

@@ -245,8 +245,10 @@ Status Server::Impl::bind() {
       acceptors.push_back(std::move(*acceptor));
     }
     addresses.push_back({endpoint.address_string(), endpoint.port()});
-    state.observer.on_listening(endpoint.to_string(), to_string(state.identity->pin()));
   }
+  // Who reads of one address goes by all of them: not a word before the last is bound.
+  for (const auto& endpoint : state.workers->local_endpoints())
+    state.observer.on_listening(endpoint.to_string(), to_string(state.identity->pin()));
   tell_fast_paths();
   return {};
 }

@@ -35,7 +35,7 @@ std::optional<std::string> MarkWatch::on_stats(const engine::LaneStats& stats) {
   }
   // A sender hears of them, a receiver sees them.
   const std::uint64_t marked = stats.marks_told.ce + stats.marks_received.ce;
-  if (marked == 0 || std::exchange(congested_, true)) return std::nullopt;
+  if (fault_ != engine::EcnFault::none || marked == 0 || std::exchange(congested_, true)) return std::nullopt;
   return "a queue on the path marks packets instead of dropping them (ECN)";
 }
 

@@ -172,7 +172,8 @@ asio::awaitable<void> SessionLink::watch_loop() {
     if (const auto bytes = channel_.received_bytes(); std::exchange(bytes_seen_, bytes) != bytes)
       silence_.on_heard(now);
     silence_.on_look(now, reading_);
-    if (reading_ && silence_.silent_for() >= silence_max) {
+    // Until the daemon has proven itself the channel's own deadline holds: pings are not answered before.
+    if (reading_ && !channel_.expires() && silence_.silent_for() >= silence_max) {
       end(Error{ErrorCode::PEER_LOST, "the other end has been silent for 5 seconds; the same command again resumes"});
       break;
     }

@@ -319,7 +319,8 @@ void TransferRun::WorkerPart::on_ratio_agreed(std::uint64_t number) {
 
 void TransferRun::WorkerPart::on_ratio_proposed(const proto::FecRatio& proposal) {
   const auto ratio = decode_ratio(proposal);
-  if (!ratio || !has_lane_) return;  // the source goes without
+  // Who proposes without reading the answers goes without, as one does whose proposal makes no sense.
+  if (!ratio || !has_lane_ || outbound_bytes_.load(std::memory_order_relaxed) >= outbound_bytes_max) return;
   const auto answer = [self = shared_from_this(), number = proposal.number()] {
     if (self->closed_) return;
     proto::Envelope agreed;

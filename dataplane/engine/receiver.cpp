@@ -233,7 +233,7 @@ void Receiver::Parts::handle_data(TimePoint now, const LaneCore::Admitted& packe
   }
   stats.payload_bytes_duplicate += length - (stats.payload_bytes_received - first_time_before);
   lane.accept(now, packet, true, outcome);
-  if (decoder.waits()) decoder.on_data(range);
+  if (decoder.waits() && stats.payload_bytes_received > first_time_before) decoder.on_data(range);
   on_accepted(now);
 }
 
@@ -446,6 +446,7 @@ void Receiver::withhold(TransferRange range) { parts_->ranges.withhold(range); }
 
 void Receiver::forget(TransferRange range) {
   parts_->ranges.forget(range);
+  parts_->decoder.forget(range);  // what was wrong must not be computed anew out of its own repair symbols
   parts_->announced = false;
 }
 

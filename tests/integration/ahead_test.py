@@ -178,6 +178,17 @@ class Ahead(LabTest):
         self.between.proof_passes.set()
         self.finish(self.start())
 
+    def test_what_is_left_out_before_the_answer_counts_in_the_end(self):
+        self.source = os.path.dirname(self.random_file("tree/file", MIB))
+        os.mkfifo(os.path.join(self.source, "fifo"))
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 20, "datagrams ahead of the proof")
+        self.between.proof_passes.set()
+        stdout, stderr = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 10, (stdout, stderr))
+        self.assertIn(b"fifo", stderr + stdout)
+
     def test_a_refusal_is_told_and_the_rest_passed_over(self):
         os.mkdir(self.served("granted"))
         reader = Person(self, "bob")

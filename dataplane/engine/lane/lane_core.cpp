@@ -257,7 +257,8 @@ void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, Delive
   peer_credit_.offset_limit = std::max(peer_credit_.offset_limit, ack->fields.credit.offset_limit);
   if (!ack->held.ranges.empty() && ack->largest >= held_valid_from_) {
     news.data_held.insert(news.data_held.end(), ack_held_.begin(), ack_held_.end());
-    stats_.symbols_recovered = std::max(stats_.symbols_recovered, ack->held.recovered);
+    // No more than were sent can have been of use, whatever a peer counts.
+    stats_.symbols_recovered = std::max(stats_.symbols_recovered, std::min(ack->held.recovered, stats_.repairs_sent));
   }
   stats_.peer_socket_drops = std::max<std::uint64_t>(stats_.peer_socket_drops, ack->fields.socket_drops);
   for (const auto& range : news.control_acked) control_out_.on_acked(range);

@@ -93,6 +93,11 @@ TEST_CASE("race: a connection that breaks off does not end it while another is u
   CHECK(course.begun == 2);
 }
 
+TEST_CASE("race: an attempt that found no place leaves the others their chance") {
+  const auto course = race({{0ms, Error{ErrorCode::SERVER_BUSY, "full"}}, {30ms, 2}});
+  CHECK(course.outcome->value() == 2);
+}
+
 TEST_CASE("race: a refusal ends it: the others would hear the same") {
   const auto course = race({{0ms, wrong_key()}, {never, 2}, {never, 3}});
   CHECK(course.outcome->error().code == ErrorCode::PIN_MISMATCH);

@@ -120,11 +120,11 @@ TEST_CASE("path memory: what was lost is remembered, but of enough packets alone
     return found(memory, later(at))->loss_permille;
   };
   CHECK(lose(0, 0, 0) == 0);
-  CHECK(lose(100, loss_packets_min - 1, 1) == 0);
-  CHECK(lose(50, loss_packets_min, 2) == 250);
+  CHECK(lose(5000, loss_packets_min - 1, 1) == 0);
+  CHECK(lose(3500, loss_packets_min, 2) == 250);
   CHECK(lose(0, 10, 3) == 250);
   CHECK(lose(loss_packets_min + 1, loss_packets_min, 4) == 250);
-  CHECK(lose(10, 100'000, 5) == 0);
+  CHECK(lose(1000, 100'000, 5) == 0);  // one flight, at the start
 }
 
 TEST_CASE("path memory: a file from before losses were remembered is read as of paths that lose nothing") {
