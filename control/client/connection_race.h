@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
@@ -9,6 +8,7 @@
 #include <asio/this_coro.hpp>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/error.h"
 #include "common/result.h"
 #include "common/time.h"
 #include "control/session/async_event.h"
@@ -71,8 +72,8 @@ struct RaceState {
 };
 
 /// Makes `attempts` attempts at the same thing, race_spacing apart, and takes the first that succeeds, or is refused
-/// (is_verdict); with none, the last error. All others have ended by then: they were
-/// cancelled, which unwinds them at their next wait. Requires: whatever an attempt waits for can be cancelled.
+/// (is_verdict); with none, the last error. All others have ended by then: they were cancelled, which unwinds them at
+/// their next wait. Requires: whatever an attempt waits for can be cancelled.
 /// Source: "Happy Eyeballs" (RFC 8305), for the losses of one address instead of several addresses.
 /// Threads: the executor of the coroutine, which runs one handler at a time.
 template <class Value>

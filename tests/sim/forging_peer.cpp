@@ -6,15 +6,10 @@
 #include "common/check.h"
 #include "common/crypto/nonce.h"
 #include "dataplane/engine/wire/packet_header.h"
+#include "tests/sim/made_up.h"
 
 namespace penstock::sim {
 namespace {
-
-crypto::TrafficSecret make_secret(Rng& luck) {
-  std::array<std::byte, crypto::traffic_secret_size> bytes;
-  luck.fill(bytes);
-  return crypto::TrafficSecret{crypto::SecretArray<crypto::traffic_secret_size>{bytes}};
-}
 
 struct Identity {
   explicit Identity(std::uint64_t seed)

@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "common/crypto/key_schedule.h"
 #include "dataplane/engine/lane_config.h"
+#include "tests/sim/made_up.h"
 
 namespace penstock::sim {
 namespace {
@@ -19,18 +20,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t spoofed_address = 1'000'000;
 constexpr int batches_per_turn_max = 100'000;
 constexpr Duration quiet_after = 5ms;  // then the driver flushes partly filled slabs
-
-crypto::TrafficSecret make_secret(Rng& luck) {
-  std::array<std::byte, crypto::traffic_secret_size> bytes;
-  luck.fill(bytes);
-  return crypto::TrafficSecret{crypto::SecretArray<crypto::traffic_secret_size>{bytes}};
-}
-
-std::vector<std::byte> make_content(Rng& luck, std::uint64_t size) {
-  std::vector<std::byte> content(size);
-  luck.fill(content);
-  return content;
-}
 
 Fingerprint fingerprint(std::span<const std::byte> content) {
   TraceHash hash;

@@ -13,6 +13,7 @@
 #include "dataplane/engine/blank_windows.h"
 #include "dataplane/engine/receiver.h"
 #include "dataplane/engine/sender.h"
+#include "tests/sim/made_up.h"
 
 namespace penstock::sim {
 namespace {
@@ -31,12 +32,6 @@ netem::LinkSettings link_of(const PathOptions& options) {
           .rate = options.rate,
           .queue = {.bytes = std::max(bdp * options.queue_percent / 100, queue_min), .packets = 10'000'000},
           .overhead = ip_overhead};
-}
-
-crypto::TrafficSecret make_secret(Rng& luck) {
-  std::array<std::byte, crypto::traffic_secret_size> bytes;
-  luck.fill(bytes);
-  return crypto::TrafficSecret{crypto::SecretArray<crypto::traffic_secret_size>{bytes}};
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "common/crypto/key_schedule.h"
 #include "dataplane/engine/receiver.h"
 #include "dataplane/engine/sender.h"
+#include "tests/sim/made_up.h"
 #include "tests/sim/memory_source.h"
 
 namespace penstock::sim {
@@ -21,18 +22,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t udp_payload = 1472;
 constexpr Duration sibling_delay = 20us;  // from one worker to another
 constexpr Duration silence = 1s;          // then a dead lane is given up
-
-crypto::TrafficSecret make_secret(Rng& luck) {
-  std::array<std::byte, crypto::traffic_secret_size> bytes;
-  luck.fill(bytes);
-  return crypto::TrafficSecret{crypto::SecretArray<crypto::traffic_secret_size>{bytes}};
-}
-
-std::vector<std::byte> make_content(Rng& luck, std::uint64_t size) {
-  std::vector<std::byte> content(size);
-  luck.fill(content);
-  return content;
-}
 
 }  // namespace
 
