@@ -8,6 +8,10 @@
 
 namespace penstock::control {
 
+Error unexpected_reply() {
+  return {ErrorCode::INTERNAL, "the daemon answered something else than was asked", {}, ErrorSide::remote};
+}
+
 Questions::Questions(std::shared_ptr<SessionLink> link) : link_(std::move(link)), news_(link_->channel().executor()) {
   asio::co_spawn(
       link_->channel().executor(),

@@ -11,6 +11,9 @@
 
 namespace penstock::control {
 
+/// Of a daemon whose answer does not fit the question.
+[[nodiscard]] Error unexpected_reply();
+
 /// A session used for requests: one question, one answer, in order.
 /// Lifetime: once made, async_close must have returned before it goes. Threads: the link's.
 class Questions {
