@@ -21,10 +21,14 @@
 
 namespace penstock::engine {
 
+inline constexpr std::size_t data_overhead = data_header_size + crypto::aead_tag_size;
+inline constexpr std::size_t batch_segments_max = 64;  // UDP_MAX_SEGMENTS of Linux
+
 /// What holds a sender back whose scheduler has nothing for it.
 SenderLimit limit_of(RangeScheduler::Blocked blocked);
 
-/// What a Sender is made of. Private to sender.cpp, which sends datagrams, and sender_stream.cpp, the other way.
+/// What a Sender is made of. Private to sender.cpp, which sends datagrams, sender_repair.cpp, which puts repair between
+/// them, and sender_stream.cpp, the other way.
 /// Threads: the Sender's.
 struct Sender::Parts {
   Parts(const SenderConfig& settings, LaneKeys keys, Rng& rng);
