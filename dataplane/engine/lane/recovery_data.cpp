@@ -1,0 +1,65 @@
+#include "dataplane/engine/lane/recovery.h"
+
+// Which file bytes are on their way, and whose packets' fate says nothing of them any more.
+
+namespace penstock::engine {
+
+using bytes::Interval;
+
+std::optional<TransferRange> Recovery::oldest_data_in_flight() const {
+  Interval within{ledger_.first(), ledger_.end()};
+  while (const auto gap = resolved_.first_gap(within)) {
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n) {
+      if (!carries_data(n)) continue;
+      const SentPacket& packet = ledger_[n];
+      return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+    }
+    within.begin = gap->end;
+  }
+  return std::nullopt;
+}
+
+std::optional<TransferRange> Recovery::newest_data_in_flight() const {
+  for (std::uint64_t n = ledger_.end(); n-- > ledger_.first();) {
+    if (!carries_data(n)) continue;
+    const SentPacket& packet = ledger_[n];
+    if (resolved_.contains(n)) return std::nullopt;  // all older ones are being handled by loss detection
+    return TransferRange{{packet.offset}, {packet.offset + packet.length}};
+  }
+  return std::nullopt;
+}
+
+void Recovery::data_in_flight(std::vector<TransferRange>& to) const {
+  Interval within{ledger_.first(), ledger_.end()};
+  while (const auto gap = resolved_.first_gap(within)) {
+    for (std::uint64_t n = gap->begin; n != gap->end; ++n)
+      if (ledger_[n].kind == SentKind::data) report(to, n);
+    within.begin = gap->end;
+  }
+}
+
+void Recovery::disown_data(TransferRange range, DeliveryNews& news) {
+  if (range.empty() || ledger_.first() == ledger_.end()) return;
+  disowned_.disown(range, ledger_.end());
+  if (!disowned_.full()) return;
+  ++ledger_walks_;
+  // Too many pieces to remember: what is left of the packets that they touch goes again too, and those packets say
+  // nothing any more.
+  for (std::uint64_t n = ledger_.first(); n != ledger_.end(); ++n) {
+    const SentPacket& packet = ledger_[n];
+    if (packet.kind != SentKind::data && packet.kind != SentKind::copied) continue;
+    if (!disowned_.touches(n, packet.offset, packet.length)) continue;
+    if (packet.kind == SentKind::data) report(news.data_lost, n);
+    if (!resolved_.contains(n)) on_resolved(packet);
+    ledger_.disown(n);
+  }
+  disowned_.clear();
+}
+
+bool Recovery::carries_data(std::uint64_t number) const {
+  const SentPacket& packet = ledger_[number];
+  if (packet.kind != SentKind::data) return false;
+  return disowned_.empty() || !disowned_.touches(number, packet.offset, packet.length);
+}
+
+}  // namespace penstock::engine
