@@ -1,7 +1,6 @@
 #include "dataplane/engine/lane/lane_core.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "common/check.h"
@@ -9,7 +8,6 @@
 namespace penstock::engine {
 namespace {
 
-constexpr std::uint32_t close_repeats_max = 3;
 // OLDEST_NEEDED once a round trip, but not for ever again on a path of microseconds.
 constexpr Duration oldest_needed_interval_min = std::chrono::milliseconds{4};
 constexpr std::uint32_t epochs_kept_probe_timeouts = 3;  // PROTOCOL section 2
@@ -61,8 +59,9 @@ void LaneCore::open_path(TimePoint) {
 
 void LaneCore::close(TransportError reason, bool by_peer) {
   if (is_over()) return;
-  close_owed_ = !by_peer && state_ == State::open;
-  state_ = close_owed_ ? State::closing : State::closed;
+  const bool said = !by_peer && state_ == State::open;
+  if (said) goodbye_.owe();
+  state_ = said ? State::closing : State::closed;
   close_reason_ = reason;
   events_.emplace_back(Closed{reason, by_peer});
 }
@@ -103,15 +102,13 @@ void LaneCore::accept(TimePoint now, const Admitted& packet, bool ack_eliciting,
   const auto largest = replay_.largest();
   if (!largest || packet.number > *largest) outcome.newest_authentic = true;
   replay_.mark_seen(packet.number);
-  tracker_.on_packet_received(now, packet.number, ack_eliciting);
-  marks_received_.add(packet.mark);
+  acks_.on_packet_received(now, packet.number, ack_eliciting, packet.mark);
   ++outcome.authentic;
   ++stats_.packets_received;
   stats_.bytes_received += packet.aad.size() + packet.sealed.size();
   if (!stats_.last_heard) events_.emplace_back(PeerHeard{});
   stats_.last_heard = now;
-  // Each power of two: a peer that goes on talking hears the goodbye again, ever more seldom.
-  if (state_ == State::closing && std::has_single_bit(++close_answers_)) close_owed_ = true;
+  if (state_ == State::closing) goodbye_.on_datagram();
 }
 
 void LaneCore::handle_frames(TimePoint now, const Admitted& packet, BatchOutcome& outcome, DeliveryNews& news) {
@@ -171,7 +168,7 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& 
     case FrameType::oldest_needed: {
       const auto number = decode_oldest_needed(frame.body);
       well_formed = number.ok();
-      if (number) tracker_.on_oldest_needed(*number);
+      if (number) acks_.tracker().on_oldest_needed(*number);
       break;
     }
     case FrameType::ping:
@@ -233,7 +230,7 @@ void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& 
   ++stats_.peer_moves;
   recovery_.revalidate_marks();
   // What we acknowledged since it moved went to the old address.
-  tracker_.owe(now);
+  acks_.tracker().owe(now);
   // Another port is a NAT that forgot; the path behind it is the same. But what went to the old port may be a whole
   // window, and then nothing would leave until a probe time-out, backed off by all those that had passed.
   if (change == AddressChange::port) {
@@ -272,13 +269,12 @@ void LaneCore::handle_ack(TimePoint now, std::span<const std::byte> body, Delive
 TimerTable LaneCore::timers() const {
   TimerTable table;
   if (state_ == State::closing) {
-    table[Timer::close_repeat] = close_repeat_at_;
+    table[Timer::close_repeat] = goodbye_.repeat_at();
     return table;
   }
   if (state_ != State::open) return table;
   // A deadline that nothing can be done about would only wake the driver again and again.
-  if (recovery_.can_send() && !seal_keys_.exhausted())
-    table[Timer::ack] = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
+  if (recovery_.can_send() && !seal_keys_.exhausted()) table[Timer::ack] = acks_.deadline(recovery_.rtt().smoothed());
   table[Timer::pacing] = control_ready_at_;
   table[Timer::loss] = recovery_.loss_deadline();
   table[Timer::probe] = recovery_.probe_deadline();
@@ -291,10 +287,7 @@ TimerTable LaneCore::timers() const {
 void LaneCore::handle_timeout(TimePoint now, DeliveryNews& news) {
   TimerTable table = timers();
   if (table.take_if_due(Timer::key_discard, now)) open_keys_.discard_if_due(now);
-  if (table.take_if_due(Timer::close_repeat, now)) {
-    close_repeat_at_.reset();
-    close_owed_ = true;
-  }
+  if (table.take_if_due(Timer::close_repeat, now)) goodbye_.on_repeat_due();
   if (table.take_if_due(Timer::loss, now)) {
     recovery_.on_loss_deadline(now, news);
     for (const auto& range : news.control_lost) control_out_.on_lost(range);
@@ -326,8 +319,7 @@ void LaneCore::take_path_news(TimePoint now, const DeliveryNews& news) {
 
 std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte> buffer, AckFields fields,
                                               const HeldData& held) {
-  told_credit_ = false;
-  told_held_ = false;
+  acks_.begin();
   if (buffer.size() < datagram_size_) return std::nullopt;
   if (state_ == State::closing) return seal_close(now, buffer);
   if (state_ != State::open || !recovery_.can_send()) return std::nullopt;
@@ -368,7 +360,8 @@ std::optional<Transmit> LaneCore::poll_frames(TimePoint now, std::span<std::byte
     encode_ping(out);
     sent.kind = SentKind::ping;
   }
-  if (ack || ((control || ping_owed_) && tracker_.has_news())) write_ack(now, out, fields, held);
+  if (ack || ((control || ping_owed_) && acks_.tracker().has_news()))
+    acks_.write(now, recovery_.rtt().smoothed(), out, fields, held);
   if (sent.kind != SentKind::none) {
     ping_owed_ = false;
     ping_with_ack_ = false;
@@ -406,21 +399,11 @@ std::optional<Transmit> LaneCore::poll_size_probe(TimePoint now, std::span<std::
 }
 
 std::optional<Transmit> LaneCore::seal_close(TimePoint now, std::span<std::byte> buffer) {
-  if (!close_owed_ || !recovery_.can_send()) return std::nullopt;
-  close_owed_ = false;
-  if (close_repeats_ < close_repeats_max && !close_repeat_at_) {
-    ++close_repeats_;
-    close_repeat_at_ = now + recovery_.rtt().probe_timeout();
-  }
+  if (!goodbye_.is_owed() || !recovery_.can_send()) return std::nullopt;
+  goodbye_.on_said(now, recovery_.rtt().probe_timeout());
   bytes::WireWriter out(scratch_);
   encode_close(out, close_reason_);
   return seal_frames(now, out.written(), SentPacket{.sent_at = now}, buffer);
-}
-
-bool LaneCore::ack_due(TimePoint now) const {
-  if (ack_rest_below_) return true;
-  const auto deadline = tracker_.ack_deadline(ack_interval(recovery_.rtt().smoothed()));
-  return deadline && *deadline <= now;
 }
 
 /// Control obeys window and pace like bulk, but goes before it.
@@ -432,33 +415,6 @@ bool LaneCore::control_due(TimePoint now, bool probe) {
   if (recovery_.pacer().available(now) >= recovery_.pacer().packet_bytes()) return true;
   control_ready_at_ = recovery_.pacer().ready_at(now);
   return false;
-}
-
-void LaneCore::write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields, const HeldData& held) {
-  auto received = tracker_.received();
-  const bool first_part = !ack_rest_below_;
-  if (ack_rest_below_) {
-    const auto covered = std::lower_bound(received.begin(), received.end(), *ack_rest_below_,
-                                          [](const bytes::Interval& i, std::uint64_t n) { return i.begin < n; });
-    received = received.first(static_cast<std::size_t>(covered - received.begin()));
-  } else {
-    ack_floor_ = tracker_.floor(now, recovery_.rtt().smoothed());
-  }
-  ack_rest_below_.reset();
-  if (received.empty()) return tracker_.on_ack_sent(now);
-  fields.delay = tracker_.delay_of_largest(now);
-  // Who sees no marks says nothing of them, and who sends none need not hear.
-  if (marks_received_.any() && out.remaining() >= ecn_counts_frame_size + ack_frame_size_min)
-    encode_ecn_counts(out, marks_received_);
-  told_credit_ = true;
-  // What is held goes with the first datagram of an ACK, if control leaves it room.
-  told_held_ = first_part && !held.ranges.empty() && out.remaining() >= ack_frame_size_min + held_data_size(held);
-  const std::size_t covered =
-      encode_ack(out, out.remaining(), fields, received, ack_floor_, told_held_ ? held : HeldData{});
-  if (covered < received.size() && received[received.size() - covered - 1].end > ack_floor_.value)
-    ack_rest_below_ = received[received.size() - covered].begin;
-  else
-    tracker_.on_ack_sent(now);
 }
 
 bool LaneCore::oldest_needed_due(TimePoint now, int half_rounds) const {
@@ -568,7 +524,7 @@ LaneStats& LaneCore::stats() {
   stats_.ecn_fault = recovery_.ecn().fault();
   stats_.packets_marked = recovery_.ecn().packets_marked();
   stats_.marks_told = recovery_.ecn().counts();
-  stats_.marks_received = marks_received_;
+  stats_.marks_received = acks_.marks();
   stats_.key_updates = seal_keys_.epoch().value;
   stats_.rtt_smoothed = recovery_.rtt().smoothed();
   stats_.rtt_min = recovery_.rtt().minimum();

@@ -11,11 +11,12 @@
 #include "common/random.h"
 #include "common/time.h"
 #include "common/units.h"
-#include "dataplane/engine/ack/ack_tracker.h"
 #include "dataplane/engine/events.h"
 #include "dataplane/engine/keys/open_keys.h"
 #include "dataplane/engine/keys/seal_keys.h"
+#include "dataplane/engine/lane/ack_writer.h"
 #include "dataplane/engine/lane/control_stream.h"
+#include "dataplane/engine/lane/goodbye.h"
 #include "dataplane/engine/lane/recovery.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/path/address_validation.h"
@@ -71,7 +72,7 @@ class LaneCore {
   void handle_frames(TimePoint now, const Admitted& packet, BatchOutcome& outcome, DeliveryNews& news);
   /// What the peer's ACK and CREDIT frames granted so far.
   [[nodiscard]] const CreditFrame& peer_credit() const { return peer_credit_; }
-  [[nodiscard]] AckTracker& ack_tracker() { return tracker_; }
+  [[nodiscard]] AckTracker& ack_tracker() { return acks_.tracker(); }
 
   // --- time ---
   /// All but persist; the halves add theirs.
@@ -102,9 +103,9 @@ class LaneCore {
   /// The same, riding on the next acknowledgement, for an RTT sample that costs no datagram of its own.
   void ask_for_ack_with_next_ack() { ping_with_ack_ = true; }
   /// The datagram that poll_frames gave last told the peer our credit.
-  [[nodiscard]] bool told_credit() const { return told_credit_; }
+  [[nodiscard]] bool told_credit() const { return acks_.told_credit(); }
   /// And what is held.
-  [[nodiscard]] bool told_held() const { return told_held_; }
+  [[nodiscard]] bool told_held() const { return acks_.told_held(); }
   /// Bulk may be sealed: the lane is open, the epoch's packets are not used up, the ledger has room.
   [[nodiscard]] bool can_seal_data() const { return is_open() && recovery_.can_send_bulk() && !seal_keys_.exhausted(); }
   /// Seals one DATA packet, which fills data_header_size + payload.size() + aead_tag_size bytes of `out`. Requires:
@@ -147,9 +148,8 @@ class LaneCore {
   void choose_probe();
   void handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news);
   [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);
-  [[nodiscard]] bool ack_due(TimePoint now) const;
+  [[nodiscard]] bool ack_due(TimePoint now) const { return acks_.due(now, recovery_.rtt().smoothed()); }
   [[nodiscard]] bool control_due(TimePoint now, bool probe);
-  void write_ack(TimePoint now, bytes::WireWriter& out, AckFields fields, const HeldData& held);
   /// There is news since OLDEST_NEEDED was told last, and that was so many half round trips ago.
   [[nodiscard]] bool oldest_needed_due(TimePoint now, int half_rounds) const;
   [[nodiscard]] Transmit seal_frames(TimePoint now, std::span<const std::byte> frames, const SentPacket& sent,
@@ -164,7 +164,7 @@ class LaneCore {
   SealKeys seal_keys_;
   OpenKeys open_keys_;
   ReplayWindow replay_;
-  AckTracker tracker_;
+  AckWriter acks_;
   Rng challenges_;
   AddressValidation address_;
   std::optional<PathData> response_owed_;      // to the peer's challenge
@@ -174,25 +174,17 @@ class LaneCore {
   ControlSender control_out_;
   ControlReceiver control_in_;
   CreditFrame peer_credit_;
-  EcnCounts marks_received_;
   std::optional<EcnCounts> counts_in_hand_;  // of the packet that is being read, for the ACK behind them
   PacketNumber held_valid_from_;
 
   std::optional<TimePoint> control_ready_at_;  // control waits for the pacer until then
   bool ping_owed_ = false;
   bool ping_with_ack_ = false;
-  bool told_credit_ = false;
-  bool told_held_ = false;
-  std::optional<std::uint64_t> ack_rest_below_;  // an ACK that needed several datagrams goes on below this number
-  PacketNumber ack_floor_;                       // of that ACK
   std::optional<TimePoint> oldest_told_at_;
   std::optional<PacketNumber> oldest_told_for_;  // the largest acknowledged at that time
 
   TransportError close_reason_ = TransportError::none;
-  bool close_owed_ = false;
-  std::uint32_t close_repeats_ = 0;
-  std::uint64_t close_answers_ = 0;  // authentic datagrams that came after our goodbye
-  std::optional<TimePoint> close_repeat_at_;
+  Goodbye goodbye_;
 
   std::deque<Event> events_;
   std::vector<std::byte> scratch_;    // frames before sealing
