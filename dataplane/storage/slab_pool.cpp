@@ -64,6 +64,8 @@ SlabAccount::~SlabAccount() {
 }
 Slab SlabAccount::take() { return pool_->take(id_); }
 std::size_t SlabAccount::available() const { return pool_->available(id_); }
+std::size_t SlabAccount::part() const { return pool_->part(id_); }
+std::size_t SlabAccount::in_use() const { return pool_->in_use(id_); }
 void SlabAccount::set_bandwidth_delay_product(std::uint64_t bytes) {
   const std::uint64_t capped = std::min<std::uint64_t>(bytes, pool_->config_.slabs_max * slab_bytes);
   pool_->set_demand(id_, static_cast<std::size_t>(2 * capped / slab_bytes));
@@ -147,6 +149,17 @@ std::size_t SlabPool::available_locked(const Account& account) const {
 std::size_t SlabPool::available(std::uint32_t account) const {
   const std::lock_guard lock(mutex_);
   return available_locked(accounts_[account]);
+}
+
+std::size_t SlabPool::part(std::uint32_t account) const {
+  const std::lock_guard lock(mutex_);
+  // Of the shared alone: what paths added to the limit belongs to who brought it.
+  return accounts_[account].guaranteed + accounts_[account].demand + config_.shared / open_accounts_;
+}
+
+std::size_t SlabPool::in_use(std::uint32_t account) const {
+  const std::lock_guard lock(mutex_);
+  return accounts_[account].in_use;
 }
 
 Slab SlabPool::take(std::uint32_t id) {

@@ -57,6 +57,12 @@ class SlabAccount {
   [[nodiscard]] Slab take();
   /// How many take() calls would succeed now, if nobody else took any. Threads: any.
   [[nodiscard]] std::size_t available() const;
+  /// This account's part of the pool: its guaranteed slabs, those that its own bandwidth-delay product added, and an
+  /// equal share of what is to be shared. It may take more, but should not keep more for convenience: others may want
+  /// it. Threads: any.
+  [[nodiscard]] std::size_t part() const;
+  /// Slabs that it has taken, and that are not back. Threads: any.
+  [[nodiscard]] std::size_t in_use() const;
   /// Outlives this. Threads: any.
   [[nodiscard]] const SlabPool& pool() const { return *pool_; }
   /// The measured bandwidth-delay product of the transfer: the pool's limit grows by twice as much, never past its
@@ -108,6 +114,8 @@ class SlabPool {
   struct Account;
 
   [[nodiscard]] Slab take(std::uint32_t account);
+  [[nodiscard]] std::size_t part(std::uint32_t account) const;
+  [[nodiscard]] std::size_t in_use(std::uint32_t account) const;
   [[nodiscard]] std::size_t available(std::uint32_t account) const;
   void give_back(std::uint32_t account, std::uint32_t index);
   void close_account(std::uint32_t account);

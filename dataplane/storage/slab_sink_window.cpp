@@ -108,11 +108,20 @@ void SlabSinkWindow::drop_retained(std::size_t slabs_kept) {
   while (retained_.size() > slabs_kept) retained_.pop_front();
 }
 
+void SlabSinkWindow::trim_retained() {
+  while (!retained_.empty() && (slabs_.available() < spared() || slabs_.in_use() > slabs_.part()))
+    retained_.pop_front();
+}
+
 void SlabSinkWindow::on_quiet() {
   // With siblings a slab that is kept may be the one that another lane goes without. What would be retained stays open
   // instead: repeats and recovered bytes come to the same slab, and repair symbols find all of it in one.
   std::size_t kept = lanes_ > 1 ? 0 : slabs_kept_when_quiet;
-  if (lanes_ == 1 && slabs_.available() >= retained_slabs_spared) kept = std::max(kept, retained_max_);
+  trim_retained();
+  if (lanes_ == 1 && slabs_.available() >= retained_slabs_spared) {
+    const std::size_t beyond = slabs_.in_use() - std::min(slabs_.in_use(), slabs_.part());
+    kept = std::max(kept, std::min(retained_max_, open_.size() - std::min(open_.size(), beyond)));
+  }
   while (open_.size() > kept) evict_one();
   for (auto at = open_.begin(); at != open_.end(); ++at) hand_new_runs(at);
   if (on_quiet_lane_) on_quiet_lane_();
@@ -126,6 +135,9 @@ void SlabSinkWindow::hand_on_within(TransferRange range) {
   for (auto at = open_.lower_bound(number_of(range.begin));
        at != open_.end() && at->first * slab_bytes < range.end.value;)
     hand_on(at++);
+  std::erase_if(retained_, [&](const Retained& retained) {
+    return retained.number >= number_of(range.begin) && retained.number * slab_bytes < range.end.value;
+  });
 }
 
 void SlabSinkWindow::withhold(TransferRange range) {
@@ -172,7 +184,7 @@ void SlabSinkWindow::hand_on(OpenSlabs::iterator which) {
   if (retained_max_ > 0) {
     retained_.push_back({number_of(base), filled.slab, open.received});
     drop_retained(retained_max_);
-    while (!retained_.empty() && slabs_.available() < spared()) retained_.pop_front();
+    trim_retained();
   }
   if (open.handed.empty()) {
     const auto runs = open.received.intervals();

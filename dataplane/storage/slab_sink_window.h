@@ -28,8 +28,8 @@ struct FilledSlab {
 // what every account is guaranteed.
 inline constexpr std::size_t slabs_kept_when_quiet = 2;
 
-/// Tuning: so many slabs that could be taken are left when slabs are retained: other transfers may want them. With
-/// siblings, as many for each of them as are retained: what a lane retains it takes from its own part.
+/// Tuning: so many slabs that could be taken are left when slabs are retained, for what comes next. With siblings, as
+/// many for each of them as are retained: what a lane retains it takes from its own part.
 inline constexpr std::size_t retained_slabs_spared = 2;
 
 /// The worker's half of a sink: slabs open for writing, by place in transfer space.
@@ -38,8 +38,11 @@ inline constexpr std::size_t retained_slabs_spared = 2;
 /// on_quiet hands on what has arrived; the slabs_kept_when_quiet touched last stay open for the rest, since credit was
 /// granted for it: a lane that is merely paused must not find its room gone. Where several windows share the account,
 /// none stays open.
-/// Slabs that were handed on may be retained, so that repair symbols find what they are about (engine/fec): only such
-/// as the account can spare, which count as room and are let go as soon as it runs short. Threads: the lane's worker.
+/// Slabs that were handed on may be retained, so that repair symbols find what they are about (engine/fec). They count
+/// as room, and are let go as soon as this window needs them, or the account has more than its part of the pool
+/// (SlabAccount::part): other transfers' windows stay as wide as if there were no repair. The same is so of what
+/// on_quiet leaves open for repair. When others come and the parts shrink, it is let go with the next slab or pause.
+/// Threads: the lane's worker.
 class SlabSinkWindow final : public engine::SinkWindow {
  public:
   using HandOver = std::function<void(FilledSlab)>;
@@ -59,7 +62,7 @@ class SlabSinkWindow final : public engine::SinkWindow {
 
   /// Hands every open slab on.
   void flush();
-  /// The same for slabs of these bytes, which will not come here any more.
+  /// The same for slabs of these bytes, which will not come here any more; nor is any of them retained.
   void hand_on_within(TransferRange range);
   /// Drops every open slab, with what is in it.
   void discard() {
@@ -93,6 +96,7 @@ class SlabSinkWindow final : public engine::SinkWindow {
   void hand_new_runs(OpenSlabs::iterator which);
   void evict_one();
   void drop_retained(std::size_t slabs_kept);
+  void trim_retained();
   [[nodiscard]] std::size_t spared() const;
 
   SlabAccount& slabs_;

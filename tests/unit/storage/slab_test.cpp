@@ -280,4 +280,68 @@ TEST_CASE("sink window: what a lane retains it takes from its own part, so that 
     REQUIRE(second.store({slab * slab_bytes}, std::vector<std::byte>(1)));
 }
 
+TEST_CASE("sink window: what one transfer retains leaves others their windows") {
+  SlabPool pool{{.shared = 12, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  SlabAccount other = std::move(*pool.open_account());
+  SlabSinkWindow window{account, [](FilledSlab) {}};
+  window.retain(std::uint64_t{1} << 30);
+  std::uint64_t next = 0;
+  const auto fill = [&](std::uint64_t slabs) {
+    for (const std::uint64_t end = next + slabs; next < end; ++next)
+      REQUIRE(window.store({next * slab_bytes}, std::vector<std::byte>(slab_bytes)));
+  };
+  fill(20);
+  CHECK(account.in_use() == 2 + 12 / 2);  // all of its part, and no more
+  CHECK(other.available() == 2 + 12 / 2);
+  // What its own path added is its own.
+  account.set_bandwidth_delay_product(2 * MiB);
+  fill(20);
+  CHECK(account.in_use() == 2 + 4 + 12 / 2);
+  CHECK(other.available() == 2 + 12 / 2);
+  // One more comes: all of them have less, by the next slab, or the next pause.
+  const SlabAccount third = std::move(*pool.open_account());
+  SUBCASE("the next slab") { fill(1); }
+  SUBCASE("the next pause") { window.on_quiet(); }
+  CHECK(account.in_use() == 2 + 4 + 12 / 3);
+  CHECK(other.available() == 2 + 2 * (12 / 3));
+}
+
+TEST_CASE("sink window: a pause keeps no more slabs open for repair than are the transfer's part") {
+  SlabPool pool{{.shared = 12, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account());
+  const SlabAccount other = std::move(*pool.open_account());
+  SlabSinkWindow window{account, [](FilledSlab) {}};
+  window.retain(std::uint64_t{1} << 30);
+  for (std::uint64_t slab = 0; slab < 12; ++slab) {
+    window.on_quiet();  // else it hands on what was touched longest ago, for want of room
+    REQUIRE(window.store({slab * slab_bytes}, std::vector<std::byte>(1000)));
+  }
+  window.on_quiet();
+  CHECK(account.in_use() == 2 + 12 / 2);
+}
+
+TEST_CASE("sink window: of bytes that went to another lane nothing stays in memory") {
+  SlabPool pool{{.shared = 16, .guaranteed = 2, .slabs_max = 64}};
+  SlabAccount account = std::move(*pool.open_account(2));
+  std::uint64_t written = 0;
+  SlabSinkWindow window{account,
+                        [&](const FilledSlab& slab) {
+                          for (const auto& run : slab.runs) written += run.size();
+                        },
+                        {},
+                        2};
+  window.retain(64 * MiB);
+  for (std::uint64_t slab = 0; slab < 4; ++slab)
+    REQUIRE(window.store({slab * slab_bytes}, std::vector<std::byte>(slab_bytes)));
+  REQUIRE(window.store({4 * slab_bytes}, std::vector<std::byte>(1000)));
+  REQUIRE(account.in_use() > 1);
+  window.hand_on_within({{slab_bytes}, {2 * slab_bytes}});  // an extent
+  CHECK(window.resident({slab_bytes}, 1).empty());
+  CHECK(!window.resident({2 * slab_bytes}, 1).empty());
+  window.hand_on_within({{0}, {transfer_space_max}});  // the lane is dead
+  CHECK(written == 4 * slab_bytes + 1000);
+  CHECK(account.in_use() == 0);
+}
+
 }  // namespace penstock::storage::test
