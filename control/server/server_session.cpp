@@ -117,6 +117,8 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
     if (run_ && !transfer_over_) co_return co_await run_->async_deliver(std::move(envelope));
     co_return pass_over(envelope, "a transfer's message without a transfer");
   }
+  const bool asks = is_file_request(envelope) || envelope.has_open_transfer() || envelope.has_open_probe();
+  if (asks) co_await link_->async_room();  // who does not read the answers is asked for no more questions
   if (is_file_request(envelope)) {
     const auto answer = [request = std::move(envelope), grants = client_.grants, root = state_.root.get()] {
       return answer_file_request(request, grants, root);

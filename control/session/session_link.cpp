@@ -32,6 +32,11 @@ void SessionLink::send(proto::Envelope envelope) {
   outgoing_.notify();
 }
 
+asio::awaitable<void> SessionLink::async_room() {
+  const auto self = shared_from_this();
+  while (!has_room() && !outcome_) co_await room_.async_wait();
+}
+
 void SessionLink::send_data(std::size_t lane, std::string frame) {
   if (outcome_) return;
   data_.push_back({lane, std::move(frame)});

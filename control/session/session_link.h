@@ -51,6 +51,9 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   /// any.
   [[nodiscard]] std::size_t data_frame_max() const { return data_pace_.frame_max(); }
   [[nodiscard]] bool has_room() const { return queued_bytes_ < link_queue_soft_max; }
+  /// Until has_room(), or the link has ended. Before a request is taken up that is answered: a handler that waits here
+  /// reads no more of a peer that asks without reading.
+  asio::awaitable<void> async_room();
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
   /// An authentic datagram of the peer arrived: the session lives.
