@@ -78,8 +78,10 @@ void ReaderCore::release(std::uint64_t decided, const std::vector<Verdict>& exce
     const Want want = plan.want;
     set_plan(verdict.index, std::move(plan));
     // Verdicts for what was released at once, on trust, come late: the rest of it is not sent any more.
-    if (verdict.index < before) {
-      if (want != Want::part && current_ && current_->index == verdict.index) {
+    if (verdict.index < before && current_ && current_->index == verdict.index) {
+      if (want == Want::part) {
+        hold_rest_of_current(plan_of(verdict.index).held);
+      } else {
         if (want == Want::digest_only) {  // the receipt lists it all the same
           late_whole_.insert({verdict.index, verdict.index + 1});
           run_late();
@@ -150,6 +152,16 @@ void ReaderCore::drop_plan(std::uint64_t index) {
   plans_nothing_.erase({index, index + 1});
   plans_digest_only_.erase({index, index + 1});
   plans_parts_.erase(index);
+}
+
+void ReaderCore::hold_rest_of_current(std::vector<BlockRun> held) {
+  Current& file = *current_;
+  const std::uint64_t begun = (file.at + block_size - 1) / block_size;
+  std::erase_if(held, [&](const BlockRun& run) { return run.end() <= begun; });
+  if (held.empty()) return;
+  if (held.front().first < begun) held.front() = {begun, held.front().end() - begun};
+  file.plan = {Want::part, std::move(held)};
+  file.sha.reset();  // the pass does not read all of it any more: the background does
 }
 
 void ReaderCore::abandon(std::uint64_t index) {

@@ -120,6 +120,9 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   [[nodiscard]] Planned plan_of(std::uint64_t index) const;
   void set_plan(std::uint64_t index, Planned plan);
   void drop_plan(std::uint64_t index);
+  /// A late verdict: the far end holds these blocks of the file that the pass stands in. Those begun are read to the
+  /// end.
+  void hold_rest_of_current(std::vector<BlockRun> held);
   [[nodiscard]] bool begin_next_file();
   /// Moves over what needs no reading (holes, held blocks). True: the pass is at a byte to be read.
   [[nodiscard]] bool skip_to_data();

@@ -5,6 +5,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/digest/sha256.h"
 #include "common/digest/xxh3.h"
@@ -59,9 +61,9 @@ struct LateVerdict {
                              std::move(*pool.open_account()), executor, worker.post(), observer);
     observer.reader->request_entries(10);
   }
-  void hear(Action action) {
+  void hear(Action action, std::vector<BlockRun> held = {}) {
     const int told = observer.told_released;
-    observer.reader->release(1, {{.index = 0, .action = action, .held = {}, .error = {}}});
+    observer.reader->release(1, {{.index = 0, .action = action, .held = std::move(held), .error = {}}});
     REQUIRE(worker.run_until([&] { return observer.told_released > told; }));
   }
   ~LateVerdict() { observer.reader->close(); }
@@ -106,4 +108,47 @@ TEST_CASE_FIXTURE(LateVerdict, "late verdict: a file read to its end is reported
   hear(Action::done_before);  // behind whatever the first one began
   REQUIRE(observer.reports.size() == 1);
   CHECK(observer.reports.front().digest == digest_of(content, digest::Algorithm::xxh3));
+}
+
+TEST_CASE_FIXTURE(LateVerdict, "late verdict: of the file that is being read, blocks that are held are passed over") {
+  static_assert(block_size == slab_bytes);
+  constexpr std::size_t blocks = 9;
+  const std::string content = content_of(blocks * block_size - 12'345);
+  SourceReaderConfig config;
+  bool reported = true;
+  SUBCASE("xxh3") {}
+  SUBCASE("sha256") { config.algorithm = digest::Algorithm::sha256; }
+  SUBCASE("where nobody needs the digest of what is held") {
+    config.held_digests = HeldDigests::skip;
+    reported = false;
+  }
+  begin(content, config);
+  constexpr std::size_t read_before = read_ahead + 1;
+  REQUIRE(worker.run_until([&] { return observer.reader->stats().bytes_read == read_before * slab_bytes; }));
+  hear(Action::held, {{0, 1}, {read_before - 1, 3}, {blocks - 3, 2}});
+  observer.reader->on_progress({content.size()}, {content.size()}, 0);
+  REQUIRE(worker.run_until([&] { return observer.all_read; }));
+  // Behind what was read already: two are held, then two are not, two are, and the last is not.
+  const std::size_t wanted = content.size() - (read_before + 2 + 2) * block_size;
+  CHECK(observer.reader->stats().bytes_read == read_before * slab_bytes + wanted);
+  REQUIRE(observer.reports.size() == (reported ? 1 : 0));
+  if (reported) CHECK(observer.reports.front().digest == digest_of(content, config.algorithm));
+  CHECK_FALSE(observer.failed);
+}
+
+TEST_CASE("late verdict: of the file that is being read, blocks that were read already are held") {
+  for (const std::size_t held : {std::size_t{1}, read_ahead + 1}) {
+    CAPTURE(held);
+    LateVerdict late;
+    const std::string content = content_of((read_ahead + 2) * slab_bytes);
+    late.begin(content, {.algorithm = digest::Algorithm::sha256});
+    REQUIRE(late.worker.run_until(
+        [&] { return late.observer.reader->stats().bytes_read == (read_ahead + 1) * slab_bytes; }));
+    late.hear(Action::held, {{0, held}});
+    late.observer.reader->on_progress({content.size()}, {content.size()}, 0);
+    REQUIRE(late.worker.run_until([&] { return late.observer.all_read; }));
+    CHECK(late.observer.reader->stats().bytes_read == content.size());
+    REQUIRE(late.observer.reports.size() == 1);
+    CHECK(late.observer.reports.front().digest == digest_of(content, digest::Algorithm::sha256));
+  }
 }
