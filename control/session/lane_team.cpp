@@ -266,6 +266,15 @@ void LaneTeam::on_lane_stats(std::size_t lane, const engine::LaneStats& stats) {
 engine::LaneStats LaneTeam::sum() const {
   engine::LaneStats sum = lanes_.front().stats;
   for (std::size_t lane = 1; lane < lanes_.size(); ++lane) add(sum, lanes_[lane].stats);
+  // What a dead lane had sent its heir sends for the first time, or hears that it is there; and of a lane whose last
+  // new bytes went by the stream nobody noted when. So the tail is not known.
+  const bool untold = std::ranges::any_of(lanes_, [](const LaneState& lane) {
+    return lane.ending || lane.over || (!lane.stats.last_new_sent_at && lane.stats.stream_bytes > 0);
+  });
+  if (untold) {
+    sum.last_new_sent_at.reset();
+    sum.all_acked_at.reset();
+  }
   return sum;
 }
 

@@ -148,8 +148,7 @@ void Sender::Parts::take_news(TimePoint now) {
   book.review(now, scheduler, rtt.smoothed(), rtt.probe_timeout(), repeats);
   for (const auto& range : repeats) scheduler.on_lost(range);
   scheduler.on_credit(lane.peer_credit());
-  if (LaneStats& stats = lane.stats(); stats.last_new_sent_at && !stats.all_acked_at && scheduler.is_drained())
-    stats.all_acked_at = now;
+  note_tail(now);
   if (fec.mode != FecMode::off) {
     // Neither what the receiver could not take is the path's own loss, nor what a full queue dropped.
     if (news.packets_acked > 0) calm.on_news(now, rtt);
@@ -162,6 +161,11 @@ void Sender::Parts::take_news(TimePoint now) {
     propose_ratio(now);
   }
   news.clear();
+}
+
+void Sender::Parts::note_tail(TimePoint now) {
+  LaneStats& stats = lane.stats();
+  if (stats.last_new_sent_at && !stats.all_acked_at && scheduler.is_drained()) stats.all_acked_at = now;
 }
 
 std::optional<Transmit> Sender::poll_transmit(TimePoint now, SourceWindow& window, std::span<std::byte> buffer) {

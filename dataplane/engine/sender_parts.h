@@ -60,6 +60,8 @@ struct Sender::Parts {
   std::optional<TimePoint> stream_rest;  // no message before
 
   void take_news(TimePoint now);
+  /// Something was settled: perhaps all is.
+  void note_tail(TimePoint now);
   void propose_ratio(TimePoint now);
   std::optional<StreamChunk> poll_stream(TimePoint now, SourceWindow& window, std::size_t length_max);
   std::optional<Transmit> poll_probe(TimePoint now, SourceWindow& window, std::span<std::byte> buffer);

@@ -108,6 +108,7 @@ void Sender::on_stream_ack(TimePoint now, const StreamAck& ack) {
   for (const auto& range : outcome->arrived) p.scheduler.on_acked(range);
   for (const auto& range : outcome->refused) p.scheduler.on_lost(range);
   p.lane.stats().stream_bytes_arrived += outcome->bytes_arrived;
+  p.note_tail(now);  // what is still on its way by the stream may be the last, though newer bytes left as datagrams
   p.scheduler.on_credit(ack.credit);
   if (!ack.refused.empty()) p.stream_rest = now + std::max(stream_pause_min, p.lane.recovery().rtt().smoothed());
 }

@@ -182,6 +182,27 @@ TEST_CASE("stream: back to datagrams, what is on its way is not sent twice") {
   CHECK(it.pair.sender.stats().payload_bytes_retransmitted == 0);
 }
 
+TEST_CASE("stream: back to datagrams, the tail ends when what is on its way by the stream has arrived too") {
+  StreamedPair it(of_size(8 * MiB));
+  it.go_by_stream();
+  const auto chunk = it.pair.sender.poll_stream(it.pair.now(), it.pair.source, stream_payload_usual);
+  REQUIRE(chunk);
+  const std::vector on_its_way(chunk->payload.begin(), chunk->payload.end());
+  it.pair.sender.go_by_datagrams();
+  (void)it.pair.run_until([] { return false; }, 5s);  // all but that
+  const auto& stats = it.pair.sender.stats();
+  REQUIRE(stats.last_new_sent_at);
+  CHECK(!tail_of(stats));
+  it.pair.receiver.handle_stream(it.pair.now(), chunk->at, on_its_way, it.pair.sink);
+  const auto ack = it.pair.receiver.poll_stream_ack(it.pair.now() + StreamReceipts::delay_max, it.pair.sink);
+  REQUIRE(ack);
+  it.pair.sender.on_stream_ack(it.pair.now(), *ack);
+  CHECK(stats.all_acked_at == it.pair.now());
+  // By the stream alone nobody notes when the last new byte left.
+  it.pair.sender.go_by_stream();
+  CHECK(!tail_of(stats));
+}
+
 TEST_CASE("stream: a sink without room refuses, and the bytes come again") {
   Pair::Options options = of_size(6 * MiB);
   StreamedPair it(std::move(options));

@@ -269,6 +269,35 @@ TEST_CASE("lane team: the host hears of all lanes together, and which stream is 
   CHECK(scene.stream_acks == std::vector<std::size_t>{2});
 }
 
+TEST_CASE("lane team: the tail is that of all lanes, and unknown where one died or went by the stream last") {
+  using namespace std::chrono_literals;
+  Scene scene;
+  const auto say_tails = [&] {
+    engine::LaneStats stats;
+    stats.last_new_sent_at = TimePoint{10s};
+    stats.all_acked_at = TimePoint{12s};
+    scene.at_home([&](LaneTeam& team) { team.on_stats(stats); });
+    stats.last_new_sent_at = TimePoint{11s};
+    stats.all_acked_at = TimePoint{13s};
+    scene.ears[0]->on_stats(stats);
+    scene.settle();
+  };
+  say_tails();
+  REQUIRE(engine::tail_of(scene.last_stats));
+  CHECK(*engine::tail_of(scene.last_stats) == 2s);
+  SUBCASE("the stream") {
+    engine::LaneStats by_stream;
+    by_stream.stream_bytes = 1;
+    scene.ears[1]->on_stats(by_stream);
+    scene.settle();
+  }
+  SUBCASE("a dead lane") {
+    scene.move(1, {.from = 2, .to = 1, .extent = std::nullopt});
+    say_tails();
+  }
+  CHECK(!engine::tail_of(scene.last_stats));
+}
+
 TEST_CASE("lane team: a retired team calls its host no more") {
   Scene scene;
   scene.at_home([](LaneTeam& team) { team.retire(); });
