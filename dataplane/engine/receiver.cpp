@@ -183,6 +183,7 @@ BatchOutcome Receiver::handle_datagrams(TimePoint now, std::span<std::byte> batc
   }
   if (p.repair) {
     lease.settle();
+    p.decoder.rest();
     p.retain_for_repair(window);
   }
   p.news.clear();  // a receiver has no data of its own on the way

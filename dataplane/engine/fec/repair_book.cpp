@@ -164,8 +164,8 @@ void RepairBook::on_sent(TimePoint now, const Outgoing& repair) {
   queue_.pop_front();
   if (generation.sent == generation.planned) {
     parity_bytes_ -= generation.parity.size();
-    generation.parity = {};
-    generation.changed = true;  // its deadline begins
+    generation.parity = std::vector<std::byte>{};  // {} alone would keep its memory
+    generation.changed = true;                     // its deadline begins
     return;
   }
   // The generations of a stretch take turns, so that a burst takes little from each; as many as their memory allows.
@@ -273,6 +273,14 @@ void RepairBook::on_repair_lost(std::uint64_t serial) {
 void RepairBook::forget(TransferRange range) {
   (void)deferred_.erase(interval_of(range));
   (void)protected_.erase(interval_of(range));
+  // Symbols of what these bytes were are worth nothing any more, and what was kept back for them is to be sent now.
+  for (Generation& generation : generations_) {
+    if (generation.over || !generation.layout.touches(range)) continue;
+    for_each_symbol(generation.layout, [&](std::size_t, TransferRange symbol) { let_go(symbol, left_out_); });
+    finish(generation);
+  }
+  drop_finished();
+  if (!left_out_.empty()) deadline_ = TimePoint{};  // the next review hands them on
 }
 
 void RepairBook::abandon(std::vector<TransferRange>& repeat) {
@@ -331,6 +339,12 @@ void RepairBook::review(TimePoint now, const RangeScheduler& scheduler, Duration
   drop_finished();
 }
 
+std::size_t RepairBook::parity_memory() const {
+  std::size_t bytes = 0;
+  for (const Generation& generation : generations_) bytes += generation.parity.capacity();
+  return bytes;
+}
+
 RepairBook::Generation* RepairBook::find(std::uint64_t serial) {
   if (serial < first_serial_ || serial - first_serial_ >= generations_.size()) return nullptr;
   return &generations_[static_cast<std::size_t>(serial - first_serial_)];
@@ -351,7 +365,7 @@ void RepairBook::finish(Generation& generation) {
   generation.over = true;
   symbols_ -= generation.layout.mask.count();
   parity_bytes_ -= generation.parity.size();
-  generation.parity = {};
+  generation.parity = std::vector<std::byte>{};
 }
 
 void RepairBook::drop_finished() {

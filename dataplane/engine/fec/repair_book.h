@@ -71,7 +71,7 @@ class RepairBook {
   void on_lost(TransferRange range, std::vector<TransferRange>& repeat);
   void on_repair_acked(std::uint64_t generation);
   void on_repair_lost(std::uint64_t generation);
-  /// Bytes were asked for anew: no generation knows them.
+  /// Bytes were asked for anew: no generation knows them, and those that did are over.
   void forget(TransferRange range);
   /// Everything goes another way from now on: what was kept back goes to `repeat`.
   void abandon(std::vector<TransferRange>& repeat);
@@ -82,6 +82,8 @@ class RepairBook {
   [[nodiscard]] std::optional<TimePoint> deadline() const { return deadline_; }
   /// Generations that review gave up before all of them had arrived.
   [[nodiscard]] std::uint64_t failed() const { return failed_; }
+  /// Bytes of memory that repair symbols take.
+  [[nodiscard]] std::size_t parity_memory() const;
 
  private:
   struct Generation {

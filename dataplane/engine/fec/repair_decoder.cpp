@@ -63,6 +63,14 @@ void RepairDecoder::forget(TransferRange range) {
     if (open_[i].layout.touches(range)) drop(open_.begin() + static_cast<std::ptrdiff_t>(i));
 }
 
+void RepairDecoder::rest() {
+  if (scratch() <= scratch_kept) return;
+  recovered_.clear();
+  results_ = std::vector<std::byte>{};  // {} alone would keep its memory
+  padded_.clear();
+  padded_used_ = padded_bytes_ = 0;
+}
+
 void RepairDecoder::drop(Generations::iterator which) {
   for (const Kept& kept : which->repairs) memory_ -= kept.symbol.size();
   open_.erase(which);
@@ -123,7 +131,9 @@ const std::byte* RepairDecoder::fetch(TransferRange range, std::size_t size, Sin
   if (whole.size() == size) return whole.data();
   if (padded_used_ == padded_.size()) padded_.emplace_back();
   auto& padded = padded_[padded_used_++];
+  padded_bytes_ -= padded.capacity();
   padded.assign(size, std::byte{0});
+  padded_bytes_ += padded.capacity();
   for (std::size_t at = 0; at < length;) {
     const auto piece = window.resident(range.begin + at, length - at);
     if (piece.empty()) return nullptr;

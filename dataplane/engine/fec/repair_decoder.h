@@ -20,13 +20,15 @@ namespace penstock::engine {
 /// missing as soon as it can. Only authentic frames come here; nothing is kept for generations that miss nothing.
 /// Bound: generations_max, and memory_max bytes of symbols (of all lanes of a transfer together, but for
 /// memory_least for each), however many a hostile sender opens; the oldest goes first
-/// and is then not decoded. Cost: a walk over the layout a frame; decoding reads all of the generation once for every
-/// four to six missing symbols. Threads: one owner.
+/// and is then not decoded. While one is decoded, at most twice its own bytes beside. Cost: a walk over the layout a
+/// frame; decoding reads all of the generation once for every four to six missing symbols. Threads: one owner.
 class RepairDecoder {
  public:
   static constexpr std::size_t generations_max = 256;
   static constexpr std::size_t memory_max = 4 * MiB;
   static constexpr std::size_t memory_least = 256 * KiB;
+  /// Tuning: what a generation of usual datagrams is computed with. Less: allocated again for each.
+  static constexpr std::size_t scratch_kept = 512 * KiB;
 
   explicit RepairDecoder(std::size_t lanes = 1) : memory_max_(std::max(memory_max / lanes, memory_least)) {}
 
@@ -46,10 +48,14 @@ class RepairDecoder {
   [[nodiscard]] std::span<const Recovered> poll(const ReceivedRanges& ranges, SinkWindow& window);
   /// Bytes went to another lane: no generation that may speak of them waits any more.
   void forget(TransferRange range);
+  /// The views that were given are dead: memory beyond scratch_kept that was needed to compute them goes back.
+  void rest();
   /// Some generation waits: on_data and poll are worth calling.
   [[nodiscard]] bool waits() const { return !open_.empty(); }
   [[nodiscard]] std::size_t open_generations() const { return open_.size(); }
   [[nodiscard]] std::size_t memory() const { return memory_; }
+  /// Bytes kept to compute with, beside those.
+  [[nodiscard]] std::size_t scratch() const { return results_.capacity() + padded_bytes_; }
   /// Generations that had enough repair symbols, but whose other bytes were not in memory any more.
   [[nodiscard]] std::uint64_t undecodable() const { return undecodable_; }
   /// Generations that had to make room for others.
@@ -85,6 +91,7 @@ class RepairDecoder {
   std::vector<std::byte> results_;
   std::deque<std::vector<std::byte>> padded_;  // symbols that are short, or lie in pieces
   std::size_t padded_used_ = 0;
+  std::size_t padded_bytes_ = 0;  // capacity of all of them
 };
 
 }  // namespace penstock::engine

@@ -313,6 +313,32 @@ TEST_CASE("repair decoder: symbols of jumbo generations never pass the memory bo
   }
 }
 
+TEST_CASE("repair decoder: what a jumbo generation is computed with goes back, what usual ones need is kept") {
+  Bench bench(16 * MiB);
+  const auto decode = [&](std::uint16_t size) {
+    const SymbolGrid grid{size};
+    RepairLayout layout{.base = {grid.begin_of(0)}, .size = size, .stride = 1, .last = size, .mask = {}};
+    for (std::size_t slot = 0; slot < 60; ++slot) layout.mask.add(slot);
+    layout.last = static_cast<std::uint16_t>(grid.end_of(59) - grid.begin_of(59));
+    for (std::size_t slot = 0; slot < 30; ++slot)
+      for (auto rest = bench.ranges.first_missing(layout.bytes_of(slot)); !rest.empty();
+           rest = bench.ranges.first_missing(layout.bytes_of(slot)))
+        bench.arrive(rest);
+    std::uint64_t recovered = 0;
+    for (std::uint8_t index = 0; index < 30; ++index) recovered += bench.give(layout, index);
+    return recovered;
+  };
+  CHECK(decode(1410) == 30 * 1410);
+  const std::size_t usual = bench.decoder.scratch();
+  CHECK(usual > 0);
+  bench.decoder.rest();
+  CHECK(bench.decoder.scratch() == usual);
+  CHECK(decode(60'000) > MiB);
+  CHECK(bench.decoder.scratch() > RepairDecoder::scratch_kept);
+  bench.decoder.rest();
+  CHECK(bench.decoder.scratch() == 0);
+}
+
 TEST_CASE("repair decoder: overlapping generations of different symbol sizes do not disturb each other") {
   Bench bench(1 * MiB);
   RepairLayout small{.base = {0}, .size = 100, .stride = 1, .last = 100, .mask = {}};
