@@ -53,6 +53,13 @@ struct Visit {
     if (!refusal.log_detail.empty()) text += " (" + refusal.log_detail + ")";
     log(text);
   }
+
+  /// Nothing spoke against it. One whose key does not unwrap ours can only leave; and so does, of several connections
+  /// of a client that race on a lossy path, each but one. So it is no failed guess at a token either.
+  void on_abandoned(const Refusal& abandoned) const {
+    ++gatekeeper.counters.penstock_gate_abandoned_total;
+    log("not let in: " + abandoned.log_detail + ": a wrong key, or one of several connections that raced");
+  }
 };
 
 // A stranger's connection is held no longer than it takes to hear why.
@@ -167,10 +174,12 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
   const auto proof = co_await channel.async_receive();
   if (!proof) {
     // A client that can not unwrap our key gives up by itself: who that was is for the log, and was not let in.
-    if (proof.error().code == ErrorCode::PEER_LOST) {
+    if (proof.error().code != ErrorCode::PEER_LOST) {
+      visit.on_channel_failed(proof.error());
+    } else if (exchange->is_doomed()) {
       visit.on_refused(exchange->abandoned(), enrolling);
     } else {
-      visit.on_channel_failed(proof.error());
+      visit.on_abandoned(exchange->abandoned());
     }
     co_return std::nullopt;
   }

@@ -45,6 +45,8 @@ struct GateCounters {
   std::uint64_t penstock_gate_busy_total = 0;       // turned away, the signer's queue being full
   std::uint64_t penstock_gate_timeouts_total = 0;   // no proof within 10 s
   std::uint64_t penstock_gate_refused_total = 0;    // key exchanges refused, for whatever reason
+  std::uint64_t penstock_gate_abandoned_total =
+      0;  // left by the client before its proof, for all we know of its own will
   std::uint64_t penstock_gate_admitted_total = 0;
   std::uint64_t penstock_gate_enrolled_total = 0;
 };

@@ -93,6 +93,8 @@ class DaemonExchange {
   /// What the log may say of a client that leaves after our wrap instead of proving itself. One whose key does not
   /// unwrap it can do nothing else. Requires: make_wrap succeeded.
   [[nodiscard]] Refusal abandoned() const;
+  /// Its proof would have been refused, whatever it is. Known after make_wrap.
+  [[nodiscard]] bool is_doomed() const { return doomed_.has_value(); }
   /// Is the client asking to be registered? Known after handle_hello.
   [[nodiscard]] bool enrolling() const { return enrolment_.has_value(); }
 

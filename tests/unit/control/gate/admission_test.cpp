@@ -152,6 +152,32 @@ TEST_CASE("admission: unknown, wrong and revoked clients hear one and the same; 
   CHECK(gate.log[2].find("revoked client") != std::string::npos);
   CHECK(gate.log[2].find(to_string(uuid)) != std::string::npos);
   CHECK(gate.keeper.counters.penstock_gate_admitted_total == 0);
+  CHECK(gate.keeper.counters.penstock_gate_refused_total == 2);
+  CHECK(gate.keeper.counters.penstock_gate_abandoned_total == 1);
+}
+
+TEST_CASE("admission: connections that lost a race and were left are not refused ones, nor failed guesses at a token") {
+  Gate gate;
+  const auto token = gate.store.add_token();
+  const auto leave = [](Gate& g, const Token& shown) -> asio::awaitable<void> {
+    auto channel = must(co_await g.loop.dial_channel());
+    ClientOffer offer{.key = &client_key(),
+                      .token = &shown,
+                      .client_name = "laptop",
+                      .connection_ids = {{1}},
+                      .software = "penstock test"};
+    CHECK((co_await async_meet(channel, std::move(offer), gate_timeout)).has_value());
+  };
+  for (std::uint32_t i = 0; i < failures_burst + 1; ++i) {
+    gate.loop.io.restart();
+    gate.loop.spawn(Gate::serve_one(gate));
+    gate.loop.spawn(leave(gate, token));
+    gate.loop.io.run();
+    CHECK(!gate.admitted);
+  }
+  CHECK(gate.keeper.counters.penstock_gate_abandoned_total == failures_burst + 1);
+  CHECK(gate.keeper.counters.penstock_gate_refused_total == 0);
+  CHECK(visit(gate, {.token = &token}).session);
 }
 
 TEST_CASE("admission: a wrong, expired or used token is TOKEN_REFUSED, and the daemon goes on serving the others") {
