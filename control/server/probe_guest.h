@@ -13,10 +13,12 @@ namespace penstock::control {
 /// where the client asks for that. It needs no grant, since nothing of the served tree is touched.
 /// Bound: one a session; bulk counts as a transfer (transfers_max), obeys the server's rate cap, ends after
 /// `probe_bytes_max` and `probe_time_max`. Threads: the control thread.
+/// Lifetime: its session ends it before letting go. What a daemon that goes away leaves in suspended coroutines is
+/// destroyed after the parts of DaemonState that end() reaches for, so the destructor does not.
 class ProbeGuest : public std::enable_shared_from_this<ProbeGuest> {
  public:
   ProbeGuest(DaemonState& state, ConnectionId own) : state_(state), own_(own), time_is_up_(state.io) {}
-  ~ProbeGuest() { end(); }
+  ~ProbeGuest() = default;
   ProbeGuest(const ProbeGuest&) = delete;
   ProbeGuest& operator=(const ProbeGuest&) = delete;
 

@@ -100,6 +100,7 @@ asio::awaitable<void> ServerSession::async_serve() {
   }
   if (journal_) co_await journal_->async_release();
   holding_ = false;
+  if (probe_) probe_->end();
   probe_.reset();
   for (const auto id : agreement_.daemon_ids) state_.release(id);
   const bool expected = reason || link_->channel().ended_cleanly();
