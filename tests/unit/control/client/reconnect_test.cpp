@@ -25,10 +25,13 @@ class FadingDaemon {
   std::string token() { return gate_.token(); }
 
  private:
-  SessionLink::Handler meet() {
-    return [this](proto::Envelope envelope) -> asio::awaitable<Status> {
+  SessionLink::Handler meet(SessionLink& link) {
+    return [this, &link](proto::Envelope envelope) -> asio::awaitable<Status> {
       if (!envelope.has_open_transfer()) co_return Status{};
       faded_ = true;
+      // The request comes with the proof, and our answer to that may still be in the queue, which a hang-up drops: a
+      // client that was never let in does not come back.
+      (void)co_await link.channel().async_drained_to(0);
       co_return Error{ErrorCode::CANCELLED, "gone"};
     };
   }
@@ -43,7 +46,7 @@ class FadingDaemon {
   const Afterwards afterwards_;
   bool faded_ = false;
   std::vector<UniqueFd> kept_;
-  GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink&) { return meet(); },
+  GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink& link) { return meet(link); },
                     .turn_away = [this](asio::ip::tcp::socket& socket) { return turn_away(socket); }}};
 };
 

@@ -28,11 +28,15 @@ class Starting final : public Observer {
   bool told_ = false;
 };
 
-TransferOptions slow() {
+TransferOptions at(DataRate rate) {
   TransferOptions options;
-  options.rate = DataRate::megabits_per_second(4);  // eight seconds, if nobody comes in between
+  options.rate = rate;
   return options;
 }
+/// Five minutes, if nobody comes in between.
+TransferOptions endless() { return at(DataRate::bits_per_second(100'000)); }
+/// Long enough for the other one to be met, as a rule; this one is waited for.
+TransferOptions slow() { return at(DataRate::megabits_per_second(4)); }
 
 /// Runs `older` until it has begun, then `newer` to its end.
 struct Two {
@@ -71,7 +75,7 @@ TEST_CASE("takeover: a newer push of another source to the same target ends the 
   write_file(work.path() / "a", random_bytes_text(size));
   write_file(work.path() / "b", random_bytes_text(size));
   const Two two{ann.config(daemon),
-                [&](Client& client) { return client.push(to_target(work.path() / "a", "/x"), slow()); },
+                [&](Client& client) { return client.push(to_target(work.path() / "a", "/x"), endless()); },
                 [&](Client& client) { return client.push(to_target(work.path() / "b", "/x"), {}); }};
   check_taken_over(two);
   CHECK(read_file(daemon.root() / "x") == read_file(work.path() / "b"));
@@ -83,7 +87,7 @@ TEST_CASE("takeover: the same pull twice goes on in the newer one, with what the
   TempDir work;
   write_file(daemon.root() / "x", random_bytes_text(size));
   const TransferWords words{{{"/x", "x", false}}, (work.path() / "y").string(), false};
-  const Two two{ann.config(daemon), [&](Client& client) { return client.pull(words, slow()); },
+  const Two two{ann.config(daemon), [&](Client& client) { return client.pull(words, endless()); },
                 [&](Client& client) { return client.pull(words, {}); }};
   check_taken_over(two);
   CHECK(read_file(work.path() / "y") == read_file(daemon.root() / "x"));
