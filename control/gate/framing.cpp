@@ -1,5 +1,6 @@
 #include "control/gate/framing.h"
 
+#include "common/bytes/give_back.h"
 #include "common/bytes/view.h"
 #include "common/check.h"
 #include "control/gate/envelope.h"
@@ -39,7 +40,7 @@ void FrameDecoder::feed(std::span<const std::byte> bytes) {
 Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
   const auto fail = [this](FrameError error) {
     failed_ = error;
-    buffer_ = {};
+    bytes::give_back(buffer_);
     start_ = 0;
     return error;
   };

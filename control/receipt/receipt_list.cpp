@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/bytes/give_back.h"
 #include "common/bytes/view.h"
 
 namespace penstock::control {
@@ -30,7 +31,7 @@ Status ReceiptList::flush() {
 
 Status ReceiptList::finish() {
   Status written = flush();
-  buffer_ = {};
+  bytes::give_back(buffer_);
   sha256_ = hasher_.digest().bytes;
   return written;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/bytes/give_back.h"
 #include "common/bytes/hex.h"
 #include "common/check.h"
 #include "common/crypto/random.h"
@@ -23,7 +24,7 @@ SpillFile::SpillFile(int directory, std::string_view what, FileCalls& calls)
 void SpillFile::clear() {
   file_ = UniqueFd{};
   size_ = 0;
-  memory_ = {};
+  bytes::give_back(memory_);
   space_.restart();
 }
 
@@ -38,7 +39,7 @@ Status SpillFile::open() {
   }
   file_ = UniqueFd{fd};
   Status written = write(memory_, 0);
-  if (written) memory_ = {};
+  if (written) bytes::give_back(memory_);
   if (!written) file_ = UniqueFd{};
   return written;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/bytes/give_back.h"
 #include "common/bytes/wire_reader.h"
 #include "common/check.h"
 #include "dataplane/storage/growing_writer.h"
@@ -181,8 +182,8 @@ Status SpillSorter::for_each(const Use& use) {
   if (!slots_.empty()) {
     if (auto written = write_run(); !written) return written;
   }
-  memory_ = {};
-  slots_ = {};
+  bytes::give_back(memory_);
+  bytes::give_back(slots_);
   std::vector<RunReader> readers;
   for (const auto& each : levels_) {
     for (const auto& run : each.runs) readers.emplace_back(each.file, run);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/bytes/give_back.h"
 #include "common/check.h"
 
 namespace penstock::engine {
@@ -164,8 +165,8 @@ void RepairBook::on_sent(TimePoint now, const Outgoing& repair) {
   queue_.pop_front();
   if (generation.sent == generation.planned) {
     parity_bytes_ -= generation.parity.size();
-    generation.parity = std::vector<std::byte>{};  // {} alone would keep its memory
-    generation.changed = true;                     // its deadline begins
+    bytes::give_back(generation.parity);
+    generation.changed = true;  // its deadline begins
     return;
   }
   // The generations of a stretch take turns, so that a burst takes little from each; as many as their memory allows.
@@ -365,7 +366,7 @@ void RepairBook::finish(Generation& generation) {
   generation.over = true;
   symbols_ -= generation.layout.mask.count();
   parity_bytes_ -= generation.parity.size();
-  generation.parity = std::vector<std::byte>{};
+  bytes::give_back(generation.parity);
 }
 
 void RepairBook::drop_finished() {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/bytes/give_back.h"
+
 namespace penstock::engine {
 
 std::span<const RepairDecoder::Recovered> RepairDecoder::on_repair(const RepairFrame& frame,
@@ -66,7 +68,7 @@ void RepairDecoder::forget(TransferRange range) {
 void RepairDecoder::rest() {
   if (scratch() <= scratch_kept) return;
   recovered_.clear();
-  results_ = std::vector<std::byte>{};  // {} alone would keep its memory
+  bytes::give_back(results_);
   padded_.clear();
   padded_used_ = padded_bytes_ = 0;
 }
