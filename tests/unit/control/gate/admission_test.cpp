@@ -166,7 +166,8 @@ TEST_CASE("admission: connections that lost a race and were left are not refused
                       .client_name = "laptop",
                       .connection_ids = {{1}},
                       .software = "penstock test"};
-    CHECK((co_await async_meet(channel, std::move(offer), gate_timeout)).has_value());
+    const auto met = co_await async_meet(channel, std::move(offer), gate_timeout);
+    CHECK(met);
   };
   for (std::uint32_t i = 0; i < failures_burst + 1; ++i) {
     gate.loop.io.restart();
