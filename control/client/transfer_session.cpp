@@ -185,6 +185,7 @@ void TransferCommand::listen(const std::shared_ptr<Session>& session) {
         break;
       case proto::Envelope::kSinkProgress:
         session->sink_progress = envelope.sink_progress();
+        if (session->run) session->run->on_sink_limit(session->sink_progress.limited_by());
         break;
       case proto::Envelope::kSourceProgress:
         session->source_progress = envelope.source_progress();

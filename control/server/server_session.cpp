@@ -136,6 +136,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
       co_return Status{};
     case proto::Envelope::kSinkProgress:
       sink_limit_ = envelope.sink_progress().limited_by();
+      if (run_) run_->on_sink_limit(sink_limit_);
       co_return Status{};
     case proto::Envelope::kSourceProgress:
       if (is_limit(envelope.source_progress().limited_by())) source_limit_ = envelope.source_progress().limited_by();

@@ -120,6 +120,8 @@ void DataSwitch::on_look(const engine::LaneStats& lanes) {
   look.tcp_bytes = lanes.stream_bytes_arrived;
   look.packets_sent = lanes.packets_sent;
   look.packets_lost = lanes.packets_lost;
+  look.peer_socket_drops = lanes.peer_socket_drops;
+  look.sink_busy = sink_busy_;
   look.path_limited = lanes.limit == engine::SenderLimit::stream || lanes.limit == engine::SenderLimit::cwnd ||
                       (lanes.limit == engine::SenderLimit::pacing && !config_.rate_capped);
   const WayOrder order = judge_->on_look(look);

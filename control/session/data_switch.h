@@ -53,6 +53,8 @@ class DataSwitch : public std::enable_shared_from_this<DataSwitch> {
   [[nodiscard]] std::optional<Duration> look_every() const;
   /// How the lanes stand, all of them together.
   void on_look(const engine::LaneStats& lanes);
+  /// Source: whether the sink's end said last that its thread does not keep up.
+  void set_sink_busy(bool busy) { sink_busy_ = busy; }
   /// One of the messages of is_about_data. Returns when more may come. An error: the peer breaks the rules.
   asio::awaitable<Status> async_handle(proto::Envelope envelope);
   void close();
@@ -78,6 +80,7 @@ class DataSwitch : public std::enable_shared_from_this<DataSwitch> {
   AsyncEvent taken_;
   DataWay way_ = DataWay::udp;
   std::optional<WayJudge> judge_;
+  bool sink_busy_ = false;
   std::vector<std::shared_ptr<DataOutlet>> outlets_;
   std::uint64_t switches_ = 0;     // said (source), or heard (sink)
   std::size_t arrived_bytes_ = 0;  // of Data, not yet taken by a worker

@@ -112,6 +112,9 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   /// Sends a numbered message of our own, after all that the side has sent: Commit and receipt.
   void send(proto::Envelope envelope);
 
+  /// Role source: what the other end says of itself, in SinkProgress.
+  void on_sink_limit(std::string_view limit) { data_->set_sink_busy(limit == "receiver_cpu"); }
+
   /// Notified when stats, outcome or receipt have changed.
   [[nodiscard]] AsyncEvent& changed() { return changed_; }
   [[nodiscard]] const RunStats& stats() const { return stats_; }

@@ -53,6 +53,7 @@ WayOrder WayJudge::on_look(const WayLook& look) {
                       .bytes = way() == DataWay::udp ? look.udp_bytes : look.tcp_bytes,
                       .sent = look.packets_sent,
                       .lost = look.packets_lost,
+                      .socket_drops = look.peer_socket_drops,
                       .path_limited = look.path_limited});
   const Duration kept = std::max<Duration>(poor_after, trial_time(look.rtt));
   while (samples_.size() > 2 && look.now - samples_[1].at >= kept) samples_.pop_front();
@@ -90,12 +91,16 @@ void WayJudge::judge_dark(const WayLook& look, WayOrder& order) {
   }
   const Duration dark = look.now - since;
   if (dark < ask_after) return;
+  // What was sent last may have been all lost in a daemon's socket that a crowd overruns, and is repeated after seconds
+  // where a round trip is long for want of a processor: darkness is that none of several was answered.
+  order.ping_udp = look.path_known;
   const bool control_lives = look.control_answered && *look.control_answered >= since + ask_after;
   if (!control_lives) {
     order.ping_control = true;
     return;
   }
-  if (dark < dark_after(look.rtt)) return;
+  // What a busy thread has not read yet is not lost: it gets all the time that there is.
+  if (dark < (look.sink_busy ? std::max<Duration>(dark_after(look.rtt), dark_max) : dark_after(look.rtt))) return;
   if (state_ == State::udp_trial) wait_ = std::min<Duration>(2 * wait_, wait_max);
   turn(State::tcp, SwitchReason::dark, look, order);
 }
@@ -107,7 +112,10 @@ void WayJudge::judge_poor(const WayLook& look, WayOrder& order) {
   if (!rate || (*rate >= poor_bytes_per_second && *rate >= best_ / 4)) return;
   const Sample& first = samples_.front();
   const std::uint64_t sent = look.packets_sent - std::min(look.packets_sent, first.sent);
-  const std::uint64_t lost = look.packets_lost - std::min(look.packets_lost, first.lost);
+  const std::uint64_t all_lost = look.packets_lost - std::min(look.packets_lost, first.lost);
+  // Others' datagrams are among these drops; where there are many at all, it is the daemon that can not keep up.
+  const std::uint64_t dropped = look.peer_socket_drops - std::min(look.peer_socket_drops, first.socket_drops);
+  const std::uint64_t lost = all_lost - std::min(all_lost, dropped);
   if (sent == 0 || lost * 100 < sent * poor_loss_percent) return;
   udp_rate_ = *rate;
   turn(State::tcp_trial, SwitchReason::poor, look, order);

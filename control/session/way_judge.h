@@ -32,7 +32,9 @@ struct WayLook {
   std::uint64_t tcp_bytes = 0;  // file bytes that arrived by TCP
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_lost = 0;
-  bool path_limited = false;  // what holds the source back is the way, not a disk, credit or a cap
+  std::uint64_t peer_socket_drops = 0;  // by the other end's own socket, which tells of no way
+  bool sink_busy = false;               // the other end said last that its thread does not keep up
+  bool path_limited = false;            // what holds the source back is the way, not a disk, credit or a cap
 };
 
 struct WayOrder {
@@ -87,6 +89,7 @@ class WayJudge {
     std::uint64_t bytes = 0;  // by the way in use
     std::uint64_t sent = 0;
     std::uint64_t lost = 0;
+    std::uint64_t socket_drops = 0;
     bool path_limited = false;
   };
 

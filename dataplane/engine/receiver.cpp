@@ -144,6 +144,10 @@ struct Receiver::Parts {
   void retain_for_repair(SinkWindow& window);
   void on_accepted(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> silence_at() const;
+  /// What credit may count on, of the room that the sink has.
+  [[nodiscard]] std::uint64_t within_limit(std::uint64_t room) const {
+    return window_limit ? std::min(room, *window_limit) : room;
+  }
   [[nodiscard]] AckFields ack_fields(std::uint64_t room);
 };
 
@@ -323,7 +327,7 @@ void Receiver::handle_stream(TimePoint now, TransferOffset at, std::span<const s
 std::optional<StreamAck> Receiver::poll_stream_ack(TimePoint now, const SinkWindow& window) {
   Parts& p = *parts_;
   if (p.lane.is_over() || !p.stream_limit) return std::nullopt;
-  const CreditFrame credit = p.ranges.credit(window.room());
+  const CreditFrame credit = p.ranges.credit(p.within_limit(window.room()));
   // As in poll_transmit: new room is worth a word of its own when the sender might run dry. And so is a longer
   // manifest, since a lane whose bytes begin behind the old end has nothing else to do; nobody would ask.
   const std::uint64_t left = p.ranges.granted() - p.ranges.first_time_received();
@@ -337,7 +341,7 @@ std::optional<StreamAck> Receiver::poll_stream_ack(TimePoint now, const SinkWind
 
 Receiver::Holding Receiver::holding(const SinkWindow& window, std::size_t ranges_max) {
   Parts& p = *parts_;
-  Holding holding{.held = p.ranges.arrived(ranges_max), .credit = p.ranges.credit(window.room())};
+  Holding holding{.held = p.ranges.arrived(ranges_max), .credit = p.ranges.credit(p.within_limit(window.room()))};
   p.ranges.on_credit_granted(holding.credit);
   p.stream_limit = holding.credit.offset_limit;
   return holding;
@@ -394,7 +398,7 @@ AckFields Receiver::Parts::ack_fields(std::uint64_t room) {
   room_max = std::max({room_max, room, std::uint64_t{1}});
   __extension__ using Wide = unsigned __int128;
   return {.delay = {},
-          .credit = ranges.credit(window_limit ? std::min(room, *window_limit) : room),
+          .credit = ranges.credit(within_limit(room)),
           .socket_drops = saturated(socket_drops),
           .sink_refusals = saturated(lane.stats().packets_refused_by_sink),
           .queue_fill = static_cast<std::uint8_t>(255 - Wide{room} * 255 / room_max)};
@@ -474,7 +478,9 @@ void Receiver::on_repair_agreed(const RepairRatio& ratio) { parts_->repair = rat
 
 void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
 void Receiver::limit_window(std::optional<std::uint64_t> bytes) { parts_->window_limit = bytes; }
-Duration Receiver::rtt_min() const { return parts_->lane.recovery().rtt().minimum(); }
+Duration Receiver::path_rtt() const {
+  return std::min(parts_->lane.recovery().rtt().minimum(), parts_->config.initial_rtt);
+}
 void Receiver::on_socket_drops(std::uint64_t total) { parts_->socket_drops = total; }
 
 bool Receiver::queue_control(std::span<const std::byte> message) { return parts_->lane.queue_control(message); }

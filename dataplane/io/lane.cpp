@@ -167,7 +167,7 @@ std::optional<engine::Transmit> ReceiverLane::poll_transmit(TimePoint now, std::
   return receiver_.poll_transmit(now, *window_, buffer);
 }
 
-void ReceiverLane::hold_window(const ReceiveShare& share) { receiver_.limit_window(share.window(receiver_.rtt_min())); }
+void ReceiverLane::hold_window(const ReceiveShare& share) { receiver_.limit_window(share.window(receiver_.path_rtt())); }
 
 Duration ReceiverLane::patience() const { return receiver_.patience(); }
 

@@ -162,8 +162,10 @@ void Worker::hand_stream(ConnectionId own, TransferOffset at, std::string payloa
   auto bytes = std::make_shared<std::string>(std::move(payload));
   post([loop = loop_.get(), own, at, bytes = std::move(bytes), done = std::move(done)] {
     if (auto* const lane = dynamic_cast<ReceiverLane*>(loop->find(own)); lane != nullptr) {
-      lane->handle_stream(monotonic_now(), at, bytes::as_bytes(*bytes));
+      const TimePoint now = monotonic_now();
+      lane->handle_stream(now, at, bytes::as_bytes(*bytes));
       lane->forget_served();
+      loop->share_stream(now, *lane, bytes->size());
       loop->make_runnable(*lane);
     }
     done();

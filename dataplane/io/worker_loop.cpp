@@ -285,10 +285,21 @@ void WorkerLoop::hand_over(TimePoint now, Port& port, const ReceivedRun& run, Co
     std::erase(before->waiting, lane);
     lane->waiting = false;
   }
-  port.share.on_lane(lane->share_mark);
-  lane->hold_window(port.share);
+  share(port, *lane);
   read_patience_ = std::min(read_patience_, lane->patience());
   make_runnable(*lane);
+}
+
+void WorkerLoop::share(Port& port, Lane& lane) {
+  port.share.on_lane(lane.share_mark);
+  lane.hold_window(port.share);
+}
+
+void WorkerLoop::share_stream(TimePoint now, Lane& lane, std::size_t bytes) {
+  // Where its datagrams would have come, as far as that is known.
+  Port& port = lane.port() != nullptr ? *lane.port() : *ports_.front();
+  port.share.on_read(now, bytes, port.in.socket_drops());
+  share(port, lane);
 }
 
 /// Not ours, or not yet: early, a sibling's, or nobody's.

@@ -60,6 +60,8 @@ class WorkerLoop {
   void forget_awaited(ConnectionId id);
   [[nodiscard]] Lane* find(ConnectionId id) const;
   void make_runnable(Lane& lane);
+  /// `bytes` of the lane's came by its stream: they cost this thread what datagrams cost, and get the same share.
+  void share_stream(TimePoint now, Lane& lane, std::size_t bytes);
   /// Datagrams that a sibling met. Requires: the group's workers have the same ports.
   void take_stray(const Stray& stray);
 
@@ -78,6 +80,7 @@ class WorkerLoop {
   void hand_over(TimePoint now, Port& port, const ReceivedRun& run, ConnectionId id, std::span<std::byte> batch);
   void hand_on(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,
                std::span<const std::byte> batch);
+  static void share(Port& port, Lane& lane);
   [[nodiscard]] std::size_t place_of(const Port& port) const;
   /// Whether it is for a lane that is awaited, and there is room.
   [[nodiscard]] bool keep_early(TimePoint now, const Port& port, const ReceivedRun& run, ConnectionId id,

@@ -304,6 +304,18 @@ TEST_CASE(
   CHECK(pair.sink.bytes() == pair.source.bytes());
 }
 
+TEST_CASE("engine: the path's RTT is the control channel's where packets wait for a processor, and else the shortest") {
+  for (const Duration control : {Duration{1ms}, Duration{500ms}}) {
+    Pair pair({.receiver = {.initial_rtt = control}, .one_way = 10ms, .size = 1 * MiB});
+    CHECK(pair.receiver.path_rtt() == Duration{});
+    pair.open();
+    pair.offer_all();
+    REQUIRE(pair.run_until([&] { return pair.receiver_drained() && pair.sender_drained(); }, 10s));
+    CHECK(pair.receiver.path_rtt() >= std::min<Duration>(control, 20ms));
+    CHECK(pair.receiver.path_rtt() < std::min<Duration>(control, 25ms) + 1us);
+  }
+}
+
 TEST_CASE("engine: ranges that are not resident are asked for once, skipped, and sent when they are there") {
   Pair pair({.size = 3 * MiB});
   pair.source.absent[1] = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "dataplane/engine/stream/stream_flight.h"
@@ -95,6 +96,33 @@ TEST_CASE("stream flight: an acknowledgement that makes no sense is refused") {
   CHECK_FALSE(judged({.messages = 4, .refused = {2, 2}, .credit = {}}));  // twice
   CHECK_FALSE(judged({.messages = 4, .refused = {3, 2}, .credit = {}}));  // not rising
   CHECK_FALSE(judged({.messages = ~std::uint64_t{0}, .refused = {}, .credit = {}}));
+}
+
+TEST_CASE("stream: what limits a receiver's window limits its stream as well") {
+  constexpr std::uint64_t limit = 96 * KiB;
+  StreamedPair it({.sender = {.initial_credit = limit}, .receiver = {.initial_credit = limit}, .size = 4 * MiB});
+  it.cut();
+  it.pair.receiver.limit_window(limit);
+  it.go_by_stream();
+  for (int turn = 0; turn < 5; ++turn) {
+    // All that the sender may send before it hears something.
+    std::uint64_t sent = 0;
+    std::vector<std::pair<TransferOffset, std::vector<std::byte>>> under_way;
+    while (const auto chunk = it.pair.sender.poll_stream(it.pair.now(), it.pair.source, stream_payload_usual)) {
+      sent += chunk->payload.size();
+      under_way.emplace_back(chunk->at, std::vector(chunk->payload.begin(), chunk->payload.end()));
+    }
+    CHECK(sent > 0);
+    CHECK(sent <= limit);
+    for (const auto& [at, payload] : under_way)
+      it.pair.receiver.handle_stream(it.pair.now(), at, payload, it.pair.sink);
+    const auto ack = it.pair.receiver.poll_stream_ack(it.pair.now() + StreamReceipts::delay_max, it.pair.sink);
+    REQUIRE(ack);
+    it.pair.sender.on_stream_ack(it.pair.now(), *ack);
+  }
+  it.pair.receiver.limit_window(std::nullopt);
+  it.stream();
+  CHECK(it.arrived());
 }
 
 TEST_CASE("stream: all bytes arrive without a single datagram") {

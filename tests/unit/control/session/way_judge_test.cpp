@@ -15,11 +15,13 @@ class Path {
   explicit Path(DataWay first = DataWay::udp) : judge_(start, first) { look_.rtt = 20ms; }
 
   bool udp_works = true;
+  bool answers_pings_alone = false;
   bool control_works = true;
   bool path_limited = true;
   std::uint64_t udp_rate = 50'000'000;
   std::uint64_t tcp_rate = 50'000'000;
   unsigned udp_loss_percent = 0;
+  bool socket_overrun = false;  // what is lost, the other end's socket drops
 
   struct Turn {
     Duration at;
@@ -30,6 +32,7 @@ class Path {
   std::uint64_t udp_pings = 0;
 
   void set_rtt(Duration rtt) { look_.rtt = rtt; }
+  void set_sink_busy(bool busy) { look_.sink_busy = busy; }
   void set_path_known(bool known) { look_.path_known = known; }
   [[nodiscard]] Duration elapsed() const { return now_ - start; }
   [[nodiscard]] DataWay way() const { return judge_.way(); }
@@ -47,8 +50,9 @@ class Path {
       const std::uint64_t packets = udp_rate / 4 / 1400 + 1;
       look_.packets_sent += packets;
       look_.packets_lost += packets * udp_loss_percent / 100;
+      if (socket_overrun) look_.peer_socket_drops += packets * udp_loss_percent / 100;
     }
-    const bool answered = udp_works && look_.path_known && (by_udp || pinged_);
+    const bool answered = look_.path_known && ((udp_works && (by_udp || pinged_)) || (answers_pings_alone && pinged_));
     if (answered) {
       if (by_udp) look_.udp_bytes += udp_rate / 4;
       look_.answered_at = now_;
@@ -106,6 +110,38 @@ TEST_CASE("way judge: UDP that dies midway is left within three seconds") {
   path.run(20s);
   path.udp_works = false;
   const Duration died = path.elapsed();
+  path.run(10s);
+  REQUIRE(path.turns.size() == 1);
+  CHECK(path.turns.front().at - died <= 3s);
+}
+
+TEST_CASE("way judge: UDP is dark only after several pings, not after the loss of what left last") {
+  Path path;
+  path.run(10s);
+  path.udp_works = false;
+  const auto before = path.udp_pings;
+  path.run(2s);
+  REQUIRE(path.turns.size() == 1);
+  CHECK(path.udp_pings - before >= 4);
+
+  // What left last is lost, and nothing but a ping would be answered.
+  Path flight;
+  flight.run(10s);
+  flight.udp_works = false;
+  flight.run(500ms);
+  flight.answers_pings_alone = true;
+  flight.run(1min);
+  CHECK(flight.turns.empty());
+}
+
+TEST_CASE("way judge: a sink that does not keep up gets three seconds for an answer, but no more") {
+  Path path;
+  path.set_sink_busy(true);
+  path.run(10s);
+  path.udp_works = false;
+  const Duration died = path.elapsed();
+  path.run(2s);
+  CHECK(path.turns.empty());
   path.run(10s);
   REQUIRE(path.turns.size() == 1);
   CHECK(path.turns.front().at - died <= 3s);
@@ -201,6 +237,14 @@ TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the
     path.run(10s);
     REQUIRE(path.turns.size() == 1);
     CHECK(path.turns.front().reason == SwitchReason::poor);
+  }
+  SUBCASE("but not where the other end's socket is what drops") {
+    Path path;
+    path.udp_rate = 200'000;
+    path.udp_loss_percent = 30;
+    path.socket_overrun = true;
+    path.run(1min);
+    CHECK(path.turns.empty());
   }
   SUBCASE("but not when a disk is what holds the source back") {
     Path path;
