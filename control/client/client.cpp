@@ -11,6 +11,7 @@
 
 #include "common/bytes/hex.h"
 #include "common/bytes/view.h"
+#include "control/client/busy_retry.h"
 #include "control/client/connection.h"
 #include "control/client/ping.h"
 #include "control/client/questions.h"
@@ -213,13 +214,18 @@ struct Client::Impl : std::enable_shared_from_this<Impl> {
   }
   template <class T, class Use>
   asio::awaitable<Result<T>> ask_on_session(Call& current, Use use) {
-    auto opened = co_await async_open_session(config, *current.home, *current.tls);
-    if (!opened) co_return opened.error();
-    tell_connected(*opened);
-    Questions questions{opened->link};
-    Result<T> result = co_await use(questions, *opened);
-    co_await questions.async_close();
-    co_return std::move(result);
+    // A daemon that is full says so before it has heard a question, or is asked for nothing that it has begun.
+    std::function<asio::awaitable<Result<T>>(const ClientConfig&)> attempt =
+        [this, &current, &use](const ClientConfig& allowed) -> asio::awaitable<Result<T>> {
+      auto opened = co_await async_open_session(allowed, *current.home, *current.tls);
+      if (!opened) co_return opened.error();
+      tell_connected(*opened);
+      Questions questions{opened->link};
+      Result<T> result = co_await use(questions, *opened);
+      co_await questions.async_close();
+      co_return std::move(result);
+    };
+    co_return co_await async_while_busy<T>(config, observer, std::move(attempt));
   }
 
   void tell_connected(const OpenedSession& opened) {
@@ -314,7 +320,10 @@ Result<Registration> Client::register_client(const std::string& token) {
   Call current;
   if (auto ready = current.prepare(impl_->config); !ready) return ready.error();
   const auto enrol = [](Impl& impl, Call& call, std::string text) -> asio::awaitable<Result<Registration>> {
-    auto opened = co_await async_register(impl.config, *call.home, *call.tls, std::move(text));
+    std::function<asio::awaitable<Result<OpenedSession>>(const ClientConfig&)> attempt =
+        [&](const ClientConfig& allowed) { return async_register(allowed, *call.home, *call.tls, text); };
+    auto opened = co_await async_while_busy<OpenedSession>(impl.config, impl.observer, std::move(attempt));
+    wipe_text(text);
     if (!opened) co_return opened.error();
     impl.tell_connected(*opened);
     Registration registration;
@@ -379,13 +388,13 @@ Result<RemoteEntry> Client::stat(const std::string& path) {
 namespace {
 /// A request that is answered by Done.
 auto expecting_done(proto::Envelope request) {
-  return [request = std::move(request)](Questions& questions,
-                                        const OpenedSession&) mutable -> asio::awaitable<Result<Nothing>> {
-    auto reply = co_await questions.async_ask(std::move(request));
-    if (!reply) co_return reply.error();
-    if (!reply->has_done()) co_return unexpected_reply();
-    co_return Nothing{};
-  };
+  return
+      [request = std::move(request)](Questions& questions, const OpenedSession&) -> asio::awaitable<Result<Nothing>> {
+        auto reply = co_await questions.async_ask(request);
+        if (!reply) co_return reply.error();
+        if (!reply->has_done()) co_return unexpected_reply();
+        co_return Nothing{};
+      };
 }
 }  // namespace
 
@@ -429,17 +438,19 @@ Result<PingAnswer> Client::ping() {
   if (auto ready = current.prepare(impl.config); !ready) return ready.error();
   auto worker = io::Worker::create(worker_config(impl.config));
   if (!worker) return worker.error();
-  const auto use = [](Impl& client, Call& call, io::Worker& lanes) -> asio::awaitable<Result<PingAnswer>> {
-    auto opened = co_await async_open_session(client.config, *call.home, *call.tls);
+  std::function<asio::awaitable<Result<PingAnswer>>(const ClientConfig&)> attempt =
+      [&](const ClientConfig& allowed) -> asio::awaitable<Result<PingAnswer>> {
+    auto opened = co_await async_open_session(allowed, *current.home, *current.tls);
     if (!opened) co_return opened.error();
-    client.tell_connected(*opened);
+    impl.tell_connected(*opened);
     Questions questions{opened->link};
-    auto answer = co_await async_measure_way(questions, *opened, lanes, client.config.timeout);
+    auto answer = co_await async_measure_way(questions, *opened, **worker, impl.config.timeout);
     co_await questions.async_close();
     if (!answer && questions.farewell()) co_return *questions.farewell();
     co_return std::move(answer);
   };
-  auto answer = impl.run<PingAnswer>(current, use(impl, current, **worker), false);
+  auto answer = impl.run<PingAnswer>(
+      current, async_while_busy<PingAnswer>(impl.config, impl.observer, std::move(attempt)), false);
   worker->reset();  // before the event loop that its observers post to
   return answer;
 }

@@ -93,7 +93,8 @@ class Observer {
   virtual void on_mark_news(const std::string& /*message*/) {}  // of ECN, on the way of the data
   virtual void on_file(const FileNews&) {}
   virtual void on_entry(const RemoteEntry&) {}
-  /// The connection fell silent; the command tries again by itself. `attempt` counts from 1.
+  /// The connection fell silent, or the daemon is busy (SERVER_BUSY); the command tries again by itself. `attempt`
+  /// counts from 1.
   virtual void on_reconnecting(const Error& /*cause*/, unsigned /*attempt*/) {}
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/crypto/random.h"
+#include "control/client/busy_patience.h"
 #include "control/client/transfer_session.h"
 #include "control/session/data_message.h"
 #include "dataplane/io/path_mtu.h"
@@ -39,6 +41,8 @@ std::string_view reason_of(const Error& error) {
   return message.substr(0, message.find("; "));
 }
 
+Error interrupted() { return {ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"}; }
+
 }  // namespace
 
 TransferCommand::TransferCommand(ClientMachinery& machinery, ReceiptOperation operation, const TransferWords& words,
@@ -63,11 +67,14 @@ Status TransferCommand::check_words() {
 asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
   if (auto status = check_words(); !status) co_return status.error();
   Duration backoff = backoff_first;
+  BusyPatience patience{SteadyClock::now(), machinery_.config.connect_timeout, Rng{crypto::random_u64()}};
   bool let_in = false;  // and then lost without a word: from then on the daemon counts as one that comes back
   for (unsigned attempt = 1;; ++attempt) {
     ClientConfig config = machinery_.config;
     if ((connected_before_ || let_in) && config.timeout)
       config.connect_timeout = std::min(config.connect_timeout, std::max(time_left(), attempt_min));
+    else if (!connected_before_ && !let_in)
+      config.connect_timeout = patience.left(SteadyClock::now());
     SessionRequest first_request;
     // On pull our own journal is asked first, which names the transfer.
     if (push())
@@ -94,7 +101,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
         attempt = 1;
       }
     }
-    if (!is_lost_connection(*error) || !(connected_before_ || let_in) || machinery_.stop_requested) co_return *error;
+    if (machinery_.stop_requested) co_return *error;
+    if (!connected_before_ && !let_in) {
+      const auto busy_pause = patience.on_failed(*error, SteadyClock::now());
+      if (!busy_pause) co_return patience.last_word(std::move(*error));
+      machinery_.observer.on_reconnecting(*error, attempt);
+      co_await async_pause(*busy_pause);
+      if (machinery_.stop_requested) co_return interrupted();
+      continue;
+    }
+    if (!is_lost_connection(*error)) co_return *error;
     if (machinery_.config.timeout && time_left() == Duration::zero())
       co_return Error{ErrorCode::TIMED_OUT, "no byte became durable for the allowed time, and " +
                                                 shown_address(machinery_.config) + " can not be reached (" +
@@ -103,13 +119,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     machinery_.observer.on_reconnecting(*error, attempt);
     // The last attempt is made when the time is up, not a whole pause before.
     const auto pause = machinery_.config.timeout ? std::min(backoff, time_left()) : backoff;
-    const auto resume_at = SteadyClock::now() + pause;
-    while (SteadyClock::now() < resume_at && !machinery_.stop_requested)
-      co_await machinery_.nudge.async_wait(std::chrono::duration_cast<Duration>(resume_at - SteadyClock::now()));
-    if (machinery_.stop_requested)
-      co_return Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
+    co_await async_pause(pause);
+    if (machinery_.stop_requested) co_return interrupted();
     backoff = std::min(backoff * 2, backoff_last);
   }
+}
+
+asio::awaitable<void> TransferCommand::async_pause(Duration pause) const {
+  const auto over_at = SteadyClock::now() + pause;
+  while (SteadyClock::now() < over_at && !machinery_.stop_requested)
+    co_await machinery_.nudge.async_wait(std::chrono::duration_cast<Duration>(over_at - SteadyClock::now()));
 }
 
 Duration TransferCommand::time_left() const {

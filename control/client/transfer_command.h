@@ -67,6 +67,8 @@ class TransferCommand {
   Result<RunConfig> make_run(Session& session, const proto::TransferOpened& opened);
   /// Of --timeout, which must be set; never below zero.
   [[nodiscard]] Duration time_left() const;
+  /// Waits so long, or until a stop is requested.
+  asio::awaitable<void> async_pause(Duration pause) const;
   /// TIMED_OUT, with what is known of the reason.
   [[nodiscard]] Error stalled(const Session& session) const;
   Status open_local_side(Session& session);

@@ -1,11 +1,13 @@
 """Many clients, lossy paths and hostile neighbours: each gets its own bytes, and the daemon goes on."""
 
+import json
 import os
 import random
+import signal
 import socket
 import unittest
 
-from lab import LabTest, Person, free_port, sha256_file, wait_until
+from lab import PATIENCE, LabTest, Person, free_port, sha256_file, wait_until
 
 
 class Crowd(LabTest):
@@ -51,6 +53,33 @@ class Crowd(LabTest):
         self.assertEqual(first.returncode, 1, stdout)
         self.assertIn(b"TRANSFER_ACTIVE", stdout.splitlines()[-1])
         self.assertEqual(sha256_file(file), sha256_file(self.served("big")))
+
+    def test_a_daemon_that_is_full_is_asked_again_until_it_has_room_or_the_time_is_up(self):
+        self.daemon.stop()
+        config = self.path("one.toml")
+        with open(config, "w") as out:
+            out.write("transfers_max = 1\n")
+        self.daemon = self.serve(extra=("--config", config), listen=self.daemon.address)
+        holder = self.start_until_bytes_flow("8M", "push", self.random_file("long", 200_000_000), self.remote("/long"))
+        file = self.random_file("short", 100_000)
+
+        late = self.check(self.push(file, self.remote("/late"), "--connect-timeout", "3s"), 3, "SERVER_BUSY")
+        self.assertTrue(late.last["retryable"], late)
+        self.check(self.ann.json("ls", self.remote("/")), 0)
+
+        patient = self.ann.start("push", file, self.remote("/patient"), "--connect-timeout", "1h", "--json")
+        self.addCleanup(patient.kill)
+        for line in patient.stdout:
+            said = json.loads(line)
+            if said["event"] == "reconnecting":
+                break
+        self.assertEqual((said["event"], said.get("name")), ("reconnecting", "SERVER_BUSY"))
+        holder.send_signal(signal.SIGINT)
+        holder.communicate(timeout=PATIENCE)
+        said, errors = patient.communicate(timeout=PATIENCE)
+        self.assertEqual(patient.returncode, 0, said + errors)
+        self.assertIn(b"the daemon is busy", errors)
+        self.assertEqual(sha256_file(file), sha256_file(self.served("patient")))
 
     def test_garbage_on_the_udp_port_is_never_answered_and_harms_nobody(self):
         noise = random.Random(7)

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "common/escape.h"
+#include "control/client/busy_patience.h"
 #include "tools/output/quantities.h"
 
 namespace penstock::tools {
@@ -150,7 +151,11 @@ void ReportingObserver::on_reconnecting(const Error& cause, unsigned attempt) {
   output_.event("reconnecting", [&](JsonLine& line) {
     line.number("attempt", attempt).text("name", error_traits(cause.code).name).text("message", cause.message);
   });
-  output_.note(fmt::format("connection lost ({}); trying again, attempt {}", cause.message, attempt));
+  if (cause.code == ErrorCode::SERVER_BUSY)
+    output_.note(fmt::format("the daemon is busy ({}); trying again, attempt {}",
+                             control::BusyPatience::reason_of(cause), attempt));
+  else
+    output_.note(fmt::format("connection lost ({}); trying again, attempt {}", cause.message, attempt));
 }
 
 }  // namespace penstock::tools
