@@ -31,6 +31,7 @@ struct Arguments {
   bool csv = false;       // likewise
   std::uint64_t seed = 1;
   std::uint64_t seeds = 8;                                 // of `cell`
+  std::optional<DataRate> remembered;                      // of `cell`, `trace`: what an earlier transfer left word of
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
   std::vector<std::string> groups;
   std::string couple;  // of `fairness`: those whose name has this in it
@@ -417,10 +418,11 @@ void cell(const Arguments& arguments) {
   for (std::uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds; ++seed) {
     PathOptions path = arguments.path;
     path.seed = seed;
-    const PathCell cell =
-        measure_path(path, {.congestion = arguments.congestion, .fec = arguments.fec}, arguments.seconds * 1s);
+    const PathCell cell = measure_path(
+        path, {.congestion = arguments.congestion, .remembered = arguments.remembered, .fec = arguments.fec},
+        arguments.seconds * 1s);
     summary.add(cell);
-    fmt::print("  seed {:3} {}\n", seed, text(cell));
+    fmt::print("  seed {:3} {} lost {}\n", seed, text(cell), cell.flow.sender.packets_lost);
     std::fflush(stdout);
   }
   summary.print();
@@ -429,7 +431,7 @@ void cell(const Arguments& arguments) {
 void trace(const Arguments& arguments) {
   PathOptions path = arguments.path;
   path.seed = arguments.seed;
-  PathLab lab(path, {{.congestion = arguments.congestion}});
+  PathLab lab(path, {{.congestion = arguments.congestion, .remembered = arguments.remembered}});
   lab.run(arguments.seconds * 1s);
   fmt::print("ms, goodput Mbit/s, pacing Mbit/s, cwnd kB, in flight kB, rtt ms, queue kB\n");
   std::uint64_t before = 0;
@@ -470,6 +472,8 @@ int run(int argc, char** argv) {
       arguments.fec = {};
     else if (word == "--seeds")
       arguments.seeds = std::max<std::uint64_t>(number(), 1);
+    else if (word == "--remembered")
+      arguments.remembered = DataRate::megabits_per_second(number());
     else if (word == "--rtt")
       arguments.path_given = true,
       arguments.path.rtt = std::chrono::milliseconds{arguments.only_rtt = static_cast<std::int64_t>(number())};

@@ -140,6 +140,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   if (sample.rtt) {
     rtt_floor_.on_sample(sample.now, *sample.rtt);
     queue_.on_sample(sample.now, *sample.rtt);
+    if (startup_doubted_) doubt_.on_sample(*sample.rtt);
   }
   // Jitter raises most samples; a queue raises them all.
   if (sample.rtt && rtt_floor_.is_near(*sample.rtt)) near_seen_at_ = sample.now;

@@ -153,6 +153,16 @@ class Bbr final : public CongestionController {
   Duration smoothed_rtt_;
   bool full_ = false;             // the path was filled once
   bool startup_doubted_ = false;  // it was ended by delay: was that a queue?
+  /// RTT samples since then.
+  struct Doubt {
+    Duration raised{};  // at the least, where a queue stands
+    std::uint64_t samples = 0;
+    std::uint64_t above = 0;
+    void on_sample(Duration rtt) {
+      ++samples;
+      if (rtt >= raised) ++above;
+    }
+  } doubt_;
 
   // Losses known since the last ACK, and of a startup's round trip.
   std::array<LossTally, 3> pending_;  // by Pace

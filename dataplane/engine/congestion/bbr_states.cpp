@@ -66,6 +66,7 @@ void Bbr::advance_startup(TimePoint now, const DeliverySample* flight) {
     full_ = true;
     enter_drain(now);
     startup_doubted_ = growth_stalled_ < bbr::startup_stalled_rounds;
+    doubt_ = Doubt{.raised = queue_.beginning_above(rtt_floor_.minimum())};
   }
 }
 
@@ -76,8 +77,10 @@ void Bbr::settle_startup(const DeliverySample& flight) {
   startup_doubted_ = false;
   if (state_ != State::drain && state_ != State::cruise) return;
   const LossTally tally = tally_of(flight);
+  // A queue that grew in less than half a round trip is seen only by what share of the samples it raised.
+  const bool queued = doubt_.above * bbr::startup_queued_divisor >= doubt_.samples;
   const bool short_queue = tally.lost > loss_.forgiven(tally.packets) + tally.packets / bbr::startup_loss_divisor;
-  if (is_queueing() || short_queue || max_bandwidth_.maximum() < growth_base_ / 4 * 5) return;
+  if (is_queueing() || queued || short_queue || max_bandwidth_.maximum() < growth_base_ / 4 * 5) return;
   bounds_.bandwidth_short.reset();
   bounds_.in_flight_short.reset();
   full_ = false;

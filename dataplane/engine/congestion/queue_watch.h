@@ -68,11 +68,15 @@ class QueueWatch {
   /// startup alone, in which each eighth of a round trip is a tenth of a BDP of queue.
   [[nodiscard]] bool is_beginning(Duration minimum) const {
     if (samples_ < needed || !noise_) return false;
+    const Duration raised = beginning_above(minimum);
+    return ring_[(samples_ - 1) % size].rtt >= raised && ring_[(samples_ - 2) % size].rtt >= raised;
+  }
+  /// What a sample has to reach for that.
+  [[nodiscard]] Duration beginning_above(Duration minimum) const {
     const Duration margin =
         std::clamp<Duration>(minimum / 16, std::chrono::milliseconds{1}, std::chrono::milliseconds{8});
     const Duration usual = unrest() >= margin ? std::max(noise(), unrest()) : noise();
-    const Duration raised = minimum + std::max(margin, usual * 3 / 2);
-    return ring_[(samples_ - 1) % size].rtt >= raised && ring_[(samples_ - 2) % size].rtt >= raised;
+    return minimum + std::max(margin, usual * 3 / 2);
   }
 
  private:
