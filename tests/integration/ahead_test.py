@@ -82,6 +82,8 @@ class Between:
                     except (BlockingIOError, ConnectionRefusedError):
                         break
                     if one is self.back:
+                        if self.client is None:
+                            continue  # meant for whoever had this port before
                         self.back_came += 1
                         self.front.sendto(data, self.client)
                         continue
