@@ -1,13 +1,16 @@
 #include "control/gate/tls_channel.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/completion_condition.hpp>
 #include <asio/detached.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -140,7 +143,13 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
       const std::string batch = std::exchange(core->outgoing, {});
       core->in_flight = batch.size();
       std::error_code failed;
-      co_await asio::async_write(core->socket, asio::buffer(batch), asio::redirect_error(asio::use_awaitable, failed));
+      // A batch may be megabytes: counted as it goes, for taken_bytes.
+      const auto count = [core, before = core->written](const std::error_code& error, std::size_t done) {
+        core->written = before + done;
+        return asio::transfer_all()(error, done);
+      };
+      co_await asio::async_write(core->socket, asio::buffer(batch), count,
+                                 asio::redirect_error(asio::use_awaitable, failed));
       core->in_flight = 0;
       if (failed) core->end(connection_lost(failed));
       core->wake_senders.cancel();
@@ -221,6 +230,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
   bool proven = false;
   bool clean_end = false;
   std::uint64_t received = 0;
+  std::uint64_t written = 0;  // by write_queue, to the kernel
   std::uint64_t yield_at = read_turn;
   std::optional<Error> ended;
 };
@@ -388,6 +398,13 @@ void TlsChannel::set_unsent_max(std::size_t bytes) {
 }
 
 std::uint64_t TlsChannel::received_bytes() const { return core_->received; }
+
+std::uint64_t TlsChannel::taken_bytes() const {
+  int unacknowledged = 0;
+  if (core_->ended || ::ioctl(core_->socket.native_handle(), SIOCOUTQ, &unacknowledged) != 0) return 0;
+  const auto held = static_cast<std::uint64_t>(std::max(unacknowledged, 0));
+  return core_->written - std::min(core_->written, held);
+}
 
 void TlsChannel::set_proven() {
   core_->proven = true;

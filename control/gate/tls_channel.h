@@ -69,6 +69,10 @@ class TlsChannel {
   /// Bytes that have come from the peer so far, whole messages or not.
   [[nodiscard]] std::uint64_t received_bytes() const;
 
+  /// Bytes of ciphertext that the peer's system has acknowledged so far, as far as is known here: what it says a moment
+  /// later may be less, never more than is true.
+  [[nodiscard]] std::uint64_t taken_bytes() const;
+
   /// The peer is proven: messages of up to 1 MiB are accepted from here on.
   void set_proven();
   /// Ends the channel with TIMED_OUT in `timeout` from now; replaces the deadline before.

@@ -120,6 +120,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
   }
   const bool asks = is_file_request(envelope) || envelope.has_open_transfer() || envelope.has_open_probe();
   if (asks) co_await link_->async_room();  // who does not read the answers is asked for no more questions
+  if (link_->ended()) co_return Status{};
   if (is_file_request(envelope)) {
     const auto answer = [request = std::move(envelope), grants = client_.grants, root = state_.root.get()] {
       return answer_file_request(request, grants, root);

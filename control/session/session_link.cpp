@@ -1,5 +1,6 @@
 #include "control/session/session_link.h"
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <charconv>
@@ -12,18 +13,19 @@ namespace penstock::control {
 
 using SteadyClock = std::chrono::steady_clock;
 
-std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel) {
-  return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel)));
+std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel, Duration silence) {
+  return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel), silence));
 }
 
-SessionLink::SessionLink(TlsChannel channel)
+SessionLink::SessionLink(TlsChannel channel, Duration silence)
     : channel_(std::move(channel)),
       outgoing_(channel_.executor()),
       bulk_(channel_.executor()),
       room_(channel_.executor()),
       tick_(channel_.executor()),
       done_(channel_.executor()),
-      pong_(channel_.executor()) {}
+      pong_(channel_.executor()),
+      silence_max_(silence) {}
 
 void SessionLink::send(proto::Envelope envelope) {
   if (outcome_) return;
@@ -34,7 +36,9 @@ void SessionLink::send(proto::Envelope envelope) {
 
 asio::awaitable<void> SessionLink::async_room() {
   const auto self = shared_from_this();
+  ++awaiting_room_;
   while (!has_room() && !outcome_) co_await room_.async_wait();
+  --awaiting_room_;
 }
 
 void SessionLink::send_data(std::size_t lane, std::string frame) {
@@ -167,19 +171,33 @@ void SessionLink::ping() {
   if (pings_ == 0 || SteadyClock::now() - ping_sent_[pings_ % pings_remembered] >= ping_pause) send_ping();
 }
 
+void SessionLink::look_for_life(SteadyClock::time_point now) {
+  // Half a message is one too: on a slow path one of bulk takes its time.
+  const auto bytes = channel_.received_bytes();
+  bool alive = std::exchange(bytes_seen_, bytes) != bytes;
+  // Only while nothing is read: else a peer whose system goes on taking our pings would never be lost.
+  if (awaiting_room_ != 0) {
+    const auto taken = channel_.taken_bytes();
+    alive = alive || taken > taken_seen_;
+    taken_seen_ = std::max(taken_seen_, taken);
+  }
+  if (alive) silence_.on_heard(now);
+}
+
 asio::awaitable<void> SessionLink::watch_loop() {
   auto next_ping = SteadyClock::now() + ping_interval;
   while (!outcome_) {
     co_await tick_.async_wait(silence_.plan_look(next_ping - SteadyClock::now()));
     if (outcome_) break;
     const auto now = SteadyClock::now();
-    // Half a message is a sign of life too: on a slow path one of bulk takes its time.
-    if (const auto bytes = channel_.received_bytes(); std::exchange(bytes_seen_, bytes) != bytes)
-      silence_.on_heard(now);
-    silence_.on_look(now, reading_);
+    look_for_life(now);
+    const bool heeding = reading_ || awaiting_room_ != 0;
+    silence_.on_look(now, heeding);
     // Until the daemon has proven itself the channel's own deadline holds: pings are not answered before.
-    if (reading_ && !channel_.expires() && silence_.silent_for() >= silence_max) {
-      end(Error{ErrorCode::PEER_LOST, "the other end has been silent for 5 seconds; the same command again resumes"});
+    if (heeding && !channel_.expires() && silence_.silent_for() >= silence_max_) {
+      end(Error{ErrorCode::PEER_LOST,
+                reading_ ? "the other end has been silent for 5 seconds; the same command again resumes"
+                         : "the other end has not read what it asked for, for 5 seconds"});
       break;
     }
     if (now >= next_ping) {

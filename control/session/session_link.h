@@ -34,10 +34,12 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   /// Called for each message but Ping and Pong, in order, one at a time; an error ends the link with that error.
   using Handler = std::function<asio::awaitable<Status>(proto::Envelope)>;
 
-  static std::shared_ptr<SessionLink> make(TlsChannel channel);
+  /// `silence`: what is called PEER_LOST.
+  static std::shared_ptr<SessionLink> make(TlsChannel channel, Duration silence = silence_max);
 
-  /// Runs until the channel ends, then returns why; never success without end(). PEER_LOST after silence_max without a
-  /// message and without note_heard(). Once.
+  /// Runs until the channel ends, then returns why; never success without end(). PEER_LOST after `silence` without a
+  /// byte of the peer and without note_heard(); while async_room() waits nothing is read, and what counts instead is
+  /// that the peer takes what it was sent. Once.
   asio::awaitable<Status> async_run(Handler handler);
 
   /// Queues a message. Nothing happens once the link has ended.
@@ -52,7 +54,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   [[nodiscard]] std::size_t data_frame_max() const { return data_pace_.frame_max(); }
   [[nodiscard]] bool has_room() const { return queued_bytes_ < link_queue_soft_max; }
   /// Until has_room(), or the link has ended. Before a request is taken up that is answered: a handler that waits here
-  /// reads no more of a peer that asks without reading.
+  /// reads no more of a peer that asks without reading, which ends the link when it goes on (async_run).
   asio::awaitable<void> async_room();
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
@@ -76,12 +78,14 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   [[nodiscard]] TlsChannel& channel() { return channel_; }
 
  private:
-  explicit SessionLink(TlsChannel channel);
+  SessionLink(TlsChannel channel, Duration silence);
   asio::awaitable<void> read_loop(Handler handler);
   asio::awaitable<void> write_loop();
   asio::awaitable<void> data_loop();
   void send_ping();
   asio::awaitable<void> watch_loop();
+  /// Signs of life that are no messages.
+  void look_for_life(std::chrono::steady_clock::time_point now);
 
   TlsChannel channel_;
   AsyncEvent outgoing_;
@@ -99,7 +103,9 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   std::deque<Bulk> data_;
   DataPace data_pace_;
   unsigned running_ = 0;
-  bool reading_ = false;  // silence counts only while we listen
+  bool reading_ = false;        // silence counts only while we listen
+  unsigned awaiting_room_ = 0;  // or wait for the peer to listen
+  const Duration silence_max_;
   SilenceMeter silence_;
   std::array<std::chrono::steady_clock::time_point, pings_remembered> ping_sent_{};  // by number
   std::optional<std::chrono::steady_clock::time_point> answered_sent_;
@@ -107,6 +113,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   std::uint64_t pings_ = 0;
   std::uint64_t pong_seen_ = 0;
   std::uint64_t bytes_seen_ = 0;
+  std::uint64_t taken_seen_ = 0;
   std::optional<Status> outcome_;
   TlsChannel::PeerEnd peer_end_ = TlsChannel::PeerEnd::awaited;
 };

@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -58,6 +61,73 @@ std::size_t answers_under_way(std::size_t requests, std::size_t answer_bytes) {
   loop.spawn(ask());
   loop.io.run();
   return most;
+}
+
+/// How a link ends that calls `silence` PEER_LOST, and answers 64 KiB each to a peer that asks a thousand times, says
+/// nothing more, and reads `read_max` answers, one in `pace`, before it reads no more. Second: how many it has read
+/// before that.
+std::pair<Status, std::size_t> end_of_a_slow_reader(Duration silence, std::size_t read_max, Duration pace) {
+  Loopback loop;
+  std::optional<Status> outcome;
+  std::size_t read = 0;
+  AsyncEvent over{loop.io.get_executor()};
+  const auto serve = [&]() -> asio::awaitable<void> {
+    auto channel = must(co_await loop.accept_channel());
+    channel.set_proven();
+    channel.expire_never();
+    const auto link = SessionLink::make(std::move(channel), silence);
+    SessionLink* const used = link.get();
+    SessionLink::Handler handler = [used](proto::Envelope) -> asio::awaitable<Status> {
+      co_await used->async_room();
+      proto::Envelope answer;
+      answer.mutable_failure()->set_message(std::string(std::size_t{64} * 1024, 'a'));
+      used->send(std::move(answer));
+      co_return Status{};
+    };
+    outcome = co_await link->async_run(std::move(handler));
+    over.notify();
+  };
+  const auto ask = [&]() -> asio::awaitable<void> {
+    auto channel = must(co_await loop.dial_channel());
+    channel.set_proven();
+    channel.expire_never();
+    proto::Envelope request;
+    request.mutable_stat();
+    std::string all;
+    for (int number = 0; number < 1000; ++number) all += encode_frame(request);
+    if (const auto sent = co_await channel.async_send_frame(std::move(all)); !sent) FAIL(sent.error().message);
+    while (read < read_max) {
+      const auto frame = co_await channel.async_receive();
+      if (!frame || outcome) break;  // what is still on the way when the link has ended does not count
+      if (!frame->envelope.has_failure()) continue;
+      ++read;
+      asio::steady_timer pause{loop.io, pace};
+      co_await pause.async_wait(asio::use_awaitable);
+    }
+    // The connection stays open for as long as the other end wants it, unless that is far too long.
+    if (!outcome) co_await over.async_wait(std::chrono::minutes{1});
+    if (!outcome) FAIL_CHECK("the link has not ended by itself");
+    channel.abort();
+  };
+  loop.spawn(serve());
+  loop.spawn(ask());
+  loop.io.run();
+  return {*std::move(outcome), read};
+}
+
+TEST_CASE("session link: who asks and never reads the answers is lost like one that is silent") {
+  const auto [outcome, read] = end_of_a_slow_reader(std::chrono::milliseconds{500}, 0, {});
+  REQUIRE(!outcome);
+  CHECK(outcome.error().code == ErrorCode::PEER_LOST);
+}
+
+TEST_CASE("session link: who reads its answers slowly is not lost before it stops reading") {
+  // 4 MiB wait in the channel before the next request is looked at: at 0.6 MB/s for far longer than the link puts up
+  // with silence.
+  const auto [outcome, read] = end_of_a_slow_reader(std::chrono::seconds{1}, 50, std::chrono::milliseconds{100});
+  REQUIRE(!outcome);
+  CHECK(outcome.error().code == ErrorCode::PEER_LOST);
+  CHECK(read == 50);
 }
 
 TEST_CASE("session link: who asks without reading the answers is not read from, until it reads") {
