@@ -37,18 +37,24 @@ class BusyPatience {
   }
   /// An attempt ended so: how long to wait before the next one. Nullopt: this was the last.
   [[nodiscard]] std::optional<Duration> on_failed(const Error& error, Clock::time_point now) {
-    ++attempts_;
+    time_is_up_ = now + busy_attempt_min > deadline_;
     if (error.code != ErrorCode::SERVER_BUSY) return std::nullopt;
+    ++refusals_;
+    busy_ = error;
     const auto most = static_cast<std::uint64_t>(grown_.count());
     const Duration pause{static_cast<Duration::rep>(rng_.between(most / 2, most))};
     grown_ = std::min(2 * grown_, busy_pause_last);
     if (now + pause + busy_attempt_min > deadline_) return std::nullopt;
     return pause;
   }
-  /// What is told of the last attempt: that it was not the only one.
+  /// What is told of the last attempt: that it was not the only one. A later attempt has less time than the first, so
+  /// where a daemon that was busy does not answer one in time, that it is busy is what there is to tell.
   [[nodiscard]] Error last_word(Error error) const {
-    if (error.code == ErrorCode::SERVER_BUSY && attempts_ > 1)
-      error.message = reason_of(error) + " (so it said " + std::to_string(attempts_) +
+    const bool unanswered = time_is_up_ && error.side == ErrorSide::local &&
+                            (error.code == ErrorCode::TIMED_OUT || error.code == ErrorCode::CONNECT_REFUSED);
+    if (unanswered && busy_) error = *busy_;
+    if (error.code == ErrorCode::SERVER_BUSY && refusals_ > 1)
+      error.message = reason_of(error) + " (so it said " + std::to_string(refusals_) +
                       " times); try again later, or wait longer with --connect-timeout";
     return error;
   }
@@ -63,7 +69,9 @@ class BusyPatience {
   Clock::time_point deadline_;
   Rng rng_;
   Duration grown_ = busy_pause_first;
-  unsigned attempts_ = 0;
+  bool time_is_up_ = false;  // as of the last attempt's end
+  unsigned refusals_ = 0;
+  std::optional<Error> busy_;  // the last of them
 };
 
 }  // namespace penstock::control

@@ -73,8 +73,10 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
     ClientConfig config = machinery_.config;
     if ((connected_before_ || let_in) && config.timeout)
       config.connect_timeout = std::min(config.connect_timeout, std::max(time_left(), attempt_min));
-    else if (!connected_before_ && !let_in)
+    else if (!connected_before_ && !let_in) {
       config.connect_timeout = patience.left(SteadyClock::now());
+      durable_ = StallWatch{SteadyClock::now()};  // the time spent on a busy daemon is --connect-timeout's
+    }
     SessionRequest first_request;
     // On pull our own journal is asked first, which names the transfer.
     if (push())

@@ -84,6 +84,26 @@ TEST_CASE("busy patience: any other word is the last, as it came") {
   CHECK(patience.last_word(refused).message == "no");
 }
 
+TEST_CASE("busy patience: a daemon that was busy and then does not answer in what time is left is still told as busy") {
+  const Time now{1h};
+  for (const auto code : {ErrorCode::TIMED_OUT, ErrorCode::CONNECT_REFUSED}) {
+    CAPTURE(static_cast<int>(code));
+    const Error unanswered{code, "no answer"};
+    BusyPatience patience{now, 15s, Rng{1}};
+    CHECK(patience.last_word(unanswered) == unanswered);
+    CHECK(patience.on_failed(busy, now));
+    CHECK(!patience.on_failed(unanswered, now + 15s));
+    CHECK(patience.last_word(unanswered) == busy);
+    CHECK(patience.on_failed(busy, now));
+    CHECK(!patience.on_failed(unanswered, now + 1s));  // it had time: this is news
+    CHECK(patience.last_word(unanswered) == unanswered);
+    CHECK(!patience.on_failed(unanswered, now + 15s));
+    CHECK(patience.last_word(unanswered).message.find("(so it said 2 times)") != std::string::npos);
+    const Error theirs{code, "a word of its own", {}, ErrorSide::remote};
+    CHECK(patience.last_word(theirs) == theirs);
+  }
+}
+
 TEST_CASE("busy patience: an attempt has what is left of the time, and never none") {
   const Time now{1h};
   const BusyPatience patience{now, 15s, Rng{1}};

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "common/unique_fd.h"
@@ -21,6 +23,8 @@ enum class Afterwards : std::uint8_t { silence, hang_up };
 class FadingDaemon {
  public:
   explicit FadingDaemon(Afterwards afterwards) : afterwards_(afterwards) {}
+  /// The next so many connections are turned away as by a busy daemon. Threads: any.
+  void be_busy(int connections) { busy_for_ = connections; }
   [[nodiscard]] std::uint16_t port() const { return gate_.port(); }
   std::string token() { return gate_.token(); }
 
@@ -36,6 +40,11 @@ class FadingDaemon {
     };
   }
   bool turn_away(asio::ip::tcp::socket& socket) {
+    if (!faded_ && busy_for_ > 0) {
+      --busy_for_;
+      const auto closed = std::move(socket);
+      return true;
+    }
     if (!faded_) return false;
     auto taken = std::move(socket);  // closed here, unless it is kept
     // The descriptor alone: a socket object would outlive the event loop that it belongs to.
@@ -45,6 +54,7 @@ class FadingDaemon {
 
   const Afterwards afterwards_;
   bool faded_ = false;
+  std::atomic<int> busy_for_ = 0;
   std::vector<UniqueFd> kept_;
   GateDaemon gate_{{.meet = [this](DaemonSession&, SessionLink& link) { return meet(link); },
                     .turn_away = [this](asio::ip::tcp::socket& socket) { return turn_away(socket); }}};
@@ -87,4 +97,26 @@ TEST_CASE("reconnect: a daemon that dies before the transfer starts is tried aga
     CHECK(observer.causes.front().code == ErrorCode::PEER_LOST);
     if (afterwards == Afterwards::hang_up) CHECK(observer.causes.back().code == ErrorCode::SERVER_BUSY);
   }
+}
+
+TEST_CASE("reconnect: what a busy daemon took of --connect-timeout is not taken from --timeout") {
+  FadingDaemon daemon{Afterwards::silence};
+  Person ann{daemon};
+  TempDir work;
+  Reconnecting observer;
+  ClientConfig config = ann.config(daemon);
+  config.timeout = std::chrono::milliseconds{1500};
+  config.connect_timeout = std::chrono::hours{1};
+  daemon.be_busy(4);  // whose pauses come to 1.875 s at the least
+  Client client{config, observer};
+  write_file(work.path() / "f", "content");
+  const auto pushed = client.push(to_target(work.path() / "f", "/f"), {});
+  REQUIRE_FALSE(pushed);
+  CAPTURE(pushed.error().message);
+  CHECK(pushed.error().code == ErrorCode::TIMED_OUT);
+  const auto busy = [](const Error& cause) { return cause.code == ErrorCode::SERVER_BUSY; };
+  CHECK(std::ranges::count_if(observer.causes, busy) == 4);
+  // Let in, and lost at once: there is time to come back.
+  REQUIRE_FALSE(observer.causes.empty());
+  CHECK(observer.causes.back().code == ErrorCode::PEER_LOST);
 }
