@@ -288,9 +288,18 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
     });
   }
   outcomes_.resize(plans.size());
-  for (std::size_t i = 0; i < plans.size(); ++i)
-    flows_.push_back(std::make_unique<Flow>(*this, i, plans[i], outcomes_[i]));
+  for (std::size_t i = 0; i < plans.size(); ++i) add(i, plans[i]);
   schedule_tick();
+}
+
+void PathLab::add(std::size_t index, const FlowPlan& plan) {
+  flows_.emplace_back();
+  tcp_.emplace_back();
+  if (plan.tcp_bbr)
+    tcp_.back() = std::make_unique<TcpBbrFlow>(events_, luck_.split(), *forward_, *backward_, senders_, receivers_,
+                                               start_ + plan.start_after);
+  else
+    flows_.back() = std::make_unique<Flow>(*this, index, plan, outcomes_[index]);
 }
 
 PathLab::~PathLab() = default;
@@ -306,16 +315,28 @@ void PathLab::deliver_ack(Datagram datagram, engine::EcnMark mark) {
 void PathLab::schedule_tick() {
   events_.schedule(events_.now() + tick_, [this] {
     queue_.push_back(forward_->queued_bytes());
-    for (const auto& flow : flows_) flow->record_tick();
+    for (std::size_t i = 0; i < outcomes_.size(); ++i) record_tick(i);
     schedule_tick();
   });
 }
 
+void PathLab::record_tick(std::size_t flow) {
+  if (flows_[flow]) return flows_[flow]->record_tick();
+  const TcpBbr& model = tcp_[flow]->model();
+  outcomes_[flow].ticks.push_back({.received = tcp_[flow]->received(),
+                                   .rtt = model.smoothed_rtt(),
+                                   .pacing = DataRate::bytes_per_second(std::max<std::uint64_t>(model.pacing(), 1)),
+                                   .cwnd = model.cwnd() * TcpBbr::payload,
+                                   .in_flight = model.in_flight() * TcpBbr::payload});
+}
+
 void PathLab::run(Duration length) {
-  const auto over = [](const auto& flow) { return flow->is_over(); };
+  const auto over = [](const auto& flow) { return flow && flow->is_over(); };
   while (!std::all_of(flows_.begin(), flows_.end(), over) && events_.run_one(start_ + length)) {
   }
-  for (const auto& flow : flows_) flow->record_end();
+  for (const auto& flow : flows_) {
+    if (flow) flow->record_end();
+  }
 }
 
 std::uint64_t PathLab::goodput(std::size_t flow, Duration from, Duration to) const {

@@ -14,6 +14,7 @@
 #include "tests/sim/event_queue.h"
 #include "tests/sim/host.h"
 #include "tests/sim/pipe.h"
+#include "tests/sim/tcp_bbr.h"
 
 namespace penstock::sim {
 
@@ -59,6 +60,7 @@ struct FlowPlan {
   engine::Fec fec = {};
   bool ecn = true;
   engine::LanePlace place = {};  // the lanes of one transfer are neighbours, in order
+  bool tcp_bbr = false;          // no engine: what TCP with BBR version 1 does, without end (tcp_bbr.h)
 };
 
 /// The plans of a transfer of so many coupled lanes.
@@ -102,7 +104,9 @@ class PathLab {
 
  private:
   class Flow;
+  void add(std::size_t index, const FlowPlan& plan);
   void schedule_tick();
+  void record_tick(std::size_t flow);
   void deliver_ack(Datagram datagram, engine::EcnMark mark);
 
   PathOptions options_;
@@ -114,7 +118,8 @@ class PathLab {
   Host receivers_;
   std::unique_ptr<Pipe> forward_;
   std::unique_ptr<Pipe> backward_;
-  std::vector<std::unique_ptr<Flow>> flows_;
+  std::vector<std::unique_ptr<Flow>> flows_;      // null where it is
+  std::vector<std::unique_ptr<TcpBbrFlow>> tcp_;  // one of these instead
   std::vector<FlowOutcome> outcomes_;
   std::vector<std::uint64_t> queue_;
   Duration tick_;

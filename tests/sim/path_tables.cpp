@@ -1,6 +1,6 @@
 // What a congestion controller makes of paths, as tables: penstock_sim_paths [--cc bbr|cubic|scavenger] [--seconds N]
-// [--seed N] [GROUP..]. `trace` follows one path tick by tick, `convergence` two flows on one (--beside bbr|cubic|..).
-// The README of this folder says how to read it.
+// [--seed N] [GROUP..]. `trace` follows one path tick by tick, `convergence` two flows on one (--beside
+// bbr|cubic|tcp-bbr|..). The README of this folder says how to read it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ using netem::Probability;
 
 struct Arguments {
   Congestion congestion = Congestion::bbr;
-  Congestion beside = Congestion::bbr;  // of `convergence`
+  FlowPlan beside = {};  // of `convergence`
   std::int64_t seconds = 10;
   bool seconds_given = false;
   std::int64_t join = 2;  // of `convergence`: seconds
@@ -34,7 +34,7 @@ struct Arguments {
   std::optional<DataRate> remembered;                      // of `cell`, `trace`: what an earlier transfer left word of
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
   std::vector<std::string> groups;
-  std::string couple;  // of `fairness`: those whose name has this in it
+  std::string couple;  // of `fairness`: only this one, as it prints it
   PathOptions path;    // of `trace`; of `tail`, to choose one
   bool path_given = false;
   std::int64_t only_rtt = 0;  // of `fairness`, ms
@@ -43,7 +43,14 @@ struct Arguments {
 
 Congestion congestion_named(std::string_view name) {
   if (name == "cubic") return Congestion::cubic;
-  return name == "scavenger" ? Congestion::scavenger : Congestion::bbr;
+  return name == "scavenger" || name == "scav" ? Congestion::scavenger : Congestion::bbr;
+}
+
+/// The engine's controllers, and `tcp-bbr`: TCP's bbr of version 1.
+FlowPlan flow_named(std::string_view name) {
+  FlowPlan plan{.congestion = congestion_named(name)};
+  plan.tcp_bbr = name == "tcp-bbr";
+  return plan;
 }
 
 constexpr std::int64_t rtts_ms[] = {20, 100, 250};
@@ -206,7 +213,9 @@ void convergence(const Arguments& arguments) {
   const Duration join = arguments.join * 1s;
   const Duration start = join + arguments.seed * 170ms;
   const Duration end = join + (arguments.seconds_given ? arguments.seconds * 1s : 60s);
-  PathLab lab(path, {{.congestion = arguments.congestion}, {.congestion = arguments.beside, .start_after = start}});
+  FlowPlan late = arguments.beside;
+  late.start_after = start;
+  PathLab lab(path, {{.congestion = arguments.congestion}, late});
   lab.run(end);
   std::puts(arguments.csv ? "seconds,first_mbit,second_mbit,queue_percent"
                           : "s, Mbit/s of the first flow, of the second, median queue in % of the RTT");
@@ -286,16 +295,12 @@ void repair(const Arguments& arguments) {
 }
 
 struct Couple {
-  const char* name;
-  Congestion first;
-  Congestion second;
+  const char* first;
+  const char* second;
 };
-constexpr Couple couples[] = {{"bbr/bbr", Congestion::bbr, Congestion::bbr},
-                              {"bbr/cubic", Congestion::bbr, Congestion::cubic},
-                              {"cubic/bbr", Congestion::cubic, Congestion::bbr},
-                              {"cubic/cubic", Congestion::cubic, Congestion::cubic},
-                              {"scav/cubic", Congestion::scavenger, Congestion::cubic},
-                              {"scav/bbr", Congestion::scavenger, Congestion::bbr}};
+constexpr Couple couples[] = {{"bbr", "bbr"},     {"bbr", "cubic"},   {"cubic", "bbr"},
+                              {"cubic", "cubic"}, {"scav", "cubic"},  {"scav", "bbr"},
+                              {"bbr", "tcp-bbr"}, {"tcp-bbr", "bbr"}, {"tcp-bbr", "tcp-bbr"}};
 
 /// The mean of several beginnings of the second flow: where in a cycle of the first it falls is luck.
 void fairness(const Arguments& arguments) {
@@ -309,9 +314,11 @@ void fairness(const Arguments& arguments) {
     for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
       if (arguments.only_queue != 0 && arguments.only_queue != queue) continue;
       fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
-      for (const auto& [name, first, second] : couples) {
-        if (!arguments.couple.empty() && std::string_view{name}.find(arguments.couple) == std::string_view::npos)
-          continue;
+      for (const Couple& couple : couples) {
+        const std::string name = fmt::format("{}/{}", couple.first, couple.second);
+        if (!arguments.couple.empty() && name != arguments.couple) continue;
+        const FlowPlan first = flow_named(couple.first);
+        FlowPlan second = flow_named(couple.second);
         double share = 0, least = 100, most = 0, use = 0, waits = 0;
         for (int i = 0; i < beginnings; ++i) {
           const Duration begin = 2s + i * 170ms;
@@ -319,7 +326,8 @@ void fairness(const Arguments& arguments) {
                            .rate = DataRate::megabits_per_second(100),
                            .queue_percent = queue};
           path.seed = arguments.seed + static_cast<std::uint64_t>(i);
-          PathLab lab(path, {{.congestion = first}, {.congestion = second, .start_after = begin}});
+          second.start_after = begin;
+          PathLab lab(path, {first, second});
           lab.run(begin + 60s);
           const auto a = static_cast<double>(lab.goodput(0, begin, begin + 60s));
           const auto b = static_cast<double>(lab.goodput(1, begin, begin + 60s));
@@ -457,7 +465,7 @@ int run(int argc, char** argv) {
     if (word == "--cc")
       arguments.congestion = congestion_named(++i < argc ? argv[i] : "bbr");
     else if (word == "--beside")
-      arguments.beside = congestion_named(++i < argc ? argv[i] : "bbr");
+      arguments.beside = flow_named(++i < argc ? argv[i] : "bbr");
     else if (word == "--couple")
       arguments.couple = ++i < argc ? argv[i] : "";
     else if (word == "--seconds")

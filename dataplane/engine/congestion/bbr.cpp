@@ -101,6 +101,7 @@ void Bbr::on_spurious_loss(TimePoint sent_at) {
   if (!undo_ || sent_at > undo_->at) return;
   if (--undo_->losses > 0) return;
   bounds_ = undo_->bounds;
+  queue_loss_at_ = undo_->queue_loss_at;
   go_back_to(std::exchange(undo_, std::nullopt)->state);
 }
 
@@ -126,7 +127,7 @@ void Bbr::on_marks_withdrawn(TimePoint) {
   marks_ = 0;
   bounds_ = {};
   undo_.reset();
-  gentle_ = false;
+  gentle_ = large_ = false;
   fruitless_ = 0;
   go_back_to(before_marks_);
 }
@@ -245,8 +246,10 @@ void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
   const bool window_bound =
       is_contended() && round_in_flight_max_ + quantum() >= bdp_times(bbr::window_percent_contended);
   const bool starved = (bandwidth_latest_ < max_bandwidth_.maximum() / 4 * 3 || window_bound) && !flight.app_limited;
+  // Others who take what they can get are why the queue does not drain, and why less arrives.
+  const bool explained = own_queue || (share_.is_pressed(rounds_) && !window_bound);
   rtt_floor_.on_round(sample.now, {.in_flight_max = std::max(round_in_flight_max_, window_min()),
-                                   .content = own_queue || !(stuck || starved)});
+                                   .content = explained || !(stuck || starved)});
   queue_.on_round();
   aggregation_.on_round(full_ ? bbr::aggregation_half_rounds : 1);
   if (filter_due_ && rounds_ > cycle_round_) {
@@ -258,11 +261,27 @@ void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
   // never drains, would whoever came first.
   const bool steady = state_ == State::cruise && rounds_ > phase_round_ + 1 && flight.pace != Pace::probing;
   const bool longer_path = starved && rtt_floor_.is_doubtful();
-  if (steady && is_contended() && !flight.app_limited && !longer_path) max_bandwidth_.limit(bandwidth_latest_);
+  if (steady && is_contended() && !flight.app_limited && !longer_path) {
+    // Who holds on to the best of ten round trips (BBR) keeps what we give up for one that was bad.
+    const bool pressed = share_.is_pressed(rounds_);
+    max_bandwidth_.limit(pressed ? std::max(bandwidth_latest_, bandwidth_before_) : bandwidth_latest_);
+  }
+  watch_share(flight);
+  bandwidth_before_ = bandwidth_latest_;
   round_in_flight_peak_ = round_in_flight_max_;
   round_in_flight_max_ = 0;
   bandwidth_latest_ = mean_rate_;
   delivered_latest_ = flight.delivered + flight.lost;
+}
+
+void Bbr::watch_share(const DeliverySample& flight) {
+  if (!full_ || state_ == State::startup || flight.app_limited) return share_.begin_anew();
+  share_.on_round(
+      rounds_,
+      {.bandwidth = bandwidth(), .in_flight = round_in_flight_max_ / datagram_ * lanes_, .contended = is_contended()});
+  if (!share_.is_pressed(rounds_)) return;
+  bounds_.in_flight_long.reset();  // nobody else makes room
+  large_ = false;
 }
 
 bool Bbr::is_contended() const { return rounds_ >= drained_round_ + bbr::contended_rounds; }
@@ -272,7 +291,11 @@ bool Bbr::is_queueing() const { return queue_.is_queueing(smoothed_rtt_, rtt_flo
 // --- congestion -----------------------------------------------------------------------------------------------------
 
 void Bbr::remember(TimePoint now, std::uint64_t lost) {
-  undo_ = Undo{.bounds = bounds_, .state = state_, .at = now, .losses = std::max<std::uint64_t>(1, lost)};
+  undo_ = Undo{.bounds = bounds_,
+               .queue_loss_at = queue_loss_at_,
+               .state = state_,
+               .at = now,
+               .losses = std::max<std::uint64_t>(1, lost)};
 }
 
 /// Source: draft sections "Probing for Bandwidth In ProbeBW" and "When not Probing for Bandwidth"; but only loss above
@@ -297,6 +320,10 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
     undo_.reset();  // losses that were none take back nothing for which there is another reason
   else
     remember(now, tally.lost - forgiven);
+  if (lossy && is_queueing()) {
+    queue_loss_at_ = now;
+    others_recover_ = cubic_recovery(flight.in_flight_at_departure / datagram_ * lanes_) * bbr::recovery_percent / 100;
+  }
   react_to_excess(now, flight, marked);
   marks_ = 0;
   reacted_round_ = rounds_ + 1;  // what is under way was sent before
@@ -312,7 +339,7 @@ void Bbr::react_to_excess(TimePoint now, const DeliverySample& flight, bool mark
     const bool suspect = !marked && !is_queueing();
     // Where chance takes much and no queue is to be seen, it may have been a burst of bad luck.
     const bool lossy = loss_.ppm() >= bbr::elasticity_floor_ppm;
-    if (!flight.app_limited && !(suspect && lossy)) {
+    if (!flight.app_limited && !(suspect && lossy) && !share_.is_pressed(rounds_)) {
       const std::uint64_t target = std::min(bdp(), cwnd_);
       bounds_.in_flight_long =
           std::max({flight.in_flight_at_departure / 100 * bbr::long_bound_percent, target / 10 * 7, bdp()});
@@ -328,8 +355,19 @@ void Bbr::react_to_excess(TimePoint now, const DeliverySample& flight, bool mark
     awaiting_feedback_ = false;
     test_elasticity_ = test_elasticity_ || (suspect && lossy);
   } else {
+    // Raised by more, it may as well be a path that has become longer.
+    const bool shallow = is_queueing() && !rtt_floor_.is_raised(smoothed_rtt_);
+    if (!marked && (is_contended() || shallow) && !flight.app_limited && !share_.is_pressed(rounds_)) make_room(flight);
     bound_short(marked);
   }
+}
+
+/// Others lost as well, and need seconds to be back: what they gave up must not be ours by then.
+void Bbr::make_room(const DeliverySample& flight) {
+  const std::uint64_t cut = std::max(flight.in_flight_at_departure / 100 * bbr::room_bound_percent, bdp());
+  if (bounds_.in_flight_long && *bounds_.in_flight_long <= cut) return;
+  bounds_.in_flight_long = cut;
+  long_step_ = 0;
 }
 
 void Bbr::bound_short(bool marked) {
@@ -386,7 +424,7 @@ Pace Bbr::pace() const {
   }
 }
 
-std::uint64_t Bbr::up_percent() const { return gentle_ ? bbr::up_percent_gentle : bbr::up_percents[up_step_]; }
+std::uint64_t Bbr::up_percent() const { return probe_gentle_ ? bbr::up_percent_gentle : bbr::up_percents[up_step_]; }
 
 std::uint64_t Bbr::pacing_percent() const {
   switch (state_) {

@@ -16,6 +16,7 @@
 #include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
+#include "dataplane/engine/congestion/share_watch.h"
 
 namespace penstock::engine {
 
@@ -73,6 +74,7 @@ class Bbr final : public CongestionController {
   };
   struct Undo {
     Bounds bounds;
+    std::optional<TimePoint> queue_loss_at;
     State state;
     TimePoint at;
     std::uint64_t losses;  // so many more have to prove spurious
@@ -84,6 +86,7 @@ class Bbr final : public CongestionController {
   void update_bandwidth(const AckedSample& sample, const DeliverySample& flight);
   [[nodiscard]] std::uint64_t rate_of(const AckedSample& sample, const DeliverySample& flight);
   void on_round(const AckedSample& sample, const DeliverySample& flight);
+  void watch_share(const DeliverySample& flight);
   [[nodiscard]] bool is_queueing() const;
   /// Others fill the queue: nothing that we do drains it.
   [[nodiscard]] bool is_contended() const;
@@ -91,6 +94,7 @@ class Bbr final : public CongestionController {
   void retreat();
   void react_to_loss(TimePoint now, const DeliverySample& flight);
   void react_to_excess(TimePoint now, const DeliverySample& flight, bool marked);
+  void make_room(const DeliverySample& flight);
   void bound_short(bool marked);
   void remember(TimePoint now, std::uint64_t lost);
   void go_back_to(State was);
@@ -102,16 +106,17 @@ class Bbr final : public CongestionController {
   void advance_up(TimePoint now);
   void advance_down(TimePoint now, std::uint64_t in_flight);
   [[nodiscard]] Duration test_length() const;
-  [[nodiscard]] bool judge_probe();
+  [[nodiscard]] bool judge_probe(TimePoint now);
   void enter_drain(TimePoint now);
   void enter_down(TimePoint now);
   void enter_cruise();
   void enter_refill();
-  void enter_up(std::size_t step);
+  void enter_up(TimePoint now, std::size_t step);
   void enter_probe_rtt();
   void advance_probe_rtt(const AckedSample& sample);
   void begin_round() { round_end_delivered_ = log_.delivered(); }
   void begin_cycle(TimePoint now);
+  void pick_wait();
   void pick_wait(std::uint64_t rounds_min, std::uint64_t rounds_max);
   [[nodiscard]] bool is_time_to_probe(TimePoint now) const;
 
@@ -144,6 +149,7 @@ class Bbr final : public CongestionController {
   BandwidthFilter max_bandwidth_;
   AckAggregation aggregation_;
   QueueWatch queue_;
+  ShareWatch share_;
   Bounds bounds_;
   std::optional<Undo> undo_;
 
@@ -178,12 +184,15 @@ class Bbr final : public CongestionController {
   std::uint64_t round_in_flight_max_ = 0;
   std::uint64_t round_in_flight_peak_ = 0;  // of the round trip that has just ended
   std::uint64_t bandwidth_latest_ = 0;
-  std::uint64_t mean_rate_ = 0;  // of the flights behind a queue
-  TimePoint near_seen_at_{};     // an RTT near its minimum
-  TimePoint queue_seen_at_{};    // none of them for half a round trip
+  std::uint64_t bandwidth_before_ = 0;  // the same of the round trip before
+  std::uint64_t mean_rate_ = 0;         // of the flights behind a queue
+  TimePoint near_seen_at_{};            // an RTT near its minimum
+  TimePoint queue_seen_at_{};           // none of them for half a round trip
   std::uint64_t delivered_latest_ = 0;
-  std::uint64_t reacted_round_ = 0;  // one reaction to loss and marks a round trip
-  std::uint64_t marks_ = 0;          // CE, of this round trip
+  std::optional<TimePoint> queue_loss_at_;  // the last loss with a queue
+  Duration others_recover_{};               // so long after it
+  std::uint64_t reacted_round_ = 0;         // one reaction to loss and marks a round trip
+  std::uint64_t marks_ = 0;                 // CE, of this round trip
   State before_marks_ = State::startup;
 
   // The cycle.
@@ -202,7 +211,9 @@ class Bbr final : public CongestionController {
   std::uint64_t growth_base_ = 0;  // bandwidth that startup or up compare with
   std::uint32_t growth_stalled_ = 0;
   std::size_t up_step_ = 0;
-  bool gentle_ = false;             // the next probe is: the last one brought next to nothing
+  bool probe_gentle_ = false;  // this one
+  bool gentle_ = false;        // the next probe is: the last one brought next to nothing
+  bool large_ = false;  // we have more than half of a full path: the last probe brought less than half of what it tried
   bool awaiting_feedback_ = false;  // of what was sent in up
   std::uint32_t fruitless_ = 0;     // probes in a row that gained nothing
   std::uint64_t long_step_ = 0;     // by which in_flight_long grows a round trip

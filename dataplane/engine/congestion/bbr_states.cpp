@@ -23,15 +23,15 @@ void Bbr::advance_state(const AckedSample& sample, const DeliverySample* flight)
       }
       break;
     case State::down:
-      if (awaiting_feedback_ && judge_probe()) break;
+      if (awaiting_feedback_ && judge_probe(now)) break;
       advance_down(now, sample.in_flight);
       break;
     case State::cruise:
-      if (awaiting_feedback_ && judge_probe()) break;
+      if (awaiting_feedback_ && judge_probe(now)) break;
       if (is_time_to_probe(now)) enter_refill();
       break;
     case State::refill:
-      if (round_start_ && rounds_ > phase_round_) enter_up(0);
+      if (round_start_ && rounds_ > phase_round_) enter_up(now, 0);
       break;
     case State::up:
       advance_up(now);
@@ -105,7 +105,7 @@ void Bbr::advance_up(TimePoint now) {
 }
 
 /// What the last probe brought. True: it goes on.
-bool Bbr::judge_probe() {
+bool Bbr::judge_probe(TimePoint now) {
   const std::uint64_t most = max_bandwidth_.maximum();
   const std::uint64_t gain = std::min<std::uint64_t>(up_percent() - 100, 50);
   const bool queueing = is_queueing();
@@ -113,16 +113,18 @@ bool Bbr::judge_probe() {
   if (most >= growth_base_ + growth_base_ * gain * (queueing ? 3 : 2) / 400) {
     if (!queueing) bounds_.in_flight_long.reset();  // there is more room now than that tells of
     gentle_ = false;
-    enter_up(queueing ? 0 : std::min(up_step_ + 1, bbr::up_percents.size() - 1));
+    large_ = false;
+    enter_up(now, queueing ? 0 : std::min(up_step_ + 1, bbr::up_percents.size() - 1));
     return true;
   }
   if (round_start_ && rounds_ > probe_round_) {
     awaiting_feedback_ = false;
     // Elasticity: who has nearly all of a full path gains nearly nothing by sending more, but for the others' losses.
+    large_ = most < growth_base_ + growth_base_ / 100 * (up_percent() - 100) / bbr::large_gain_divisor;
     gentle_ = most < growth_base_ + growth_base_ / 100 * (up_percent() - 100) / bbr::gentle_gain_divisor;
     if (most < growth_base_ + growth_base_ / 20 && !is_contended())
       fruitless_ = std::min(fruitless_ + 1, bbr::fruitless_max);
-    pick_wait(bbr::wait_rounds_min << fruitless_, bbr::wait_rounds_max << fruitless_);
+    pick_wait();
   }
   return false;
 }
@@ -168,7 +170,7 @@ void Bbr::enter_down(TimePoint now) {
   }
   test_until_.reset();
   begin_cycle(now);
-  pick_wait(bbr::wait_rounds_min << fruitless_, bbr::wait_rounds_max << fruitless_);
+  pick_wait();
   begin_round();
 }
 
@@ -188,13 +190,15 @@ void Bbr::enter_refill() {
   begin_round();
 }
 
-void Bbr::enter_up(std::size_t step) {
+void Bbr::enter_up(TimePoint now, std::size_t step) {
   awaiting_feedback_ = false;
   test_until_.reset();
   if (step > 0) fruitless_ = 0;
   state_ = State::up;
   phase_round_ = rounds_;
   up_step_ = step;
+  const bool recovering = queue_loss_at_ && now - *queue_loss_at_ < others_recover_;
+  probe_gentle_ = (gentle_ || (step == 0 && recovering && large_)) && !share_.is_pressed(rounds_);
   growth_base_ = max_bandwidth_.maximum();
   begin_round();
 }
@@ -238,6 +242,12 @@ void Bbr::advance_probe_rtt(const AckedSample& sample) {
 void Bbr::begin_cycle(TimePoint now) {
   cycle_at_ = now;
   cycle_round_ = rounds_;
+}
+
+/// Who heeds no loss probes as often as he likes, and has what we do not claim.
+void Bbr::pick_wait() {
+  const std::uint32_t shift = share_.is_pressed(rounds_) ? 0 : fruitless_;
+  pick_wait(bbr::wait_rounds_min << shift, bbr::wait_rounds_max << shift);
 }
 
 void Bbr::pick_wait(std::uint64_t rounds_min, std::uint64_t rounds_max) {

@@ -96,6 +96,15 @@ inline constexpr std::int64_t probe_rtt_rtts = 10;
 // The long bound, of what was in flight when too much was lost. All that share the queue give way by the same part, and
 // grow by about as many bytes: so they come to have as much (Chiu and Jain, 1989). More: they stay what they are.
 inline constexpr std::uint64_t long_bound_percent = 90;
+// The same where a queue overflows although we do not probe, or after a probe has been judged. More: CUBIC, which falls
+// to 70 and needs seconds to be back, never gets more than it had.
+inline constexpr std::uint64_t room_bound_percent = 80;
+// After a loss behind a queue the probes of who has more than half are gentle for so much of what CUBIC needs until it
+// has again what it gave up. More: who came last waits longer; less: what the others gave up is ours before they are
+// back.
+inline constexpr std::int64_t recovery_percent = 130;
+// Of what a probe tried, what it brought less than a half of: elasticity, as above.
+inline constexpr std::uint64_t large_gain_divisor = 2;
 // The long bound grows by so much in the next probe that meets it, twice that in the one after, and so on. Faster: who
 // reacts to each loss (cubic) never recovers; slower: a false alarm lasts.
 inline constexpr std::uint64_t long_step_divisor = 256;

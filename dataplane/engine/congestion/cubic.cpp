@@ -28,6 +28,11 @@ std::uint64_t cube_root(std::uint64_t n) {
 
 }  // namespace
 
+Duration cubic_recovery(std::uint64_t packets) {
+  const std::uint64_t counted = std::min<std::uint64_t>(packets, 1'000'000'000);  // keeps the cube in range
+  return Milliseconds{static_cast<std::int64_t>(cube_root(counted * 750'000'000))};
+}
+
 Cubic::Cubic(std::uint64_t datagram_bytes, Duration initial_rtt, std::size_t lanes)
     : lanes_(lanes),
       datagram_(datagram_bytes),

@@ -14,6 +14,10 @@ inline constexpr std::uint64_t initial_window_packets = 64;  // PROTOCOL section
 // keep a thin link's queue full.
 inline constexpr std::uint64_t window_min_packets = 8;
 
+/// How long CUBIC needs after a loss with so many packets in flight until it has as many again: K of RFC 9438 section
+/// 4.2, cbrt(0.3 / 0.4 packets) seconds.
+[[nodiscard]] Duration cubic_recovery(std::uint64_t packets);
+
 /// CUBIC with HyStart++, in integers. Source: RFC 9438, RFC 9406. One reduction for each round trip with losses; no
 /// collapse after an outage (PROTOCOL section 4: no persistent congestion); a reduction whose losses all turn out to
 /// have been spurious is taken back.

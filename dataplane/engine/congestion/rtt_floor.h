@@ -31,6 +31,8 @@ class RttFloor {
   [[nodiscard]] Duration minimum() const { return minimum_; }
   /// Too little above the minimum for a queue that matters.
   [[nodiscard]] bool is_near(Duration rtt) const;
+  /// A quarter above the minimum: a queue of that much, or a path that has become longer.
+  [[nodiscard]] bool is_raised(Duration rtt) const;
   /// The last sample that confirmed the minimum, or the end of the last probe.
   [[nodiscard]] TimePoint confirmed_at() const { return confirmed_at_; }
   /// The minimum may be a matter of the past: that is being found out, or about to be.
@@ -39,7 +41,6 @@ class RttFloor {
   [[nodiscard]] std::optional<std::uint64_t> in_flight_cap() const { return cap_; }
 
  private:
-  [[nodiscard]] bool is_raised(Duration rtt) const;
   void restart(TimePoint now, Duration rtt);
 
   Duration minimum_{};

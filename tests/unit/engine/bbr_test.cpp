@@ -270,7 +270,7 @@ TEST_CASE("bbr: what the receiver's socket drops is no loss of the path, but les
   CHECK(tube.bbr.bandwidth() >= bandwidth / 100 * 98);
   CHECK(tube.bbr.cwnd() < window);
   tube.run(5s);
-  CHECK(tube.bbr.cwnd() >= window * 9 / 10);
+  CHECK(tube.bbr.cwnd() >= window * 8 / 10);  // in CRUISE 15 % less than in the probe that was under way then
 }
 
 TEST_CASE("bbr: a sender with little to say forgets nothing of what the path carries") {

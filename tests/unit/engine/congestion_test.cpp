@@ -109,6 +109,13 @@ TEST_CASE("cubic: losses that were all spurious leave no trace") {
   CHECK(path.cubic.in_slow_start());
 }
 
+TEST_CASE("cubic: what a loss has taken is back after the cube root of three quarters of the packets, in seconds") {
+  CHECK(cubic_recovery(0) == 0ms);
+  CHECK(cubic_recovery(1) == 908ms);
+  CHECK(cubic_recovery(1'000) == 9'085ms);
+  CHECK(cubic_recovery(~std::uint64_t{0}) == cubic_recovery(1'000'000'000));
+}
+
 TEST_CASE("cubic: marks reduce the window once a round trip, in avoidance by less than a loss does") {
   Rounds path;
   path.full_round();

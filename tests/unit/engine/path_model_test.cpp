@@ -12,6 +12,7 @@
 #include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
+#include "dataplane/engine/congestion/share_watch.h"
 
 namespace penstock::engine::test {
 namespace {
@@ -364,6 +365,64 @@ TEST_CASE("queue watch: a queue that comes and goes is no jitter") {
   CHECK(watch.unrest() == Duration{});
   for (int i = 16; i > 0; --i) watch.on_sample(now += 5ms, 40ms + ms(static_cast<std::uint64_t>(3 * i)));
   CHECK(watch.unrest() <= 8ms);  // it turned once
+}
+
+TEST_CASE("share watch: a quarter gone within 64 round trips behind others' queue is pressure, for 48 of them") {
+  ShareWatch watch;
+  std::uint64_t round = 100;
+  for (std::uint64_t rate = 1'000; rate >= 750; rate -= 10, ++round) {
+    watch.on_round(round, {.bandwidth = rate, .in_flight = 300, .contended = true});
+    CHECK_FALSE(watch.is_pressed(round));
+  }
+  watch.on_round(round, {.bandwidth = 740, .in_flight = 300, .contended = true});
+  CHECK(watch.is_pressed(round));
+  CHECK(watch.is_pressed(round + 47));
+  CHECK_FALSE(watch.is_pressed(round + 48));
+}
+
+TEST_CASE("share watch: 64 round trips are the most, of small windows a third of their packets") {
+  const auto pressed = [](std::uint64_t rounds, std::uint64_t packets) {
+    ShareWatch watch;
+    for (std::uint64_t round = 0; round < rounds; ++round)
+      watch.on_round(round, {.bandwidth = 1'000'000 - round * 1'000, .in_flight = packets, .contended = true});
+    watch.on_round(rounds, {.bandwidth = 740'000, .in_flight = packets, .contended = true});
+    return watch.is_pressed(rounds);
+  };
+  CHECK(pressed(64, 300));
+  CHECK(pressed(65, 300));
+  CHECK_FALSE(pressed(66, 300));  // of the 935 of round 65 three quarters are left
+  CHECK(pressed(10, 30));
+  CHECK(pressed(11, 30));
+  CHECK_FALSE(pressed(23, 30));  // as of the 978 of round 22
+}
+
+TEST_CASE("share watch: who loses as much again, from what was left to him, is pressed again") {
+  ShareWatch watch;
+  watch.on_round(1, {.bandwidth = 1'000, .in_flight = 300, .contended = true});
+  for (std::uint64_t round = 2; round < 50; ++round)
+    watch.on_round(round, {.bandwidth = 700, .in_flight = 300, .contended = true});
+  CHECK_FALSE(watch.is_pressed(50));
+  watch.on_round(51, {.bandwidth = 520, .in_flight = 300, .contended = true});
+  CHECK(watch.is_pressed(51));
+}
+
+TEST_CASE("share watch: what sinks slowly, without others' queue, or by our own doing shows nothing") {
+  ShareWatch cubic;
+  std::uint64_t rate = 100'000;
+  for (std::uint64_t round = 0; round < 600; ++round, rate -= rate / 256) {  // a fifth in 64 round trips
+    cubic.on_round(round, {.bandwidth = rate, .in_flight = 300, .contended = true});
+    CHECK_FALSE(cubic.is_pressed(round));
+  }
+  CHECK(rate < 10'000);
+  ShareWatch alone;
+  alone.on_round(1, {.bandwidth = 1'000, .in_flight = 300, .contended = false});
+  alone.on_round(2, {.bandwidth = 100, .in_flight = 300, .contended = false});
+  CHECK_FALSE(alone.is_pressed(2));
+  ShareWatch halved;
+  halved.on_round(1, {.bandwidth = 1'000, .in_flight = 300, .contended = true});
+  halved.begin_anew();
+  halved.on_round(2, {.bandwidth = 500, .in_flight = 300, .contended = true});
+  CHECK_FALSE(halved.is_pressed(2));
 }
 
 TEST_CASE("bandwidth filter: the best of this cycle and the last") {
