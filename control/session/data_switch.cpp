@@ -111,6 +111,8 @@ void DataSwitch::on_look(const engine::LaneStats& lanes) {
   look.now = as_engine_time(now);
   look.answered_at = lanes.answered_at;
   look.unanswered_since = lanes.unanswered_since;
+  look.data_answered_at = lanes.data_answered_at;
+  look.data_unanswered_since = lanes.data_unanswered_since;
   look.path_known = config_.peer_known || lanes.last_heard.has_value();
   if (const auto sent = link_->answered_ping_sent()) look.control_answered = as_engine_time(*sent);
   look.rtt = std::max(link_->channel().smoothed_rtt().value_or(Duration{}),

@@ -24,7 +24,8 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   sum.bytes_settled += one.bytes_settled;
   sum.packets_refused_by_sink += one.packets_refused_by_sink;
   sum.packets_outside_lease += one.packets_outside_lease;
-  sum.peer_socket_drops += one.peer_socket_drops;
+  // Each tells the running total of a socket, and most share one.
+  sum.peer_socket_drops = std::max(sum.peer_socket_drops, one.peer_socket_drops);
   sum.repairs_sent += one.repairs_sent;
   sum.repairs_received += one.repairs_received;
   sum.generations_failed += one.generations_failed;
@@ -56,6 +57,10 @@ void add(engine::LaneStats& sum, const engine::LaneStats& one) {
   if (one.answered_at && (!sum.answered_at || *one.answered_at > *sum.answered_at)) sum.answered_at = one.answered_at;
   if (one.unanswered_since && (!sum.unanswered_since || *one.unanswered_since < *sum.unanswered_since))
     sum.unanswered_since = one.unanswered_since;
+  if (one.data_answered_at) sum.data_answered_at = std::max(sum.data_answered_at, one.data_answered_at);
+  if (one.data_unanswered_since)
+    sum.data_unanswered_since =
+        std::min(sum.data_unanswered_since.value_or(*one.data_unanswered_since), *one.data_unanswered_since);
   // The transfer's tail: from the last lane's last new byte until the last lane has all acknowledged.
   if (one.last_new_sent_at) {
     if (!sum.last_new_sent_at || !one.all_acked_at)

@@ -19,6 +19,11 @@ Duration dark_after(Duration rtt) {
   return std::max<Duration>(usual, std::chrono::seconds{1} + 2 * rtt);
 }
 
+/// As long as the contract allows.
+Duration dark_at_last(Duration rtt) {
+  return std::max(dark_after(rtt), std::min<Duration>(WayJudge::dark_max, WayJudge::dark_budget - 2 * rtt));
+}
+
 Duration trial_time(Duration rtt) { return std::max<Duration>(WayJudge::trial_min, 20 * rtt); }
 
 }  // namespace
@@ -80,6 +85,13 @@ WayOrder WayJudge::on_look(const WayLook& look) {
 }
 
 void WayJudge::judge_dark(const WayLook& look, WayOrder& order) {
+  bool dark = false;
+  // Where only small datagrams get through, pings are answered for ever: they excuse data without an answer for so long
+  // as a busy thread is excused, since what it has not read yet is not lost. Both get all the time that there is.
+  if (look.data_unanswered_since) {
+    const TimePoint since = std::max({entered_, *look.data_unanswered_since, look.data_answered_at.value_or(entered_)});
+    dark = is_dark(look, since, dark_at_last(look.rtt), order);
+  }
   TimePoint since = std::max(entered_, look.answered_at.value_or(entered_));
   if (look.unanswered_since) {
     since = std::max(since, *look.unanswered_since);
@@ -89,20 +101,24 @@ void WayJudge::judge_dark(const WayLook& look, WayOrder& order) {
     order.ping_udp = true;  // nothing was sent that could be answered
     return;
   }
-  const Duration dark = look.now - since;
-  if (dark < ask_after) return;
-  // What was sent last may have been all lost in a daemon's socket that a crowd overruns, and is repeated after seconds
-  // where a round trip is long for want of a processor: darkness is that none of several was answered.
-  order.ping_udp = look.path_known;
-  const bool control_lives = look.control_answered && *look.control_answered >= since + ask_after;
-  if (!control_lives) {
-    order.ping_control = true;
-    return;
+  if (look.now - since >= ask_after) {
+    // What was sent last may have been all lost in a daemon's socket that a crowd overruns, and is repeated after
+    // seconds where a round trip is long for want of a processor: darkness is that none of several was answered.
+    order.ping_udp = look.path_known;
+    dark = is_dark(look, since, look.sink_busy ? dark_at_last(look.rtt) : dark_after(look.rtt), order) || dark;
   }
-  // What a busy thread has not read yet is not lost: it gets all the time that there is.
-  if (dark < (look.sink_busy ? std::max<Duration>(dark_after(look.rtt), dark_max) : dark_after(look.rtt))) return;
+  if (!dark) return;
   if (state_ == State::udp_trial) wait_ = std::min<Duration>(2 * wait_, wait_max);
   turn(State::tcp, SwitchReason::dark, look, order);
+}
+
+bool WayJudge::is_dark(const WayLook& look, TimePoint since, Duration patience, WayOrder& order) {
+  if (look.now - since < ask_after) return false;
+  if (!look.control_answered || *look.control_answered < since + ask_after) {
+    order.ping_control = true;
+    return false;
+  }
+  return look.now - since >= patience;
 }
 
 void WayJudge::judge_poor(const WayLook& look, WayOrder& order) {
@@ -113,9 +129,10 @@ void WayJudge::judge_poor(const WayLook& look, WayOrder& order) {
   const Sample& first = samples_.front();
   const std::uint64_t sent = look.packets_sent - std::min(look.packets_sent, first.sent);
   const std::uint64_t all_lost = look.packets_lost - std::min(look.packets_lost, first.lost);
-  // Others' datagrams are among these drops; where there are many at all, it is the daemon that can not keep up.
   const std::uint64_t dropped = look.peer_socket_drops - std::min(look.peer_socket_drops, first.socket_drops);
-  const std::uint64_t lost = all_lost - std::min(all_lost, dropped);
+  // Others' datagrams are among these drops, a stranger's too who floods the port: they are a reason to doubt a loss,
+  // not to overlook a policer. So they excuse a half at most.
+  const std::uint64_t lost = all_lost - std::min(all_lost / 2, dropped);
   if (sent == 0 || lost * 100 < sent * poor_loss_percent) return;
   udp_rate_ = *rate;
   turn(State::tcp_trial, SwitchReason::poor, look, order);

@@ -13,7 +13,7 @@ namespace penstock::control {
 enum class DataWay : std::uint8_t { udp, tcp };
 enum class SwitchReason : std::uint8_t {
   asked,   // --data tcp, or the session before ended there
-  dark,    // UDP got no answer, though the control channel did
+  dark,    // UDP, or its data whatever pings got, had no answer, though the control channel had
   poor,    // UDP lost much and moved little: TCP is tried
   back,    // UDP answers again
   better,  // the way that was tried is the worse one
@@ -23,16 +23,18 @@ enum class SwitchReason : std::uint8_t {
 /// How the source stands.
 struct WayLook {
   TimePoint now{};
-  std::optional<TimePoint> answered_at;       // engine::LaneStats
-  std::optional<TimePoint> unanswered_since;  // likewise
-  bool path_known = true;                     // datagrams have an address to go to
-  std::optional<TimePoint> control_answered;  // the newest ping that was answered was sent then
+  std::optional<TimePoint> answered_at;            // engine::LaneStats
+  std::optional<TimePoint> unanswered_since;       // likewise
+  std::optional<TimePoint> data_answered_at;       // of file bytes alone, likewise
+  std::optional<TimePoint> data_unanswered_since;  // likewise
+  bool path_known = true;                          // datagrams have an address to go to
+  std::optional<TimePoint> control_answered;       // the newest ping that was answered was sent then
   Duration rtt{};
   std::uint64_t udp_bytes = 0;  // file bytes that left by datagrams for the first time
   std::uint64_t tcp_bytes = 0;  // file bytes that arrived by TCP
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_lost = 0;
-  std::uint64_t peer_socket_drops = 0;  // by the other end's own socket, which tells of no way
+  std::uint64_t peer_socket_drops = 0;  // by the other end's own socket, whosever datagrams: it tells of no way
   bool sink_busy = false;               // the other end said last that its thread does not keep up
   bool path_limited = false;            // what holds the source back is the way, not a disk, credit or a cap
 };
@@ -63,6 +65,9 @@ class WayJudge {
   // Sooner calls an unlucky second dark, later is felt. With a look and a round trip it stays within 3 s.
   static constexpr Duration dark_min = std::chrono::milliseconds{1500};
   static constexpr Duration dark_max = std::chrono::milliseconds{2500};
+  // The longest with what comes before and after: the last ACK is a round trip late, a look, and the round trip of the
+  // switch. Bytes flow by TCP within 3 s, where the RTT is 250 ms or less.
+  static constexpr Duration dark_budget = std::chrono::milliseconds{2750};
   static constexpr Duration ask_after = std::chrono::milliseconds{500};
   static constexpr Duration poor_after = std::chrono::seconds{5};
   static constexpr unsigned poor_loss_percent = 10;
@@ -95,6 +100,8 @@ class WayJudge {
 
   void enter(State state, const WayLook& look);
   void judge_dark(const WayLook& look, WayOrder& order);
+  /// Silence since then is UDP's alone, and lasted `patience`. Asks the control channel if need be.
+  [[nodiscard]] static bool is_dark(const WayLook& look, TimePoint since, Duration patience, WayOrder& order);
   void judge_poor(const WayLook& look, WayOrder& order);
   void judge_udp_trial(const WayLook& look, WayOrder& order);
   void judge_tcp_trial(const WayLook& look, WayOrder& order);

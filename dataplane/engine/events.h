@@ -125,7 +125,7 @@ struct LaneStats {
   std::uint64_t bytes_settled = 0;  // of transfer space: withheld, or acknowledged (sender), or here (receiver)
   std::uint64_t packets_refused_by_sink = 0;  // store() had no room
   std::uint64_t packets_outside_lease = 0;    // DATA of extents that are not this lane's: refused
-  std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL at the other end, as its ACKs report
+  std::uint64_t peer_socket_drops = 0;        // SO_RXQ_OVFL of its socket, which others use too, as ACKs report
   std::uint64_t repairs_sent = 0;             // repair symbols
   std::uint64_t repairs_received = 0;         // likewise, that were agreed on
   std::uint64_t generations_failed = 0;       // sender: sent again in parts; receiver: not in memory, or no room for it
@@ -161,6 +161,9 @@ struct LaneStats {
   std::optional<TimePoint> all_acked_at;
   /// Since when what we have on its way is without an answer; nullopt: nothing is.
   std::optional<TimePoint> unanswered_since;
+  /// The same two of file bytes alone: small packets may get through where full datagrams do not.
+  std::optional<TimePoint> data_answered_at;
+  std::optional<TimePoint> data_unanswered_since;
   std::uint64_t stream_messages = 0;        // by the stream, sent or taken; its bytes are counted in payload_bytes too
   std::uint64_t stream_bytes = 0;           // likewise, repeats included
   std::uint64_t stream_bytes_repeated = 0;  // of those, that were sent before by whatever way

@@ -9,13 +9,14 @@ from udp_box import UdpBox
 
 
 class Middlebox(UdpBox):
-    """Each direction can be shut; towards the daemon, datagrams beyond `rate`
-    bytes a second are dropped, as a policer does."""
+    """Each direction can be shut; towards the daemon, datagrams beyond `rate` bytes a second are dropped, as a policer
+    does, and those that are longer than `largest`."""
 
     def __init__(self, target):
         super().__init__(target)
         self.up = self.down = True
         self.rate = None
+        self.largest = 65535  # towards the daemon, in bytes of a datagram
         self.tokens, self.filled_at = 0, time.monotonic()
         self.came = 0  # datagrams of clients, dropped ones included
         self.start()
@@ -41,7 +42,7 @@ class Middlebox(UdpBox):
         if not up:
             return self.down
         self.came += 1
-        return self.up and not self._policed(len(data))
+        return self.up and len(data) <= self.largest and not self._policed(len(data))
 
 
 class Running:

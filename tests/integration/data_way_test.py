@@ -31,6 +31,16 @@ class Blocked(DataWay):
         self.told(outcome)
         self.assertEqual(sha256_file(self.served("file")), sha256_file(self.path("got")))
 
+    def test_a_path_that_carries_small_datagrams_alone_is_left_as_soon(self):
+        self.box.largest = 1000
+        source = self.random_file("file", 20_000_003)
+        outcome = self.push(source, self.remote("/file"))
+        self.done(outcome, "tcp")
+        self.told(outcome)
+        [warning] = {line["message"] for line in outcome.events("warning") if line["name"] == "UDP_BLOCKED"}
+        self.assertIn("no answer", warning)  # and not that it loses much, which takes longer to find out
+        self.assertEqual(sha256_file(source), sha256_file(self.served("file")))
+
     def test_one_direction_alone_is_enough(self):
         source = self.random_file("file", 3_000_001)
         self.random_file(self.served("other"), 3_000_001)

@@ -27,6 +27,11 @@ enum class SentKind : std::uint8_t {
   repair,      // `offset` is the generation's serial number
 };
 
+/// File bytes, or what stands for some.
+[[nodiscard]] constexpr bool is_data(SentKind kind) {
+  return kind == SentKind::data || kind == SentKind::copied || kind == SentKind::repair;
+}
+
 /// What an ack-eliciting packet carried, so that it can be sent again or let go.
 struct SentPacket {
   TimePoint sent_at{};

@@ -438,6 +438,8 @@ LaneStats& LaneCore::stats() {
   stats_.pto_count = recovery_.probe_timeouts();
   stats_.answered_at = recovery_.answered_at();
   stats_.unanswered_since = recovery_.unanswered_since();
+  stats_.data_answered_at = recovery_.data_answered_at();
+  stats_.data_unanswered_since = recovery_.data_unanswered_since();
   stats_.datagram_size = size_search_.size();
   stats_.datagram_size_settled = size_search_.settled();
   stats_.size_probes_lost = size_search_.probes_lost();

@@ -42,13 +42,6 @@ std::unique_ptr<CongestionController> make_controller(const RecoveryConfig& conf
   return std::make_unique<Cubic>(config.datagram_size, config.initial_rtt, config.place.lanes);
 }
 
-void append(std::vector<TransferRange>& ranges, std::uint64_t begin, std::uint64_t length) {
-  const TransferRange added{{begin}, {begin + length}};
-  if (!ranges.empty() && ranges.back().end == added.begin)
-    ranges.back().end = added.end;
-  else
-    ranges.push_back(added);
-}
 void append(std::vector<Interval>& ranges, std::uint64_t begin, std::uint64_t length) {
   if (!ranges.empty() && ranges.back().end == begin)
     ranges.back().end = begin + length;
@@ -82,6 +75,7 @@ struct Recovery::AckTally {
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
   std::optional<std::uint64_t> largest;
+  std::optional<std::uint64_t> newest_data;
 };
 
 Recovery::Recovery(const RecoveryConfig& config, Rng rng)
@@ -115,6 +109,7 @@ void Recovery::on_packet_sent(const SentPacket& packet) {
   in_flight_ += packet.size;
   if (packets_in_flight_++ == 0) unanswered_since_ = packet.sent_at;
   if (packet.kind == SentKind::data && packet.attempt > 0) ++repeats_in_flight_;
+  if (is_data(packet.kind)) note_data_sent(ledger_.end() - 1, packet.sent_at);
   probe_base_ = packet.sent_at;
 }
 
@@ -148,6 +143,7 @@ void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
   path_first_ = ledger_.end();
   in_flight_ = 0;
   packets_in_flight_ = 0;
+  data_answers_.restart();
   loss_deadline_.reset();
   recovery_start_.reset();
   probe_backoff_ = 0;
@@ -172,6 +168,7 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
+  if (ack.fields.sink_refusals > refusals_seen_) data_answers_.on_arrived(now);
   refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
   // Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
   // take.
@@ -201,6 +198,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
     probe_backoff_ = 0;
     probes_owed_ = 0;
     answered_at_ = unanswered_since_ = now;
+    if (tally.newest_data) data_answers_.on_acked(now, *tally.newest_data);
     AckedSample sample{.now = now,
                        .largest = {*tally.largest},
                        .largest_sent_at = newest.sent_at,
@@ -242,6 +240,7 @@ bool Recovery::take_spurious(TimePoint now, Interval range, DeliveryNews& news) 
       marks_.on_acked(n, packet.marked);
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
+      if (is_data(packet.kind)) data_answers_.on_acked(now, n);
       ++news.packets_spurious;
       if (n >= path_first_) {
         controller_->on_spurious_loss(packet.sent_at);
@@ -262,6 +261,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     std::uint64_t listed = found->begin;  // acked_ has all below it
     std::optional<std::uint64_t> small;
     std::optional<std::uint64_t> large;
+    std::optional<std::uint64_t> data;
     for (std::uint64_t n = found->begin; n != found->end; ++n) {
       const SentPacket& packet = ledger_[n];
       if (packet.kind == SentKind::skipped) return false;
@@ -277,6 +277,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
       if (packet.kind == SentKind::data || packet.kind == SentKind::copied) report(news.data_acked, n);
       if (packet.kind == SentKind::control) append(news.control_acked, packet.offset, packet.length);
       if (packet.kind == SentKind::repair) news.repairs_acked.push_back(packet.offset);
+      if (is_data(packet.kind)) data = n;
       in_flight_ -= packet.size;
       tally.bytes += packet.size;
       on_resolved(packet);
@@ -291,6 +292,7 @@ bool Recovery::take_acked(Interval range, AckTally& tally, DeliveryNews& news) {
     note_large_acked(large, news);
     news.packets_acked += count;
     tally.largest = std::max(tally.largest.value_or(0), found->end - 1);
+    tally.newest_data = std::max(tally.newest_data, data);
     if (found->end > listed) acked_.push_back({listed, found->end});
     (void)resolved_.insert(*found);
     range.begin = found->end;
@@ -485,14 +487,6 @@ std::optional<PathEstimate> Recovery::path_estimate() const {
 
 PacketNumber Recovery::oldest_needed() const {
   return {std::min(resolved_.first_missing(0).value_or(0), ledger_.end())};
-}
-
-/// What packet `number` carried, but for what was disowned since.
-void Recovery::report(std::vector<TransferRange>& to, std::uint64_t number) const {
-  const SentPacket& packet = ledger_[number];
-  if (disowned_.empty()) return append(to, packet.offset, packet.length);
-  disowned_.for_each_owned(number, packet.offset, packet.length,
-                           [&](std::uint64_t offset, std::uint64_t length) { append(to, offset, length); });
 }
 
 void Recovery::draw_skip() { skip_in_ = rng_.between(skip_distance_min, skip_distance_max); }

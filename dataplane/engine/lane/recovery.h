@@ -15,6 +15,7 @@
 #include "dataplane/engine/ack/sent_packets.h"
 #include "dataplane/engine/congestion/congestion_controller.h"
 #include "dataplane/engine/congestion/pacer.h"
+#include "dataplane/engine/lane/data_answers.h"
 #include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane/offload_budget.h"
 #include "dataplane/engine/lane/tail_copies.h"
@@ -167,6 +168,9 @@ class Recovery {
   [[nodiscard]] std::optional<TimePoint> unanswered_since() const {
     return packets_in_flight_ == 0 ? std::nullopt : unanswered_since_;
   }
+  /// The same of file bytes and their repair symbols alone. nullopt of the latter: no data is on its way.
+  [[nodiscard]] std::optional<TimePoint> data_answered_at() const { return data_answers_.answered_at(); }
+  [[nodiscard]] std::optional<TimePoint> data_unanswered_since() const;
 
   /// An ACK, or a loss, of data of this range that is on its way says nothing any more: it is to be sent anew. What
   /// `news` says is lost then is not, but has to be sent again as well. Cost: see DisownedData.
@@ -196,6 +200,7 @@ class Recovery {
   void update_pacing(TimePoint now);
   void report(std::vector<TransferRange>& to, std::uint64_t number) const;
   [[nodiscard]] bool carries_data(std::uint64_t number) const;
+  void note_data_sent(std::uint64_t number, TimePoint now);
   void draw_skip();
   void owe_probes(TimePoint now);
   void on_resolved(const SentPacket& packet);
@@ -233,6 +238,7 @@ class Recovery {
   std::optional<TimePoint> recovery_start_;
   std::optional<TimePoint> answered_at_;
   std::optional<TimePoint> unanswered_since_;
+  DataAnswers data_answers_;
   bool probing_ = true;
   TimePoint probe_base_{};  // the last ack-eliciting packet, or the last probe time-out
   std::uint32_t probe_backoff_ = 0;

@@ -269,6 +269,36 @@ TEST_CASE("lane team: the host hears of all lanes together, and which stream is 
   CHECK(scene.stream_acks == std::vector<std::size_t>{2});
 }
 
+TEST_CASE("lane team: lanes that share a socket at the other end tell its drops once") {
+  Scene scene;
+  engine::LaneStats stats;
+  stats.peer_socket_drops = 100;
+  scene.at_home([&](LaneTeam& team) { team.on_stats(stats); });
+  scene.ears[0]->on_stats(stats);
+  stats.peer_socket_drops = 120;  // a later word
+  scene.ears[1]->on_stats(stats);
+  scene.settle();
+  CHECK(scene.last_stats.peer_socket_drops == 120);
+}
+
+TEST_CASE("lane team: data is answered where any lane's is, and waits since the first lane's does") {
+  using namespace std::chrono_literals;
+  Scene scene;
+  engine::LaneStats stats;
+  stats.data_answered_at = TimePoint{3s};
+  stats.data_unanswered_since = TimePoint{3s};
+  scene.at_home([&](LaneTeam& team) { team.on_stats(stats); });
+  stats.data_answered_at = TimePoint{5s};
+  stats.data_unanswered_since.reset();
+  scene.ears[0]->on_stats(stats);
+  stats.data_answered_at.reset();
+  stats.data_unanswered_since = TimePoint{4s};
+  scene.ears[1]->on_stats(stats);
+  scene.settle();
+  CHECK(scene.last_stats.data_answered_at == TimePoint{5s});
+  CHECK(scene.last_stats.data_unanswered_since == TimePoint{3s});
+}
+
 TEST_CASE("lane team: the tail is that of all lanes, and unknown where one died or went by the stream last") {
   using namespace std::chrono_literals;
   Scene scene;

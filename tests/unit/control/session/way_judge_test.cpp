@@ -15,13 +15,14 @@ class Path {
   explicit Path(DataWay first = DataWay::udp) : judge_(start, first) { look_.rtt = 20ms; }
 
   bool udp_works = true;
-  bool answers_pings_alone = false;
+  bool carries_pings_alone = false;  // small datagrams get through, where full ones do not
   bool control_works = true;
   bool path_limited = true;
   std::uint64_t udp_rate = 50'000'000;
   std::uint64_t tcp_rate = 50'000'000;
   unsigned udp_loss_percent = 0;
-  bool socket_overrun = false;  // what is lost, the other end's socket drops
+  unsigned socket_drop_percent = 0;  // that the other end's socket dropped, of as many packets as we sent
+  Duration heard_before_look{};      // an answer came so long before the look that sees it
 
   struct Turn {
     Duration at;
@@ -50,14 +51,24 @@ class Path {
       const std::uint64_t packets = udp_rate / 4 / 1400 + 1;
       look_.packets_sent += packets;
       look_.packets_lost += packets * udp_loss_percent / 100;
-      if (socket_overrun) look_.peer_socket_drops += packets * udp_loss_percent / 100;
+      look_.peer_socket_drops += packets * socket_drop_percent / 100;
     }
-    const bool answered = look_.path_known && ((udp_works && (by_udp || pinged_)) || (answers_pings_alone && pinged_));
+    const bool data = by_udp && look_.path_known;
+    const bool data_answered = data && udp_works;
+    const bool answered = data_answered || (look_.path_known && pinged_ && (udp_works || carries_pings_alone));
+    const TimePoint heard = now_ - heard_before_look;
+    if (data_answered) {
+      look_.udp_bytes += udp_rate / 4;
+      look_.data_answered_at = look_.data_unanswered_since = heard;
+    } else if (!data) {
+      look_.data_unanswered_since.reset();
+    } else if (!look_.data_unanswered_since) {
+      look_.data_unanswered_since = now_;
+    }
     if (answered) {
-      if (by_udp) look_.udp_bytes += udp_rate / 4;
-      look_.answered_at = now_;
+      look_.answered_at = heard;
       look_.unanswered_since.reset();
-      if (by_udp) look_.unanswered_since = now_;
+      if (by_udp) look_.unanswered_since = heard;
     } else if ((by_udp || pinged_) && look_.path_known && !look_.unanswered_since) {
       look_.unanswered_since = now_;
     }
@@ -124,14 +135,47 @@ TEST_CASE("way judge: UDP is dark only after several pings, not after the loss o
   REQUIRE(path.turns.size() == 1);
   CHECK(path.udp_pings - before >= 4);
 
-  // What left last is lost, and nothing but a ping would be answered.
+  // What left last is lost, and until it is repeated nothing but a ping can be answered.
   Path flight;
   flight.run(10s);
   flight.udp_works = false;
   flight.run(500ms);
-  flight.answers_pings_alone = true;
+  flight.carries_pings_alone = true;
+  flight.run(1750ms);
+  flight.udp_works = true;
   flight.run(1min);
   CHECK(flight.turns.empty());
+}
+
+TEST_CASE("way judge: answered pings hide data that never gets through for less than three seconds") {
+  SUBCASE("from the start") {
+    Path path;
+    path.udp_works = false;
+    path.carries_pings_alone = true;
+    path.run(20s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().at <= 3s);
+    CHECK(path.turns.front().way == DataWay::tcp);
+    CHECK(path.turns.front().reason == SwitchReason::dark);
+  }
+  SUBCASE("midway, as where a tunnel takes a part of each datagram") {
+    Path path;
+    path.run(10s);
+    path.udp_works = false;
+    path.carries_pings_alone = true;
+    const Duration died = path.elapsed();
+    path.run(10s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().at - died <= 3s);
+  }
+  SUBCASE("and each return, which pings allow, is later") {
+    Path path;
+    path.udp_works = false;
+    path.carries_pings_alone = true;
+    path.run(1h);
+    CHECK(path.way() == DataWay::tcp);
+    CHECK(path.turns.size() <= 20);
+  }
 }
 
 TEST_CASE("way judge: a sink that does not keep up gets three seconds for an answer, but no more") {
@@ -145,6 +189,26 @@ TEST_CASE("way judge: a sink that does not keep up gets three seconds for an ans
   path.run(10s);
   REQUIRE(path.turns.size() == 1);
   CHECK(path.turns.front().at - died <= 3s);
+}
+
+TEST_CASE("way judge: bytes flow by TCP within three seconds of UDP's end, up to a quarter of a second of RTT") {
+  for (const bool pings : {false, true}) {
+    for (const Duration rtt : {Duration{1ms}, Duration{100ms}, Duration{125ms}, Duration{200ms}, Duration{250ms}}) {
+      Path path;
+      path.set_rtt(rtt);
+      path.set_sink_busy(true);
+      path.carries_pings_alone = pings;
+      path.heard_before_look = WayJudge::look_every - 1ms;  // the worst: no look sees it sooner
+      path.run(10s);
+      const Duration last_ack = path.elapsed() - path.heard_before_look;
+      path.udp_works = false;
+      path.run(10s);
+      REQUIRE(path.turns.size() == 1);
+      // The last ACK was a round trip on its way, and so is the order to switch and its answer.
+      CHECK(path.turns.front().at - last_ack + 2 * rtt <= 3s);
+      CHECK(path.turns.front().at - last_ack >= 2s);
+    }
+  }
 }
 
 TEST_CASE("way judge: an outage of everything is not UDP's fault") {
@@ -241,10 +305,19 @@ TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the
   SUBCASE("but not where the other end's socket is what drops") {
     Path path;
     path.udp_rate = 200'000;
-    path.udp_loss_percent = 30;
-    path.socket_overrun = true;
+    path.udp_loss_percent = 18;
+    path.socket_drop_percent = 18;
     path.run(1min);
     CHECK(path.turns.empty());
+  }
+  SUBCASE("also where that socket drops much more of what others send") {
+    Path path;
+    path.udp_rate = 200'000;
+    path.udp_loss_percent = 30;
+    path.socket_drop_percent = 10'000;
+    path.run(10s);
+    REQUIRE(path.turns.size() == 1);
+    CHECK(path.turns.front().reason == SwitchReason::poor);
   }
   SUBCASE("but not when a disk is what holds the source back") {
     Path path;
