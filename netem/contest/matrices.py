@@ -51,6 +51,10 @@ class Cell:
         """IP bytes that must be offered to the link so that the file gets through once."""
         return self.size / _SHARE / (1 - self.loss)
 
+    @property
+    def bdp_bytes(self) -> float:
+        return self.rate_bps / 8 * self.rtt_ms / 1000
+
 
 def _random_loss(share: float) -> str:
     return f"loss={round(share * 1e6)}ppm" if share else ""

@@ -87,6 +87,13 @@ class Report(unittest.TestCase):
         self.assertAlmostEqual(line.waste, 0.25, places=6)
         self.assertIsNone(Line(CLEAN, NoFile(), [run(offered=1)]).waste)
 
+    def test_half_a_bdp_of_waste_is_the_price_of_a_start(self) -> None:
+        half_a_bdp = 100e6 / 8 * 0.05 / 2
+        wasteful, thrifty = (Line(CLEAN, Tool(), [run(offered=round(CLEAN.needed_wire_bytes + extra))]) for extra in (3 * half_a_bdp, half_a_bdp / 2))
+        assert wasteful.waste_after_start is not None
+        self.assertAlmostEqual(wasteful.waste_after_start * CLEAN.needed_wire_bytes, 2 * half_a_bdp, delta=1)
+        self.assertEqual(thrifty.waste_after_start, 0.0)
+
     def test_a_tool_that_gave_up_has_no_figure_but_how_far_it_came(self) -> None:
         text = markdown([Line(CLEAN, Tool(), [run("gave up", 40.0, delivered=round(3_125_000 * 1500 / 1436))])])
         self.assertIn("| tool | - | - | - | - | - | a remark; gave up at 40 s, 25 % there |", text)
@@ -117,7 +124,7 @@ class Report(unittest.TestCase):
         rows = [[word.strip() for word in line.strip("|").split("|")] for line in grid(lines).splitlines()]
         self.assertEqual(rows[0], ["", "no loss", "loss 0.1 %"])
         self.assertEqual(rows[2:4], [["100 Mbit/s, 20 ms", "100 %", "100 %"], ["100 Mbit/s, 100 ms", "50 %", "50 %"]])
-        self.assertIn("at most 2.0 % (100 Mbit/s, 100 ms, loss 0.1 %)", rows[-1][0])
+        self.assertIn("at most 2.0 % (100 Mbit/s, 100 ms, loss 0.1 %); without half a BDP for the start at most 1.5 %", rows[-1][0])
 
     def test_every_run_is_a_line_of_csv_and_failed_ones_have_no_speed(self) -> None:
         with tempfile.TemporaryDirectory() as place:
