@@ -24,6 +24,11 @@ void check(const LinkSettings& settings) {
   PENSTOCK_CHECK(!settings.rate || settings.rate->bits_per_second() > 0);
 }
 
+std::optional<TokenBucket> bucket_of(const std::optional<Policer>& policer) {
+  if (!policer) return std::nullopt;
+  return TokenBucket{*policer};
+}
+
 }  // namespace
 
 void Deliveries::mark() {
@@ -44,7 +49,8 @@ LinkModel::LinkModel(const LinkSettings& settings, Rng luck)
       jitter_luck_(luck.split()),
       reorder_luck_(luck.split()),
       duplicate_luck_(luck.split()),
-      corrupt_luck_(luck.split()) {
+      corrupt_luck_(luck.split()),
+      policer_(bucket_of(settings.policer)) {
   check(settings);
 }
 
@@ -62,6 +68,10 @@ Deliveries LinkModel::offer(TimePoint now, std::uint64_t size, bool heeds_marks)
   // Drawn once per packet whatever the placement, so that moving the loss keeps its pattern.
   const Fate fate = draw_loss();
   if (fate != Fate::passes && settings_.loss_placement == LossPlacement::before_bottleneck) return lose(fate);
+  if (policer_ && !policer_->take(now, size + settings_.overhead)) {
+    counters_.lost_policer += 1;
+    return {};
+  }
   forget_departed(now);
   const bool congested = heeds_marks && settings_.mark_above && queue_bytes_ >= *settings_.mark_above;
   const std::optional<TimePoint> departed = pass_bottleneck(now, size + settings_.overhead);
@@ -87,6 +97,7 @@ Deliveries LinkModel::offer(TimePoint now, std::uint64_t size, bool heeds_marks)
 void LinkModel::change(const LinkSettings& settings) {
   check(settings);
   if (settings.rate != settings_.rate) busy_remainder_ = 0;  // counted in the old rate
+  if (settings.policer != settings_.policer) policer_ = bucket_of(settings.policer);
   if (settings.delay != settings_.delay) last_in_order_ = TimePoint{};
   settings_ = settings;
 }

@@ -10,6 +10,7 @@
 #include "common/time.h"
 #include "common/units.h"
 #include "netem/link_settings.h"
+#include "netem/token_bucket.h"
 
 namespace penstock::netem {
 
@@ -47,6 +48,7 @@ struct LinkCounters {
   std::uint64_t lost_random = 0;
   std::uint64_t lost_burst = 0;
   std::uint64_t lost_queue = 0;  // drop-tail
+  std::uint64_t lost_policer = 0;
   std::uint64_t lost_down = 0;
   std::uint64_t lost_mtu = 0;
   std::uint64_t marked = 0;  // CE, whatever became of them then
@@ -58,12 +60,11 @@ struct LinkCounters {
 };
 
 /// One direction of a link, pure: packets' times and sizes in, their delivery times out. Order of what happens to a
-/// packet: down, mtu, loss (before), queue and rate, loss (after), duplication, delay with jitter and reordering,
-/// corruption. Sources: tc-netem(8) for the vocabulary; Gilbert (1960) and Elliott (1963) for bursts.
-/// Rates are exact: the rest of a nanosecond is carried from packet to packet. Integers only; every kind of luck has
-/// its own generator, so that turning one on changes nothing about the others.
-/// Bound: remembers one small record per packet that waits in the queue, hence at most `queue.packets`.
-/// Threads: one owner. Time: passed in, never decreasing.
+/// packet: down, mtu, loss (before), policer, queue and rate, loss (after), duplication, delay with jitter and
+/// reordering, corruption. Sources: tc-netem(8) for the vocabulary; Gilbert (1960) and Elliott (1963) for bursts. Rates
+/// are exact: the rest of a nanosecond is carried from packet to packet. Integers only; every kind of luck has its own
+/// generator, so that turning one on changes nothing about the others. Bound: remembers one small record per packet
+/// that waits in the queue, hence at most `queue.packets`. Threads: one owner. Time: passed in, never decreasing.
 class LinkModel {
  public:
   LinkModel(const LinkSettings& settings, std::uint64_t seed);
@@ -109,6 +110,7 @@ class LinkModel {
   Rng duplicate_luck_;
   Rng corrupt_luck_;
   bool burst_is_bad_ = false;
+  std::optional<TokenBucket> policer_;
   std::deque<Waiting> queue_;
   std::uint64_t queue_bytes_ = 0;
   TimePoint busy_until_{};            // the last queued packet's last bit leaves, whole nanoseconds

@@ -58,6 +58,15 @@ struct QueueLimit {
 /// nullopt: nothing is marked.
 using MarkThreshold = std::optional<std::uint64_t>;
 
+/// Drops what comes faster than `rate` and keeps no queue: a packet passes where `burst` bytes and what the rate has
+/// allowed since have not been used up, else it is dropped, and none waits (token_bucket.h). A packet longer than
+/// `burst` never passes.
+struct Policer {
+  DataRate rate;
+  std::uint64_t burst = 0;  // bytes; never zero
+  auto operator<=>(const Policer&) const = default;
+};
+
 enum class LossPlacement : std::uint8_t {
   after_bottleneck,   // a lost packet has used its share of the rate and of the queue (radio, fibre)
   before_bottleneck,  // a lost packet loads nothing (an access link ahead of the bottleneck)
@@ -76,8 +85,9 @@ struct LinkSettings {
   JitterOrder jitter_order = JitterOrder::kept;
   std::optional<DataRate> rate = {};  // nullopt: unlimited; never zero (say `down`)
   QueueLimit queue = {};
+  std::optional<Policer> policer = {};  // ahead of rate and queue; one that is told anew begins with all of its burst
   MarkThreshold mark_above = {};
-  std::uint32_t overhead = 0;             // bytes that each packet takes of rate and queue beyond its size
+  std::uint32_t overhead = 0;             // bytes that each packet takes of rate, queue and policer beyond its size
   std::optional<std::uint32_t> mtu = {};  // size + overhead above it: dropped
   LossPlacement loss_placement = LossPlacement::after_bottleneck;
   Probability loss = {};                // independent of other packets

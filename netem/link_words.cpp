@@ -91,6 +91,9 @@ Status assign(Target& target, Result<T> parsed) {
   return {};
 }
 
+/// `bdp` looks at other words, so these are set last.
+bool may_say_bdp(std::string_view word) { return word == "queue" || word == "mark" || word == "police"; }
+
 /// One of two words.
 template <class T>
 Status choose(T& target, std::string_view word, std::string_view value, std::string_view first, T if_first,
@@ -168,6 +171,20 @@ Result<QueueLimit> parse_queue(std::string_view text, const LinkSettings& link) 
   return QueueLimit{.bytes = *bytes, .packets = unlimited};
 }
 
+Result<Policer> parse_policer(std::string_view text, const LinkSettings& link) {
+  const auto refuse = [&] { return usage("policer", text, "50mbit,64KiB or 50mbit,0.5bdp (rate, then burst)"); };
+  const std::size_t comma = text.find(',');
+  if (comma == std::string_view::npos) return refuse();
+  auto rate = parse_rate(text.substr(0, comma));
+  if (!rate) return std::move(rate).error();
+  const std::string_view size = text.substr(comma + 1);
+  if (size.ends_with("bdp") && link.delay == Duration::zero())
+    return Error{ErrorCode::USAGE, fmt::format("policer '{}' needs a delay", text)};
+  const auto burst = parse_queue(size, {.delay = link.delay, .rate = *rate});
+  if (!burst || burst->bytes == std::numeric_limits<std::uint64_t>::max()) return refuse();
+  return Policer{.rate = *rate, .burst = burst->bytes};
+}
+
 Status set_link_word(LinkSettings& link, std::string_view word, std::string_view value) {
   if (word == "delay") return assign(link.delay, parse_duration(value));
   if (word == "jitter") return assign(link.jitter, parse_duration(value));
@@ -201,6 +218,11 @@ Status set_link_word(LinkSettings& link, std::string_view word, std::string_view
     link.mark_above = threshold->bytes;
     return {};
   }
+  if (word == "police" && value == "none") {
+    link.policer.reset();
+    return {};
+  }
+  if (word == "police") return assign(link.policer, parse_policer(value, link));
   if (word == "reorder") return assign(link.reorder, parse_probability(value));
   if (word == "reorder-delay") return assign(link.reorder_delay, parse_duration(value));
   if (word == "duplicate") return assign(link.duplicate, parse_probability(value));
@@ -234,7 +256,7 @@ Status set_link_words(LinkSettings& link, const LinkWords& words) {
   LinkSettings changed = link;
   for (const bool last_turn : {false, true}) {
     for (const auto& [word, value] : words) {
-      if ((word == "queue" || word == "mark") != last_turn) continue;
+      if (may_say_bdp(word) != last_turn) continue;
       if (Status status = set_link_word(changed, word, value); !status) return status;
     }
   }

@@ -30,16 +30,20 @@ Result<BurstLoss> parse_burst_loss(std::string_view text);
 /// must have both; never less than two packets of 1500 bytes.
 Result<QueueLimit> parse_queue(std::string_view text, const LinkSettings& link);
 
+/// `50mbit,64KiB`: the rate, then the burst in bytes or, as of a queue, in `bdp` of that rate and `link`'s delay.
+Result<Policer> parse_policer(std::string_view text, const LinkSettings& link);
+
 /// Sets one word of a link: delay jitter jitter-order (kept|free) loss burst-loss (`none` too) loss-placement
-/// (before|after) rate (`none` too) queue mark (bytes or bdp, as queue; `none` too) reorder reorder-delay duplicate
-/// corrupt mtu overhead down (yes|no). On error `link` is unchanged.
+/// (before|after) rate (`none` too) queue mark (bytes or bdp, as queue; `none` too) police (`none` too) reorder
+/// reorder-delay duplicate corrupt mtu overhead down (yes|no). On error `link` is unchanged.
 Status set_link_word(LinkSettings& link, std::string_view word, std::string_view value);
 
-/// `word=value` pairs. A comma separates pairs and is part of burst-loss's value too: a piece without `=` belongs to
-/// the value before it.
+/// `word=value` pairs. A comma separates pairs and is part of values of burst-loss and police too: a piece without `=`
+/// belongs to the value before it.
 using LinkWords = std::vector<std::pair<std::string, std::string>>;
 Result<LinkWords> parse_link_words(std::string_view text);
-/// Sets them all, `queue` and `mark` after the others because `bdp` looks at them. On error `link` is unchanged.
+/// Sets them all, `queue`, `mark` and `police` after the others because `bdp` looks at them. On error `link` is
+/// unchanged.
 Status set_link_words(LinkSettings& link, const LinkWords& words);
 
 /// `10s:loss=5%,delay=80ms`: what changes, and when after the start.

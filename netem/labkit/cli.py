@@ -42,6 +42,7 @@ LINK_OPTIONS = {
     "rate": "of each direction, IP bytes: 200mbit",
     "queue": "of the bottleneck: 1bdp (rate x round trip), 64KiB, 64000 (bytes), 200p (packets); default 1000p",
     "mark": "CE on packets whose sender heeds ECN (ECT), where so much waits at the bottleneck: 0.1bdp, 64KiB",
+    "police": "RATE,BURST: what comes faster is dropped, nothing waits: 50mbit,64KiB; the burst in bdp too",
     "reorder": "share that arrives late: 0.5%%",
     "reorder-delay": "by how much: 1ms",
     "duplicate": "share that arrives twice: 0.1%%",
@@ -168,7 +169,7 @@ def settings_of(options: argparse.Namespace) -> LabSettings:
     )
     for word, value in both:
         # Alone, so that the complaint names the option; `bdp` is judged with the whole.
-        if word not in ("queue", "mark"):
+        if word not in words.MAY_SAY_BDP:
             try:
                 words.set_pairs(words.Link(), ((word, value),))
             except UsageError as error:

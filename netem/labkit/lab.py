@@ -92,7 +92,7 @@ class Lab:
     def counters(self) -> dict[str, Any]:
         """What became of the packets so far, the same for every back end:
         `seconds` since the lab began; `legs`: {leg: {"up": {...}, "down": {...}}} with offered_packets offered_bytes
-        delivered_packets delivered_bytes lost_random lost_burst lost_queue lost_down lost_mtu marked duplicated
-        corrupted reordered; `overruns` and `overflows`: packets lost beyond what was told (0, or the run is worth nothing).
+        delivered_packets delivered_bytes lost_random lost_burst lost_queue lost_policer lost_down lost_mtu marked
+        duplicated corrupted reordered; `overruns` and `overflows`: packets lost beyond what was told (0, or the run is worth nothing).
         The emulator adds `lateness_us`, `hosts`, `in_flight` (netem/emulator/README.md). What tc can not count is None."""
         return self._back_end.counters()

@@ -37,6 +37,8 @@ def link_text(link: Link) -> str:
         queue = f"{link.queue_packets} packets" if link.queue_bytes is None else f"{link.queue_bytes} bytes"
         marks = f", marks above {link.mark_bytes} bytes" if link.mark_bytes is not None else ""
         said.append(f"{rate(link.rate_bps)} (queue {queue}{marks})")
+    if link.policer:
+        said.append(f"policed to {rate(link.policer.rate_bps)} (burst {link.policer.burst} bytes)")
     where = " before the bottleneck" if link.loss_before else ""
     said.append(f"loss {share(link.loss)}{where}" if link.loss or not link.burst else "")
     if link.burst:

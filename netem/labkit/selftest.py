@@ -121,6 +121,7 @@ def checks() -> Iterator[Check]:
     yield of("rate", _rate, "delay=2ms,rate=100mbit,queue=500p")
     yield of("rate, iperf3", _rate_iperf3, "delay=2ms,rate=200mbit,queue=200p")
     yield of("queue", _queue, "delay=10ms,rate=20mbit,queue=100000")
+    yield of("policer", _policer, "delay=10ms,police=20mbit,15000")
     yield of("loss", _loss, "loss=1%,delay=5ms")
     yield of("loss of UDP_SEGMENT batches", _segment_loss, "loss=2%,delay=5ms")
     yield of("burst loss", _bursts, "burst-loss=1%,20%,delay=5ms")
@@ -173,6 +174,14 @@ def _queue(lab: Lab) -> list[Row]:
     result = _probe(lab, Stream("30mbit", 3_000, size=1500), drops_expected=True)
     # A full queue of 100 000 bytes waits 40 ms. The last packet fits if it fits whole: up to one packet less.
     return [_delay_row("delay behind a full queue", 50.0, result["delay_us"]["p99"] / 1000)]
+
+
+def _policer(lab: Lab) -> list[Row]:
+    result = _probe(lab, Stream("30mbit", 6_000, size=1500), drops_expected=True)
+    return [
+        _near("rate past a policer, of 150 %", 20e6, result["rate_bps"], 0.02, 1e6, "Mbit/s"),
+        _delay_row("  delay, for nothing waits", 10.0, result["delay_us"]["median"] / 1000),
+    ]
 
 
 def _loss(lab: Lab) -> list[Row]:

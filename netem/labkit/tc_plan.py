@@ -60,6 +60,8 @@ def refusals_of(link: Link, corrupt_reach: str = "kernel", before: Link | None =
         found.append("mtu of a link (netem drops nothing by size)")
     if link.mark_bytes is not None:
         found.append("mark (netem's ecn marks what its luck would drop)")
+    if link.policer:
+        found.append("police (netem drops nothing by rate without a queue)")
     if link.loss and link.burst:
         found.append("loss and burst-loss together (netem has one loss model)")
     if link.corrupt and corrupt_reach == "application":
@@ -160,6 +162,7 @@ def counters_of(link: Link, first: dict[str, Any], second: dict[str, Any]) -> di
         "lost_random": 0 if link.burst or link.down else lost,
         "lost_burst": lost if link.burst and not link.down else 0,
         "lost_queue": rated["drops"],
+        "lost_policer": 0,
         "lost_down": lost if link.down else 0,
         "lost_mtu": 0,
         "marked": 0,

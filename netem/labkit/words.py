@@ -18,6 +18,8 @@ _RATE = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "k": 10**3, "M":
 _SHARE = {"%": CERTAIN // 100, "ppm": CERTAIN // 1_000_000}
 _SIZE = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
+MAY_SAY_BDP = ("queue", "mark", "police")  # they look at other words, so they are set last
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -40,6 +42,14 @@ class Burst:
 
 
 @dataclass(frozen=True)
+class Policer:
+    """A token bucket: what comes faster is dropped, nothing waits."""
+
+    rate_bps: int
+    burst: int  # bytes
+
+
+@dataclass(frozen=True)
 class Link:
     """One direction of a link; the defaults deliver everything at once. The fields of netem/link_settings.h."""
 
@@ -51,6 +61,7 @@ class Link:
     queue_bytes: int | None = None
     queue_packets: int | None = 1000
     mark_bytes: int | None = None
+    policer: Policer | None = None
     overhead: int = 0
     mtu: int | None = None
     loss_before: bool = False
@@ -111,11 +122,11 @@ def read_pairs(text: str) -> Pairs:
 
 
 def set_pairs(link: Link, pairs: Pairs) -> Link:
-    """`link` with the pairs set in order, `queue` and `mark` after the others because `bdp` looks at them. UsageError
-    names the word that makes no sense."""
+    """`link` with the pairs set in order, `queue`, `mark` and `police` after the others because `bdp` looks at them.
+    UsageError names the word that makes no sense."""
     for last_turn in (False, True):
         for word, value in pairs:
-            if (word in ("queue", "mark")) == last_turn:
+            if (word in MAY_SAY_BDP) == last_turn:
                 link = _set(link, word, value)
     return link
 
@@ -199,6 +210,23 @@ def _mark(link: Link, text: str) -> Link:
     return replace(link, mark_bytes=size)
 
 
+def _policer(link: Link, text: str) -> Policer:
+    rate_text, _, burst_text = text.partition(",")
+    refusal = _no(text, "policer", "50mbit,64KiB or 50mbit,0.5bdp (rate, then burst)")
+    if not burst_text:
+        raise refusal
+    rate = read_rate(rate_text)
+    if burst_text.endswith("bdp") and not link.delay_ns:
+        raise UsageError(f"policer '{text}' needs a delay")
+    try:
+        burst = _queue(replace(link, rate_bps=rate), burst_text).queue_bytes
+    except UsageError:
+        raise refusal from None
+    if burst is None:
+        raise refusal
+    return Policer(rate, burst)
+
+
 def _choice(word: str, value: str, no: str, yes: str) -> bool:
     if value not in (no, yes):
         raise _no(value, word, f"{no} or {yes}")
@@ -225,6 +253,8 @@ def _set(link: Link, word: str, value: str) -> Link:
             return _queue(link, value)
         case "mark":
             return _mark(link, value)
+        case "police":
+            return replace(link, policer=None if value == "none" else _policer(link, value))
         case "reorder":
             return replace(link, reorder=read_share(value))
         case "reorder-delay":
@@ -241,5 +271,5 @@ def _set(link: Link, word: str, value: str) -> Link:
             return replace(link, down=_choice(word, value, "no", "yes"))
     raise UsageError(
         f"'{word}' is no property of a link; there are: delay jitter jitter-order loss burst-loss loss-placement rate"
-        " queue mark reorder reorder-delay duplicate corrupt mtu overhead down"
+        " queue mark police reorder reorder-delay duplicate corrupt mtu overhead down"
     )

@@ -80,9 +80,11 @@ int run(int argc, char** argv) {
        {Option{"delay", "one way, such as 25ms"}, Option{"jitter", "uniform, around the delay"},
         Option{"loss", "such as 1%"}, Option{"burst-loss", "p,r[,1-h[,1-k]] of a Gilbert-Elliott chain"},
         Option{"loss-placement", "before or after the bottleneck"}, Option{"rate", "such as 100mbit"},
-        Option{"queue", "bytes, 200p (packets) or 1bdp"}, Option{"reorder", "share that arrives late"},
-        Option{"reorder-delay", "by how much"}, Option{"duplicate", "share that arrives twice"},
-        Option{"corrupt", "share with one bit flipped"}, Option{"mtu", "bytes of IP; longer ones are dropped"}}) {
+        Option{"queue", "bytes, 200p (packets) or 1bdp"},
+        Option{"police", "RATE,BURST: what comes faster is dropped, nothing waits"},
+        Option{"reorder", "share that arrives late"}, Option{"reorder-delay", "by how much"},
+        Option{"duplicate", "share that arrives twice"}, Option{"corrupt", "share with one bit flipped"},
+        Option{"mtu", "bytes of IP; longer ones are dropped"}}) {
     app.add_option_function<std::string>(
         fmt::format("--{}", option.name),
         [&words, name = option.name](const std::string& value) { words.both.emplace_back(name, value); }, option.help);

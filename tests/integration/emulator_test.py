@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 
 BIN = os.environ.get("PENSTOCK_BIN", "build/release/bin")
@@ -163,6 +164,20 @@ class Links(EmulatorTest):
         end = lab.end()
         self.accounts_agree(result, end, 20000)
         self.assertLess(result["burst_length_mean"], 1.3)  # 16 if a batch were lost as one
+
+    def test_a_policer_lets_its_burst_and_its_rate_pass_and_owns_up_to_the_rest(self):
+        lab = self.lab("--leg", "A:up:police=160kbit,15000")
+        began = time.monotonic()
+        _, result = lab.measure("--rate", "40mbit", "--count", "2000", "--size", "500")
+        seconds = time.monotonic() - began
+        up = lab.ask("counters")["legs"]["A"]["up"]
+        self.assertEqual(lab.ask("set A up police=none")["event"], "set")
+        _, free = lab.measure("--rate", "40mbit", "--count", "2000", "--size", "500")
+        self.assertEqual(lab.end()["overruns"], 0)
+        self.assertGreaterEqual(result["received"], 30)
+        self.assertLessEqual(up["delivered_bytes"], 15_000 + 20_000 * seconds)
+        self.assertEqual(up["lost_policer"], result["lost"] + FINISHES - result["finishes"])
+        self.assertEqual(free["lost"], 0)
 
     def test_damage_stops_in_the_kernel_unless_it_shall_reach_the_program(self):
         for reach in ("kernel", "application"):

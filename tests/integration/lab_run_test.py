@@ -62,6 +62,18 @@ class Run(LabCommandTest):
         self.assertIn(told["back_end"], ("emulator", "tc"))
         self.assertEqual(told["legs"]["A"]["up"]["lost_down"], sent - got)
 
+    def test_a_policer_is_told_in_the_first_line_and_its_drops_are_counted(self):
+        counters = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "counters.json")
+        # 84 bytes each: ten fit the burst, and a byte a second comes back.
+        ping = ("ping", "-qc", "15", "-i", "0.05", "-W", "1", "{B}")
+        ran = self.lab("run", "--police", "8bit,840", "--asymmetric", "police=none", "--counters", counters, "--", *ping)
+        self.assertIn("back end emulator", ran.stderr)
+        self.assertIn("A to B delay 0 ms, no rate limit, policed to 8 bit/s (burst 840 bytes)", ran.stderr)
+        self.assertIn("15 packets transmitted, 10 received", ran.stdout)
+        with open(counters, encoding="utf-8") as file:
+            leg = json.load(file)["legs"]["A"]
+        self.assertEqual((leg["up"]["lost_policer"], leg["down"]["lost_policer"]), (5, 0))
+
     def test_every_host_of_a_star_reaches_every_other(self):
         script = "ping -qc 1 -W 5 {B} && ping -qc 1 -W 5 {C} && ping -qc 1 -W 5 {D6}"
         star = ("--hosts", "4", "--delay", "2ms", "--leg", "C:delay=9ms", "--leg", "B:rate=1gbit")

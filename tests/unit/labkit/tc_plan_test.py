@@ -69,6 +69,7 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.refused("delay=5ms,loss=1%,rate=1mbit,duplicate=1%,corrupt=1%,jitter=1ms"), [])
         self.assertRegex(self.refused("reorder=1%")[0], "^reorder ")
         self.assertRegex(self.refused("mtu=1400")[0], "^mtu ")
+        self.assertRegex(self.refused("police=1mbit,64KiB")[0], "^police ")
         self.assertRegex(self.refused("loss=1%,burst-loss=1%,2%")[0], "^loss and burst-loss")
         self.assertRegex(self.refused("corrupt=1%", corrupt_reach="application")[0], "^--corrupt-reach")
         self.assertRegex(self.refused("loss=1%", seed=3)[0], "^--seed")

@@ -72,10 +72,28 @@ class Links(unittest.TestCase):
         self.assertEqual(link.burst.to_good, 200_000_000)
         self.assertEqual(link.loss, 20_000_000)
 
+    def test_a_policer_is_a_rate_and_a_burst_in_bytes_or_bandwidth_delay_products_of_that_rate(self):
+        link = Link(delay_ns=25 * MS, rate_bps=1_000_000_000)
+
+        def policer(text):
+            return set_pairs(link, (("police", text),)).policer
+
+        self.assertEqual(policer("50mbit,64KiB"), words.Policer(50_000_000, 65536))
+        self.assertEqual(policer("100mbit,0.5bdp"), words.Policer(100_000_000, 312_500))
+        for bad in ("", "50mbit", "50mbit,", ",64KiB", "50mbit,0", "50mbit,10p", "0,64KiB", "50mbit,1KiB,1KiB"):
+            with self.subTest(bad), self.assertRaises(UsageError):
+                policer(bad)
+        with self.assertRaisesRegex(UsageError, "needs a delay"):
+            set_pairs(Link(), (("police", "50mbit,1bdp"),))
+        late = set_pairs(Link(), read_pairs("police=8mbit,1bdp,delay=500ms"))
+        self.assertEqual(late.policer, words.Policer(8_000_000, 1_000_000))
+        self.assertIsNone(set_pairs(late, read_pairs("police=none")).policer)
+
     def test_every_word_can_be_set_and_refuses_nonsense(self):
         for text in (
             "delay=1ms", "jitter=1ms", "jitter-order=free", "loss=1%", "burst-loss=1%,2%", "loss-placement=before", "rate=1mbit",
-            "rate=none", "queue=5p", "reorder=1%", "reorder-delay=2ms", "duplicate=1%", "corrupt=1%", "mtu=1500", "overhead=28", "down=yes",
+            "rate=none", "queue=5p", "mark=64KiB", "police=1mbit,64KiB", "reorder=1%", "reorder-delay=2ms", "duplicate=1%", "corrupt=1%",
+            "mtu=1500", "overhead=28", "down=yes",
         ):
             with self.subTest(text):
                 before = Link(rate_bps=2_000_000)

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/random.h"
+
 namespace penstock::netem {
 namespace {
 
@@ -115,6 +117,105 @@ TEST_CASE("link: packets above the MTU are dropped, one of exactly the MTU passe
   CHECK(link.offer(start, 1472).size() == 1);
   CHECK(link.offer(start, 1473).empty());
   CHECK(link.counters().lost_mtu == 1);
+}
+
+/// What packets of some size used up at their times.
+struct Passed {
+  TimePoint at;
+  std::uint64_t bytes;
+};
+
+/// Whether another packet would stay within burst + rate x t, whenever t began. In bits x 10^9, so that nothing is
+/// rounded.
+bool conforms(const std::vector<Passed>& passed, const Policer& policer, const Passed& next) {
+  __extension__ using Wide = unsigned __int128;
+  constexpr Wide byte = Wide{8} * 1'000'000'000;
+  const auto allowed = [&](TimePoint since) {
+    return policer.burst * byte +
+           Wide{policer.rate.bits_per_second()} * static_cast<std::uint64_t>((next.at - since).count());
+  };
+  Wide sum = next.bytes * byte;
+  if (sum > policer.burst * byte) return false;
+  for (auto one = passed.rbegin(); one != passed.rend(); ++one) {
+    sum += one->bytes * byte;
+    if (sum > allowed(one->at)) return false;
+  }
+  return true;
+}
+
+TEST_CASE("link: a policer lets pass burst + rate x t at most, over any time, and drops nothing that stays within it") {
+  // The rates divide nothing evenly; gaps are between bursts at one moment and what refills the bucket.
+  for (const std::uint64_t bits_per_second : {3'333'333U, 7U, 999'999'937U}) {
+    CAPTURE(bits_per_second);
+    const Policer policer{.rate = DataRate::bits_per_second(bits_per_second), .burst = 20'000};
+    LinkModel link{{.policer = policer, .overhead = 28}, 1};
+    Rng luck{bits_per_second};
+    std::vector<Passed> passed;
+    TimePoint now = start;
+    std::uint64_t offered = 0;
+    for (; offered < 2'000; ++offered) {
+      const std::uint64_t size = luck.below(3'000);
+      if (luck.below(4) == 0) now += policer.rate.time_for(luck.below(offered % 100 == 0 ? 50'000 : 6'000));
+      const Passed packet{now, size + 28};
+      const Deliveries copies = link.offer(now, size);
+      REQUIRE(copies.empty() == !conforms(passed, policer, packet));
+      if (copies.empty()) continue;
+      CHECK(copies[0].at == now);  // and it delays nothing
+      passed.push_back(packet);
+    }
+    CHECK(passed.size() > 300);
+    CHECK(link.counters().lost_policer == offered - passed.size());
+    CHECK(link.counters().lost_policer > 300);
+  }
+}
+
+TEST_CASE("link: a policer keeps a burst at most, however long it was idle, and drops what is longer than that") {
+  LinkModel link{{.policer = Policer{.rate = DataRate::megabits_per_second(12), .burst = 3'000}}, 1};
+  for (const TimePoint now : {start, start + 1h}) {
+    CHECK(link.offer(now, 3'001).empty());  // and takes nothing from others
+    CHECK(link.offer(now, 1'500).size() == 1);
+    CHECK(link.offer(now, 1'500).size() == 1);
+    CHECK(link.offer(now, 1).empty());
+    CHECK(link.offer(now + 1ms - 1ns, 1'500).empty());
+    CHECK(link.offer(now + 1ms, 1'500).size() == 1);
+  }
+  CHECK(link.counters().lost_policer == 6);
+}
+
+TEST_CASE("link: what a policer drops loads no queue, and what is lost behind it has used its tokens") {
+  const Policer policer{.rate = DataRate::megabits_per_second(12), .burst = 3'000};
+  LinkModel queued{{.rate = DataRate::megabits_per_second(6), .policer = policer}, 1};
+  for (int i = 0; i < 5; ++i) (void)queued.offer(start, 1'500);
+  CHECK(queued.queued_bytes(start) == 3'000);
+  CHECK(queued.counters().lost_policer == 3);
+  CHECK(queued.counters().lost_queue == 0);
+
+  LinkSettings settings{.policer = policer, .loss = Probability::always()};
+  LinkModel after{settings, 1};
+  settings.loss_placement = LossPlacement::before_bottleneck;
+  LinkModel before{settings, 1};
+  for (int i = 0; i < 5; ++i) {
+    CHECK(after.offer(start, 1'500).empty());
+    CHECK(before.offer(start, 1'500).empty());
+  }
+  CHECK(after.counters().lost_random == 2);
+  CHECK(after.counters().lost_policer == 3);
+  CHECK(before.counters().lost_random == 5);
+}
+
+TEST_CASE("link: a policer that is told anew begins with all of its burst, another change leaves its tokens alone") {
+  LinkSettings settings{.policer = Policer{.rate = DataRate::megabits_per_second(12), .burst = 1'500}};
+  LinkModel link{settings, 1};
+  CHECK(link.offer(start, 1'500).size() == 1);
+  settings.delay = 5ms;
+  link.change(settings);
+  CHECK(link.offer(start, 1'500).empty());
+  settings.policer->burst = 3'000;
+  link.change(settings);
+  CHECK(link.offer(start, 3'000).size() == 1);
+  settings.policer.reset();
+  link.change(settings);
+  CHECK(link.offer(start, 9'000).size() == 1);
 }
 
 TEST_CASE("link: random loss stays within four standard deviations") {
@@ -299,6 +400,7 @@ TEST_CASE("link: counters account for every packet, one seed gives one result, a
       .jitter = 3ms,
       .rate = DataRate::megabits_per_second(100),
       .queue = {.bytes = 30'000},
+      .policer = Policer{.rate = DataRate::megabits_per_second(110), .burst = 20'000},
       .loss = Probability::percent(3),
       .burst = BurstLoss{.to_bad = Probability::percent(1), .to_good = Probability::percent(20)},
       .reorder = Probability::percent(1),
@@ -322,7 +424,9 @@ TEST_CASE("link: counters account for every packet, one seed gives one result, a
   CHECK(n.lost_random > 0);
   CHECK(n.lost_burst > 0);
   CHECK(n.lost_queue > 0);
-  CHECK(n.offered_packets == n.lost_random + n.lost_burst + n.lost_queue + n.delivered_packets - n.duplicated);
+  CHECK(n.lost_policer > 0);
+  CHECK(n.offered_packets ==
+        n.lost_random + n.lost_burst + n.lost_queue + n.lost_policer + n.delivered_packets - n.duplicated);
 }
 
 TEST_CASE("link: turning on one kind of luck changes nothing about another") {

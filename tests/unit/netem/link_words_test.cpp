@@ -40,10 +40,10 @@ TEST_CASE("link words: probabilities are exact shares, at most all") {
   CHECK(!parse_probability("0.5").ok());
 }
 
-TEST_CASE("link words: none takes back a rate and a burst") {
+TEST_CASE("link words: none takes back a rate, a burst and a policer") {
   LinkSettings link;
-  REQUIRE(set_link_words(link, parse_link_words("rate=8mbit,burst-loss=1%,20%").value()));
-  REQUIRE(set_link_words(link, parse_link_words("rate=none,burst-loss=none").value()));
+  REQUIRE(set_link_words(link, parse_link_words("rate=8mbit,burst-loss=1%,20%,police=1mbit,64KiB").value()));
+  REQUIRE(set_link_words(link, parse_link_words("rate=none,burst-loss=none,police=none").value()));
   CHECK(link == LinkSettings{});
 }
 
@@ -72,6 +72,22 @@ TEST_CASE("link words: a queue is bytes, packets or bandwidth-delay products") {
   CHECK(!parse_queue("0", link).ok());
 }
 
+TEST_CASE("link words: a policer is a rate and a burst, in bytes or bandwidth-delay products of that rate") {
+  const LinkSettings link{.delay = 25ms, .rate = DataRate::megabits_per_second(1000)};
+  CHECK(parse_policer("50mbit,64KiB", link).value() == Policer{DataRate::megabits_per_second(50), 65536});
+  CHECK(parse_policer("100mbit,0.5bdp", link).value() == Policer{DataRate::megabits_per_second(100), 312'500});
+  for (const char* bad : {"", "50mbit", "50mbit,", ",64KiB", "50mbit,0", "50mbit,10p", "0,64KiB", "50mbit,1KiB,1KiB"}) {
+    CAPTURE(bad);
+    CHECK(!parse_policer(bad, link).ok());
+  }
+  const auto without_delay = parse_policer("50mbit,1bdp", {});
+  REQUIRE(!without_delay.ok());
+  CHECK(without_delay.error().message.find("needs a delay") != std::string::npos);
+  LinkSettings late;
+  REQUIRE(set_link_words(late, parse_link_words("police=8mbit,1bdp,delay=500ms").value()));
+  CHECK(late.policer == Policer{DataRate::megabits_per_second(8), 1'000'000});
+}
+
 TEST_CASE("link words: a list is set as a whole or not at all, the queue after what it depends on") {
   LinkSettings link;
   REQUIRE(set_link_words(link, parse_link_words("queue=1bdp,rate=8mbit,delay=500ms,burst-loss=1%,20%,loss=2%").value())
@@ -88,9 +104,10 @@ TEST_CASE("link words: a list is set as a whole or not at all, the queue after w
 }
 
 TEST_CASE("link words: every property can be set, and refuses nonsense") {
-  for (const char* text : {"delay=1ms", "jitter=1ms", "jitter-order=free", "loss=1%", "burst-loss=1%,2%",
-                           "loss-placement=before", "rate=1mbit", "rate=none", "queue=5p", "mark=64KiB", "reorder=1%",
-                           "reorder-delay=2ms", "duplicate=1%", "corrupt=1%", "mtu=1500", "overhead=28", "down=yes"}) {
+  for (const char* text :
+       {"delay=1ms", "jitter=1ms", "jitter-order=free", "loss=1%", "burst-loss=1%,2%", "loss-placement=before",
+        "rate=1mbit", "rate=none", "queue=5p", "mark=64KiB", "police=1mbit,64KiB", "reorder=1%", "reorder-delay=2ms",
+        "duplicate=1%", "corrupt=1%", "mtu=1500", "overhead=28", "down=yes"}) {
     CAPTURE(text);
     LinkSettings link{.rate = DataRate::megabits_per_second(2)};
     const LinkSettings before = link;
