@@ -28,22 +28,24 @@ class Midway(DataWay):
         return running
 
     def test_udp_that_dies_and_stays_dead_costs_no_byte_that_was_there(self):
-        running = self.push_until(4_000_000)
+        running = self.push_until(8_000_000)
         self.box.shut()
         outcome = running.end()
         last = self.done(outcome, "mixed")
         self.told(outcome)
         self.assertEqual(sha256_file(self.source), sha256_file(self.served("file")))
-        # What was on its way, and what was sent into the dark before anybody could know: 40 Mbit/s, some seconds.
-        self.assertLess(last["bytes_retransmitted"], 16_000_000)
+        # Nothing is sent again but what the box has dropped, and what was lost without it: sockets overflow, ours and the
+        # box's, where nobody runs. 8 MB were there, and none of them is in the box's count.
+        self.assertLess(last["bytes_retransmitted"], self.box.bytes_dropped + 1_000_000)
 
     def test_on_pull_too(self):
-        running = self.pull_until(4_000_000)
+        running = self.pull_until(8_000_000)
         self.box.shut()
         outcome = running.end()
-        self.done(outcome, "mixed")
+        last = self.done(outcome, "mixed")
         self.told(outcome)
         self.assertEqual(sha256_file(self.served("file")), sha256_file(self.path("got")))
+        self.assertLess(last["bytes_retransmitted"], self.box.bytes_dropped + 1_000_000)
 
     def test_with_lanes_no_lane_is_given_up_for_it(self):
         self.daemon.stop()

@@ -19,6 +19,9 @@ class Middlebox(UdpBox):
         self.largest = 65535  # towards the daemon, in bytes of a datagram
         self.tokens, self.filled_at = 0, time.monotonic()
         self.came = 0  # datagrams of clients, dropped ones included
+        self.bytes_of_clients = self.bytes_of_daemon = 0  # dropped ones included
+        self.bytes_dropped = 0  # of both
+        self.carried_at = None  # when a datagram passed last, as time.time() has it
         self.start()
 
     def shut(self):
@@ -39,10 +42,18 @@ class Middlebox(UdpBox):
         return False
 
     def carries(self, client, up, data):
-        if not up:
-            return self.down
-        self.came += 1
-        return self.up and len(data) <= self.largest and not self._policed(len(data))
+        if up:
+            self.came += 1
+            self.bytes_of_clients += len(data)
+            passes = self.up and len(data) <= self.largest and not self._policed(len(data))
+        else:
+            self.bytes_of_daemon += len(data)
+            passes = self.down
+        if passes:
+            self.carried_at = time.time()
+        else:
+            self.bytes_dropped += len(data)
+        return passes
 
 
 class Running:
@@ -93,11 +104,16 @@ class DataWay(LabTest):
 
     def setUp(self):
         super().setUp()
-        self.port = free_port()
-        self.box = Middlebox(("127.0.0.1", self.port))
-        self.addCleanup(self.box.close)
+        self.port, self.box = self.middlebox()
         self.daemon = self.start_daemon()
         self.register(self.ann)
+
+    def middlebox(self):
+        """A port that is free for a daemon, and a box in front of it."""
+        port = free_port()
+        box = Middlebox(("127.0.0.1", port))
+        self.addCleanup(box.close)
+        return port, box
 
     def start_daemon(self, *extra):
         return self.serve(
