@@ -46,13 +46,13 @@ class LabCommandTest(unittest.TestCase):
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         return subprocess.Popen([LAB, *words], env=dict(self.environment, **options.pop("environment", {})), **options)
 
-    def lab(self, *words, input=None, **options):
+    def lab(self, *words, input=None, patience=PATIENCE, **options):
         """Runs netem/lab to its end; gives the completed process."""
         if input is not None:
             options["stdin"] = subprocess.PIPE
         process = self.start(*words, **options)
         try:
-            out, err = process.communicate(input, timeout=PATIENCE)
+            out, err = process.communicate(input, timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
