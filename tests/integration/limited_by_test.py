@@ -96,6 +96,12 @@ class LimitedBy(LabTest):
         self.assert_push("server_cap")
         self.assert_pull("server_cap", "--rate", "1G")
 
+    def test_a_receiver_that_allows_little(self):
+        # Until it has answered for the first time it allows a MiB, and on a long and fast path that answer is what is waited for.
+        self.begin(2 * MB, udp_through=("--delay", "900ms"))
+        self.assert_push("receiver_credit", "--cc", "fixed", "--rate", "200M", "--data", "udp")
+        self.assert_pull("receiver_credit", "--cc", "fixed", "--rate", "200M", "--data", "udp")
+
     def test_a_sender_without_a_processor(self):
         slow = self.slowed(SLOW_SEND=20 * MB)
         self.begin(40 * MB, client=slow)
