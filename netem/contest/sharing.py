@@ -34,15 +34,23 @@ FLOWS = {
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """Drop-tail, the same round-trip time for both. `queue`: in the lab's words, a share of the BDP."""
+    """What both share at the same round-trip time: a rate behind a drop-tail queue, or a policer, which has none. `size`:
+    of the queue or of the policer's burst, in the lab's words, a share of the BDP."""
 
     rate_mbit: int
     rtt_ms: int
-    queue: str
+    size: str
+    policer: bool = False
+
+    @property
+    def name(self) -> str:
+        size = self.size.replace("bdp", " BDP")
+        return f"policer, {size}" if self.policer else size
 
     def settings(self, seed: int, back_end: str) -> LabSettings:
-        delay = ("delay", f"{self.rtt_ms / 2}ms")
-        bottleneck = Leg(up=(delay, ("rate", f"{self.rate_mbit}mbit"), ("queue", self.queue)), down=(delay,))
+        delay, rate = ("delay", f"{self.rtt_ms / 2}ms"), f"{self.rate_mbit}mbit"
+        limit = (("police", f"{rate},{self.size}"),) if self.policer else (("rate", rate), ("queue", self.size))
+        bottleneck = Leg(up=(delay, *limit), down=(delay,))
         legs = {"A": bottleneck, "B": Leg(), "C": Leg()}
         return LabSettings(hosts=("A", "B", "C"), legs=legs, seed=seed, back_end=back_end)  # type: ignore[arg-type]
 
@@ -60,16 +68,21 @@ class Sharing:
 
     @property
     def share(self) -> float:
-        """Of the first flow, while both were there."""
-        begin = next(sample for sample in self.samples if sample[0] >= self.late)
-        first, second = (self.samples[-1][i] - begin[i] for i in (1, 2))
-        return first / max(1, first + second)
+        """Of the first flow, of what both got while both were there."""
+        first, _ = self.parts
+        return first / self.used if self.used else 0.0
+
+    @property
+    def parts(self) -> tuple[float, float]:
+        """Of the bottleneck's rate, what each got while both were there."""
+        begin, end = next(sample for sample in self.samples if sample[0] >= self.late), self.samples[-1]
+        room = (end[0] - begin[0]) * self.bottleneck.rate_mbit * 1e6 / 8
+        return (end[1] - begin[1]) / room, (end[2] - begin[2]) / room
 
     @property
     def used(self) -> float:
         """Of the bottleneck, by both together."""
-        begin, end = next(sample for sample in self.samples if sample[0] >= self.late), self.samples[-1]
-        return (end[1] + end[2] - begin[1] - begin[2]) * 8 / (end[0] - begin[0]) / (self.bottleneck.rate_mbit * 1e6)
+        return sum(self.parts)
 
     @property
     def seconds_to_share(self) -> float | None:
@@ -152,19 +165,23 @@ def _end(client: "subprocess.Popen[Any]") -> None:
 
 
 def markdown(sharings: list[Sharing]) -> str:
-    """What the first of each pair got, by queue; how well the link was used where that is below 95 %."""
-    queues = list(dict.fromkeys(sharing.bottleneck.queue for sharing in sharings))
+    """What the first of each pair got, by queue; how well the link was used where that is below 95 %. Past a policer,
+    which is seldom used up: what the first got and the second, of its rate."""
+    bottlenecks = list(dict.fromkeys(sharing.bottleneck for sharing in sharings))
     pairs = list(dict.fromkeys(sharing.flows for sharing in sharings))
-    lines = ["| flows, equal RTT | " + " | ".join(queue.replace("bdp", " BDP") for queue in queues) + " |", "|---" * (len(queues) + 1) + "|"]
+    heads = ["flows, equal RTT", *(bottleneck.name for bottleneck in bottlenecks)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for pair in pairs:
-        cells = []
-        for queue in queues:
-            own = [sharing for sharing in sharings if sharing.flows == pair and sharing.bottleneck.queue == queue]
-            if not own:
-                cells.append("-")
-                continue
-            used = statistics.median(sharing.used for sharing in own)
-            text = f"{statistics.median(sharing.share for sharing in own) * 100:.0f} %"
-            cells.append(text if used >= 0.95 else f"{text} (of {used * 100:.0f} %)")
+        cells = [_cell([sharing for sharing in sharings if (sharing.flows, sharing.bottleneck) == (pair, bottleneck)]) for bottleneck in bottlenecks]
         lines.append(f"| {pair[0]} beside {pair[1]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(runs: list[Sharing]) -> str:
+    if not runs:
+        return "-"
+    if runs[0].bottleneck.policer:
+        return " + ".join(f"{statistics.median(run.parts[i] for run in runs) * 100:.0f}" for i in (0, 1)) + " %"
+    used = statistics.median(run.used for run in runs)
+    text = f"{statistics.median(run.share for run in runs) * 100:.0f} %"
+    return text if used >= 0.95 else f"{text} (of {used * 100:.0f} %)"

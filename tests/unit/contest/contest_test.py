@@ -19,6 +19,7 @@ from contest.sharing import Bottleneck, Sharing
 from contest.sharing import markdown as shares
 from contest.udp_tools import Uftp
 from contest.workspace import Workspace
+from labkit.words import Policer
 
 
 class Tool(Contender):
@@ -147,10 +148,10 @@ class Report(unittest.TestCase):
                 put_into(readme, "new\n")
 
 
-def two(first: int, second: int, late: float = 0.0, joins: float = 0.0) -> Sharing:
+def two(first: int, second: int, late: float = 0.0, joins: float = 0.0, bottleneck: Bottleneck = Bottleneck(8, 40, "1bdp")) -> Sharing:
     """20 s over 8 Mbit/s, a sample each second; so many bytes a second to each, the second flow from `joins` on."""
     samples = [(float(at), first * at, int(second * max(0.0, at - joins))) for at in range(21)]
-    return Sharing(("penstock", "tcp-cubic"), Bottleneck(8, 40, "1bdp"), late, samples, 0)
+    return Sharing(("penstock", "tcp-cubic"), bottleneck, late, samples, 0)
 
 
 class Shares(unittest.TestCase):
@@ -171,6 +172,18 @@ class Shares(unittest.TestCase):
         settings = Bottleneck(100, 40, "0.5bdp").settings(1, "emulator").checked()
         self.assertEqual(settings.hosts, ("A", "B", "C"))
         self.assertEqual((settings.legs["A"].link("up").rate_bps, settings.legs["B"].link("down").rate_bps), (100_000_000, None))
+
+
+    def test_past_a_policer_what_each_of_both_got_of_its_rate_is_told(self) -> None:
+        policer = Bottleneck(8, 40, "0.25bdp", policer=True)
+        table = shares([two(600_000, 400_000), two(400_000, 300_000, bottleneck=policer)])
+        self.assertIn("| 1 BDP | policer, 0.25 BDP |", table)
+        self.assertIn("| penstock beside tcp-cubic | 60 % | 40 + 30 % |", table)
+
+    def test_a_policer_stands_in_the_place_of_rate_and_queue(self) -> None:
+        link = Bottleneck(100, 40, "0.5bdp", policer=True).settings(1, "emulator").checked().legs["A"].link("up")
+        self.assertIsNone(link.rate_bps)
+        self.assertEqual(link.policer, Policer(100_000_000, 250_000))
 
 
 class Missing(unittest.TestCase):
