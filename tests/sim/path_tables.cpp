@@ -14,6 +14,7 @@
 
 #include "tests/sim/path_cell.h"
 #include "tests/sim/path_lab.h"
+#include "tests/sim/path_sharing.h"
 
 namespace penstock::sim {
 namespace {
@@ -34,24 +35,11 @@ struct Arguments {
   std::optional<DataRate> remembered;                      // of `cell`, `trace`: what an earlier transfer left word of
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
   std::vector<std::string> groups;
-  std::string couple;  // of `fairness`: only this one, as it prints it
-  PathOptions path;    // of `trace`; of `tail`, to choose one
-  bool path_given = false;
-  std::int64_t only_rtt = 0;  // of `fairness`, ms
-  std::uint64_t only_queue = 0;
+  std::string couple;                    // of `fairness`: only this one, as it prints it
+  PathOptions path;                      // of `trace`, `cell` and `convergence`
+  std::optional<std::int64_t> only_rtt;  // ms; of `fairness` and `lanes`, and of `fec` with the rate
+  std::optional<std::uint64_t> only_queue;
 };
-
-Congestion congestion_named(std::string_view name) {
-  if (name == "cubic") return Congestion::cubic;
-  return name == "scavenger" || name == "scav" ? Congestion::scavenger : Congestion::bbr;
-}
-
-/// The engine's controllers, and `tcp-bbr`: TCP's bbr of version 1.
-FlowPlan flow_named(std::string_view name) {
-  FlowPlan plan{.congestion = congestion_named(name)};
-  plan.tcp_bbr = name == "tcp-bbr";
-  return plan;
-}
 
 constexpr std::int64_t rtts_ms[] = {20, 100, 250};
 constexpr std::uint64_t rates[] = {100, 200, 500};
@@ -195,56 +183,6 @@ void steps(const Arguments& arguments) {
   }
 }
 
-/// Seconds from the second flow's start until ten seconds follow in which it has 40 to 60 % of what both get.
-std::optional<std::int64_t> seconds_to_share(const PathLab& lab, Duration start, Duration end) {
-  for (Duration from = start; from + 10s <= end; from += 1s) {
-    const std::uint64_t late = lab.goodput(1, from, from + 10s);
-    const std::uint64_t all = late + lab.goodput(0, from, from + 10s);
-    if (late * 100 >= 40 * all && late * 100 <= 60 * all) return (from - start) / 1s;
-  }
-  return std::nullopt;
-}
-
-/// How two flows come to share a path. The second begins a little after `--join` seconds, by the seed. With `--csv` a
-/// line a second, for tests/sim/latecomer to draw.
-void convergence(const Arguments& arguments) {
-  PathOptions path = arguments.path;
-  path.seed = arguments.seed;
-  const Duration join = arguments.join * 1s;
-  const Duration start = join + arguments.seed * 170ms;
-  const Duration end = join + (arguments.seconds_given ? arguments.seconds * 1s : 60s);
-  FlowPlan late = arguments.beside;
-  late.start_after = start;
-  PathLab lab(path, {{.congestion = arguments.congestion}, late});
-  lab.run(end);
-  std::puts(arguments.csv ? "seconds,first_mbit,second_mbit,queue_percent"
-                          : "s, Mbit/s of the first flow, of the second, median queue in % of the RTT");
-  const auto bdp = std::max<std::uint64_t>(1, path.rate.bytes_in(path.rtt));
-  const Duration step = arguments.csv ? 1s : 2s;
-  for (Duration from = 0s; from + step <= end; from += step) {
-    const auto first = lab.queue().begin() + from / lab.tick();
-    const auto last =
-        lab.queue().begin() + std::min<std::ptrdiff_t>((from + step) / lab.tick(), std::ssize(lab.queue()));
-    std::vector<std::uint64_t> waiting(first, last);
-    std::sort(waiting.begin(), waiting.end());
-    const auto seconds = (from + step) / 1s;
-    const auto one = static_cast<double>(lab.goodput(0, from, from + step)) / 1e6;
-    const auto other = static_cast<double>(lab.goodput(1, from, from + step)) / 1e6;
-    const auto queue =
-        waiting.empty() ? 0.0 : 100.0 * static_cast<double>(waiting[waiting.size() / 2]) / static_cast<double>(bdp);
-    if (arguments.csv)
-      fmt::print("{},{:.2f},{:.2f},{:.0f}\n", seconds, one, other, queue);
-    else
-      fmt::print("{:4} {:7.1f} {:7.1f} {:5.0f}\n", seconds, one, other, queue);
-  }
-  const auto took = seconds_to_share(lab, start, end);
-  // Beside the lines of a CSV, not among them.
-  fmt::print(stderr, "share of the first flow {:.1f} %; the second has 40 to 60 % {}\n",
-             100.0 * static_cast<double>(lab.goodput(0, start, end)) /
-                 static_cast<double>(lab.goodput(0, start, end) + lab.goodput(1, start, end)),
-             took ? fmt::format("after {} s", *took) : "never for ten seconds");
-}
-
 /// From the last new byte's leaving until all has arrived.
 void repair(const Arguments& arguments) {
   constexpr std::uint64_t runs = 40;
@@ -255,8 +193,8 @@ void repair(const Arguments& arguments) {
       runs);
   for (const auto rtt : {20, 100, 250}) {
     for (const std::uint64_t rate : {100U, 500U}) {
-      if (arguments.path_given && (arguments.path.rtt != std::chrono::milliseconds{rtt} ||
-                                   arguments.path.rate != DataRate::megabits_per_second(rate)))
+      if (arguments.only_rtt &&
+          (*arguments.only_rtt != rtt || arguments.path.rate != DataRate::megabits_per_second(rate)))
         continue;
       for (const bool bursts : {false, true}) {
         for (const std::uint32_t ppm : {0U, 1'000U, 10'000U, 50'000U, 100'000U, 200'000U}) {
@@ -294,59 +232,22 @@ void repair(const Arguments& arguments) {
   }
 }
 
-struct Couple {
-  const char* first;
-  const char* second;
-};
-constexpr Couple couples[] = {{"bbr", "bbr"},     {"bbr", "cubic"},   {"cubic", "bbr"},
-                              {"cubic", "cubic"}, {"scav", "cubic"},  {"scav", "bbr"},
-                              {"bbr", "tcp-bbr"}, {"tcp-bbr", "bbr"}, {"tcp-bbr", "tcp-bbr"}};
-
-/// The mean of several beginnings of the second flow: where in a cycle of the first it falls is luck.
 void fairness(const Arguments& arguments) {
-  constexpr int beginnings = 4;
-  fmt::print(
-      "\nfairness, 100 Mbit/s, 60 s from the second flow's start on: share of the first flow (least-most of {} "
-      "beginnings), use of the path and median queue in %\n",
-      beginnings);
-  for (const auto rtt : {20, 40, 100}) {
-    if (arguments.only_rtt != 0 && arguments.only_rtt != rtt) continue;
-    for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
-      if (arguments.only_queue != 0 && arguments.only_queue != queue) continue;
-      fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
-      for (const Couple& couple : couples) {
-        const std::string name = fmt::format("{}/{}", couple.first, couple.second);
-        if (!arguments.couple.empty() && name != arguments.couple) continue;
-        const FlowPlan first = flow_named(couple.first);
-        FlowPlan second = flow_named(couple.second);
-        double share = 0, least = 100, most = 0, use = 0, waits = 0;
-        for (int i = 0; i < beginnings; ++i) {
-          const Duration begin = 2s + i * 170ms;
-          PathOptions path{.rtt = std::chrono::milliseconds{rtt},
-                           .rate = DataRate::megabits_per_second(100),
-                           .queue_percent = queue};
-          path.seed = arguments.seed + static_cast<std::uint64_t>(i);
-          second.start_after = begin;
-          PathLab lab(path, {first, second});
-          lab.run(begin + 60s);
-          const auto a = static_cast<double>(lab.goodput(0, begin, begin + 60s));
-          const auto b = static_cast<double>(lab.goodput(1, begin, begin + 60s));
-          auto waiting = lab.queue();
-          const auto middle = waiting.begin() + static_cast<std::ptrdiff_t>(waiting.size() / 2);
-          std::nth_element(waiting.begin(), middle, waiting.end());
-          share += 100 * a / (a + b) / beginnings;
-          least = std::min(least, 100 * a / (a + b));
-          most = std::max(most, 100 * a / (a + b));
-          use += (a + b) / 958'000.0 / beginnings;
-          waits +=
-              100.0 * static_cast<double>(*middle) / static_cast<double>(path.rate.bytes_in(path.rtt)) / beginnings;
-        }
-        fmt::print("  {} {:.0f} ({:.0f}-{:.0f}) {:.0f} {:.0f}", name, share, least, most, use, waits);
-        std::fflush(stdout);
-      }
-      fmt::print("\n");
-    }
-  }
+  print_fairness({.seed = arguments.seed,
+                  .couple = arguments.couple,
+                  .rtt_ms = arguments.only_rtt,
+                  .queue_percent = arguments.only_queue});
+}
+
+void convergence(const Arguments& arguments) {
+  PathOptions path = arguments.path;
+  path.seed = arguments.seed;
+  print_convergence({.path = path,
+                     .first = arguments.congestion,
+                     .late = arguments.beside,
+                     .join = arguments.join * 1s,
+                     .length = arguments.seconds_given ? arguments.seconds * 1s : 60s,
+                     .csv = arguments.csv});
 }
 
 /// Lanes of one transfer beside a flow of one: share, Jain's index among them; and alone, what they use of a lossy
@@ -356,11 +257,11 @@ void lanes(const Arguments& arguments) {
       "\n{}: share of N lanes beside one flow, from 30 to 90 s, in %, Jain's index; alone at 5 % loss, use in %\n",
       "lanes");
   for (const auto rtt : {20, 40, 100}) {
-    if (arguments.only_rtt != 0 && arguments.only_rtt != rtt) continue;
+    if (arguments.only_rtt && *arguments.only_rtt != rtt) continue;
     for (const std::size_t count : {1U, 2U, 4U, 8U}) {
       fmt::print("  rtt {:3} lanes {:2}:", rtt, count);
       PathOptions path{.rtt = std::chrono::milliseconds{rtt}, .rate = DataRate::megabits_per_second(100)};
-      path.queue_percent = arguments.only_queue != 0 ? arguments.only_queue : 100;
+      path.queue_percent = arguments.only_queue.value_or(100);
       path.seed = arguments.seed;
       const auto sum = [&](const PathLab& lab, Duration from, Duration to) {
         double all = 0, squares = 0;
@@ -463,7 +364,7 @@ int run(int argc, char** argv) {
     const std::string_view word = argv[i];
     const auto number = [&]() -> std::uint64_t { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
     if (word == "--cc")
-      arguments.congestion = congestion_named(++i < argc ? argv[i] : "bbr");
+      arguments.congestion = flow_named(++i < argc ? argv[i] : "bbr").congestion;
     else if (word == "--beside")
       arguments.beside = flow_named(++i < argc ? argv[i] : "bbr");
     else if (word == "--couple")
@@ -483,8 +384,8 @@ int run(int argc, char** argv) {
     else if (word == "--remembered")
       arguments.remembered = DataRate::megabits_per_second(number());
     else if (word == "--rtt")
-      arguments.path_given = true,
-      arguments.path.rtt = std::chrono::milliseconds{arguments.only_rtt = static_cast<std::int64_t>(number())};
+      arguments.only_rtt = static_cast<std::int64_t>(number()),
+      arguments.path.rtt = std::chrono::milliseconds{*arguments.only_rtt};
     else if (word == "--rtt-us")
       arguments.path.rtt = std::chrono::microseconds{number()};
     else if (word == "--rate")
@@ -492,7 +393,7 @@ int run(int argc, char** argv) {
     else if (word == "--loss-ppm")
       arguments.path.loss = Probability::parts_per_million(static_cast<std::uint32_t>(number()));
     else if (word == "--queue")
-      arguments.path.queue_percent = arguments.only_queue = number();
+      arguments.only_queue = arguments.path.queue_percent = number();
     else if (word == "--slot")
       arguments.path.ack_slot = std::chrono::milliseconds{number()};
     else if (word == "--jitter")
