@@ -12,11 +12,6 @@ namespace {
 using namespace std::chrono_literals;
 using engine::Congestion;
 
-Congestion congestion_named(std::string_view name) {
-  if (name == "cubic") return Congestion::cubic;
-  return name == "scavenger" || name == "scav" ? Congestion::scavenger : Congestion::bbr;
-}
-
 /// Seconds from the second flow's start until ten seconds follow in which it has 40 to 60 % of what both get.
 std::optional<std::int64_t> seconds_to_share(const PathLab& lab, Duration start, Duration end) {
   for (Duration from = start; from + 10s <= end; from += 1s) {
@@ -27,21 +22,23 @@ std::optional<std::int64_t> seconds_to_share(const PathLab& lab, Duration start,
   return std::nullopt;
 }
 
-struct Couple {
-  const char* first;
-  const char* second;
-};
-constexpr Couple couples[] = {{"bbr", "bbr"},     {"bbr", "cubic"},   {"cubic", "bbr"},
-                              {"cubic", "cubic"}, {"scav", "cubic"},  {"scav", "bbr"},
-                              {"bbr", "tcp-bbr"}, {"tcp-bbr", "bbr"}, {"tcp-bbr", "tcp-bbr"}};
+constexpr Couple all_couples[] = {{"bbr", "bbr"},     {"bbr", "cubic"},   {"cubic", "bbr"},
+                                  {"cubic", "cubic"}, {"scav", "cubic"},  {"scav", "bbr"},
+                                  {"bbr", "tcp-bbr"}, {"tcp-bbr", "bbr"}, {"tcp-bbr", "tcp-bbr"}};
 
 }  // namespace
 
-FlowPlan flow_named(std::string_view name) {
-  FlowPlan plan{.congestion = congestion_named(name)};
-  plan.tcp_bbr = name == "tcp-bbr";
-  return plan;
+std::optional<FlowPlan> flow_named(std::string_view name) {
+  if (name == "bbr") return FlowPlan{.congestion = Congestion::bbr};
+  if (name == "cubic") return FlowPlan{.congestion = Congestion::cubic};
+  if (name == "scavenger" || name == "scav") return FlowPlan{.congestion = Congestion::scavenger};
+  if (name == "tcp-bbr") return FlowPlan{.tcp_bbr = true};
+  return std::nullopt;
 }
+
+std::string to_string(const Couple& couple) { return fmt::format("{}/{}", couple.first, couple.second); }
+
+std::span<const Couple> couples() { return all_couples; }
 
 void print_fairness(const FairnessCells& cells) {
   constexpr int beginnings = 4;
@@ -54,11 +51,11 @@ void print_fairness(const FairnessCells& cells) {
     for (const std::uint64_t queue : {25U, 50U, 100U, 200U, 400U}) {
       if (cells.queue_percent && *cells.queue_percent != queue) continue;
       fmt::print("  rtt {:3} queue {:3} %:", rtt, queue);
-      for (const Couple& couple : couples) {
-        const std::string name = fmt::format("{}/{}", couple.first, couple.second);
-        if (!cells.couple.empty() && name != cells.couple) continue;
-        const FlowPlan first = flow_named(couple.first);
-        FlowPlan second = flow_named(couple.second);
+      for (const Couple& couple : couples()) {
+        const std::string name = to_string(couple);
+        if (cells.couple && name != to_string(*cells.couple)) continue;
+        const FlowPlan first = flow_named(couple.first).value();
+        FlowPlan second = flow_named(couple.second).value();
         double share = 0, least = 100, most = 0, use = 0, waits = 0;
         for (int i = 0; i < beginnings; ++i) {
           const Duration begin = 2s + i * 170ms;

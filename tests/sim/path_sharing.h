@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -9,18 +10,28 @@
 #include "dataplane/engine/lane_config.h"
 #include "tests/sim/path_lab.h"
 
+// What two flows make of one path, as penstock_sim_paths prints it: `fairness` in many cells, `convergence` second by
+// second. The README of this folder says how to read both.
 namespace penstock::sim {
 
-/// What two flows make of one path, as penstock_sim_paths prints it: `fairness` in many cells, `convergence` second by
-/// second. The README of this folder says how to read both.
+/// The engine's controllers (`scav` is short for `scavenger`), and `tcp-bbr`: TCP's bbr of version 1.
+inline constexpr std::string_view flow_names = "bbr, cubic, scavenger or tcp-bbr";
+[[nodiscard]] std::optional<FlowPlan> flow_named(std::string_view name);
 
-/// The engine's controllers, and `tcp-bbr`: TCP's bbr of version 1.
-[[nodiscard]] FlowPlan flow_named(std::string_view name);
+/// Two flows by their names, in the order in which they come.
+struct Couple {
+  std::string_view first;
+  std::string_view second;
+};
+/// FIRST/SECOND, as the table of couples has it.
+[[nodiscard]] std::string to_string(const Couple& couple);
+/// Those that the table has.
+[[nodiscard]] std::span<const Couple> couples();
 
 /// Which cells of the table of all couples; default: all of them.
 struct FairnessCells {
   std::uint64_t seed = 1;
-  std::string couple;  // as the table prints it; empty: all
+  std::optional<Couple> couple = {};
   std::optional<std::int64_t> rtt_ms = {};
   std::optional<std::uint64_t> queue_percent = {};
 };

@@ -34,10 +34,9 @@ struct Arguments {
   std::uint64_t seeds = 8;                                 // of `cell`
   std::optional<DataRate> remembered;                      // of `cell`, `trace`: what an earlier transfer left word of
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
-  std::vector<std::string> groups;
-  std::string couple;                    // of `fairness`: only this one, as it prints it
-  PathOptions path;                      // of `trace`, `cell` and `convergence`
-  std::optional<std::int64_t> only_rtt;  // ms; of `fairness` and `lanes`, and of `fec` with the rate
+  std::optional<Couple> couple;                            // of `fairness`: only this one
+  PathOptions path;                                        // of `trace`, `cell` and `convergence`
+  std::optional<std::int64_t> only_rtt;                    // ms; of `fairness` and `lanes`, and of `fec` with the rate
   std::optional<std::uint64_t> only_queue;
 };
 
@@ -358,17 +357,79 @@ void trace(const Arguments& arguments) {
              counters.lost_random + counters.lost_burst, counters.lost_queue);
 }
 
+struct Group {
+  std::string_view name;
+  void (*print)(const Arguments&);
+  bool by_default;  // where none is named
+};
+constexpr Group groups[] = {
+    {"matrix", [](const Arguments& a) { matrix(a, "loss after the bottleneck, queue of 1 BDP", {}); }, true},
+    {"ack-loss",
+     [](const Arguments& a) { matrix(a, "the same loss on the way back", {.ack_loss = Probability::percent(1)}); },
+     true},
+    {"tail", tail, true},
+    {"variants", variants, true},
+    {"steps", steps, true},
+    {"fairness", fairness, true},
+    {"lanes", lanes, true},
+    {"trace", trace, false},
+    {"cell", cell, false},
+    {"convergence", convergence, false},
+    {"fec", repair, false},
+};
+
+/// A table of something else than what was asked for, or an empty one, would be taken for a measurement.
+[[noreturn]] void refuse(const std::string& why) {
+  fmt::print(stderr, "penstock_sim_paths: {}\n", why);
+  std::exit(2);
+}
+
+FlowPlan flow_or_refuse(std::string_view name) {
+  const auto plan = flow_named(name);
+  if (!plan) refuse(fmt::format("there is no flow \"{}\": {}", name, flow_names));
+  return *plan;
+}
+
+Congestion congestion_or_refuse(std::string_view name) {
+  const FlowPlan plan = flow_or_refuse(name);
+  if (plan.tcp_bbr) refuse("tcp-bbr is no controller of the engine: --beside has it, and --couple");
+  return plan.congestion;
+}
+
+Couple couple_or_refuse(std::string_view name) {
+  std::string known;
+  for (const Couple& couple : couples()) {
+    if (to_string(couple) == name) return couple;
+    known += fmt::format(" {}", to_string(couple));
+  }
+  refuse(fmt::format("there is no couple \"{}\" in the table:{}", name, known));
+}
+
+const Group& group_or_refuse(std::string_view name) {
+  std::string known;
+  for (const Group& group : groups) {
+    if (group.name == name) return group;
+    known += fmt::format(" {}", group.name);
+  }
+  refuse(fmt::format("there is no table and no option \"{}\"; tables:{}", name, known));
+}
+
 int run(int argc, char** argv) {
   Arguments arguments;
+  std::vector<const Group*> asked;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
-    const auto number = [&]() -> std::uint64_t { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
+    const auto value = [&]() -> const char* {
+      if (i + 1 >= argc) refuse(fmt::format("{} needs a value", word));
+      return argv[++i];
+    };
+    const auto number = [&]() -> std::uint64_t { return std::strtoull(value(), nullptr, 10); };
     if (word == "--cc")
-      arguments.congestion = flow_named(++i < argc ? argv[i] : "bbr").congestion;
+      arguments.congestion = congestion_or_refuse(value());
     else if (word == "--beside")
-      arguments.beside = flow_named(++i < argc ? argv[i] : "bbr");
+      arguments.beside = flow_or_refuse(value());
     else if (word == "--couple")
-      arguments.couple = ++i < argc ? argv[i] : "";
+      arguments.couple = couple_or_refuse(value());
     else if (word == "--seconds")
       arguments.seconds_given = true, arguments.seconds = static_cast<std::int64_t>(number());
     else if (word == "--join")
@@ -409,23 +470,13 @@ int run(int argc, char** argv) {
           netem::BurstLoss{.to_bad = Probability::parts_per_million(static_cast<std::uint32_t>(number())),
                            .to_good = Probability::percent(10)};
     else
-      arguments.groups.emplace_back(word);
+      asked.push_back(&group_or_refuse(word));
   }
-  if (arguments.groups.empty())
-    arguments.groups = {"matrix", "ack-loss", "tail", "variants", "steps", "fairness", "lanes"};
-  for (const std::string& group : arguments.groups) {
-    if (group == "matrix") matrix(arguments, "loss after the bottleneck, queue of 1 BDP", {});
-    if (group == "ack-loss") matrix(arguments, "the same loss on the way back", {.ack_loss = Probability::percent(1)});
-    if (group == "variants") variants(arguments);
-    if (group == "steps") steps(arguments);
-    if (group == "fairness") fairness(arguments);
-    if (group == "tail") tail(arguments);
-    if (group == "lanes") lanes(arguments);
-    if (group == "trace") trace(arguments);
-    if (group == "cell") cell(arguments);
-    if (group == "convergence") convergence(arguments);
-    if (group == "fec") repair(arguments);
+  if (asked.empty()) {
+    for (const Group& group : groups)
+      if (group.by_default) asked.push_back(&group);
   }
+  for (const Group* group : asked) group->print(arguments);
   return 0;
 }
 
