@@ -16,6 +16,27 @@
 namespace penstock::control::test {
 namespace {
 
+/// A peer that has sent so many requests in one piece, and has not read anything yet.
+asio::awaitable<TlsChannel> async_ask(Loopback& loop, std::size_t requests) {
+  auto channel = must(co_await loop.dial_channel());
+  channel.set_proven();
+  channel.expire_never();
+  proto::Envelope request;
+  request.mutable_stat();
+  std::string all;
+  for (std::size_t number = 0; number < requests; ++number) all += encode_frame(request);
+  if (const auto sent = co_await channel.async_send_frame(std::move(all)); !sent) FAIL(sent.error().message);
+  co_return std::move(channel);
+}
+
+/// One of the answers, once the link has room.
+asio::awaitable<void> async_answer(SessionLink& link, std::size_t bytes) {
+  co_await link.async_room();
+  proto::Envelope answer;
+  answer.mutable_failure()->set_message(std::string(bytes, 'a'));
+  link.send(std::move(answer));
+}
+
 /// A link answers each of `requests` with `answer_bytes`, having waited for room, to a peer that begins to read when
 /// there is none. The most answers that were under way at once.
 std::size_t answers_under_way(std::size_t requests, std::size_t answer_bytes) {
@@ -31,25 +52,15 @@ std::size_t answers_under_way(std::size_t requests, std::size_t answer_bytes) {
     const auto link = SessionLink::make(std::move(channel));
     SessionLink* const used = link.get();
     SessionLink::Handler handler = [&, used](proto::Envelope) -> asio::awaitable<Status> {
-      co_await used->async_room();
-      proto::Envelope answer;
-      answer.mutable_failure()->set_message(std::string(answer_bytes, 'a'));
-      used->send(std::move(answer));
+      co_await async_answer(*used, answer_bytes);
       most = std::max(most, ++answered - read);
       if (!used->has_room() || answered == requests) full.notify();
       co_return Status{};
     };
     (void)co_await link->async_run(std::move(handler));
   };
-  const auto ask = [&]() -> asio::awaitable<void> {
-    auto channel = must(co_await loop.dial_channel());
-    channel.set_proven();
-    channel.expire_never();
-    proto::Envelope request;
-    request.mutable_stat();
-    std::string all;
-    for (std::size_t number = 0; number < requests; ++number) all += encode_frame(request);
-    if (const auto sent = co_await channel.async_send_frame(std::move(all)); !sent) FAIL(sent.error().message);
+  const auto read_all = [&]() -> asio::awaitable<void> {
+    auto channel = co_await async_ask(loop, requests);
     co_await full.async_wait();
     while (read < requests) {
       const auto frame = must(co_await channel.async_receive());
@@ -58,7 +69,7 @@ std::size_t answers_under_way(std::size_t requests, std::size_t answer_bytes) {
     channel.abort();
   };
   loop.spawn(serve());
-  loop.spawn(ask());
+  loop.spawn(read_all());
   loop.io.run();
   return most;
 }
@@ -78,24 +89,14 @@ std::pair<Status, std::size_t> end_of_a_slow_reader(Duration silence, std::size_
     const auto link = SessionLink::make(std::move(channel), silence);
     SessionLink* const used = link.get();
     SessionLink::Handler handler = [used](proto::Envelope) -> asio::awaitable<Status> {
-      co_await used->async_room();
-      proto::Envelope answer;
-      answer.mutable_failure()->set_message(std::string(std::size_t{64} * 1024, 'a'));
-      used->send(std::move(answer));
+      co_await async_answer(*used, std::size_t{64} * 1024);
       co_return Status{};
     };
     outcome = co_await link->async_run(std::move(handler));
     over.notify();
   };
-  const auto ask = [&]() -> asio::awaitable<void> {
-    auto channel = must(co_await loop.dial_channel());
-    channel.set_proven();
-    channel.expire_never();
-    proto::Envelope request;
-    request.mutable_stat();
-    std::string all;
-    for (int number = 0; number < 1000; ++number) all += encode_frame(request);
-    if (const auto sent = co_await channel.async_send_frame(std::move(all)); !sent) FAIL(sent.error().message);
+  const auto read_slowly = [&]() -> asio::awaitable<void> {
+    auto channel = co_await async_ask(loop, 1000);
     while (read < read_max) {
       const auto frame = co_await channel.async_receive();
       if (!frame || outcome) break;  // what is still on the way when the link has ended does not count
@@ -110,7 +111,7 @@ std::pair<Status, std::size_t> end_of_a_slow_reader(Duration silence, std::size_
     channel.abort();
   };
   loop.spawn(serve());
-  loop.spawn(ask());
+  loop.spawn(read_slowly());
   loop.io.run();
   return {*std::move(outcome), read};
 }

@@ -41,6 +41,15 @@ class Path {
     for (const TimePoint end = now_ + time; now_ < end;) step();
   }
 
+  enum class Pings { lost, answered };
+  /// UDP works for `time`, and from then on carries nothing, or pings alone. When that was.
+  Duration die_after(Duration time, Pings pings = Pings::lost) {
+    run(time);
+    udp_works = false;
+    carries_pings_alone = pings == Pings::answered;
+    return elapsed();
+  }
+
  private:
   static constexpr TimePoint start{100s};
 
@@ -93,6 +102,12 @@ class Path {
   std::optional<TimePoint> asked_at_;
 };
 
+/// Of a path on which there was one.
+Path::Turn only_turn(const Path& path) {
+  REQUIRE(path.turns.size() == 1);
+  return path.turns.front();
+}
+
 }  // namespace
 
 TEST_CASE("way judge: UDP that never answers is left within three seconds") {
@@ -101,10 +116,10 @@ TEST_CASE("way judge: UDP that never answers is left within three seconds") {
     path.udp_works = false;
     path.set_rtt(rtt);
     path.run(10s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().at <= 3s);
-    CHECK(path.turns.front().way == DataWay::tcp);
-    CHECK(path.turns.front().reason == SwitchReason::dark);
+    const Path::Turn turn = only_turn(path);
+    CHECK(turn.at <= 3s);
+    CHECK(turn.way == DataWay::tcp);
+    CHECK(turn.reason == SwitchReason::dark);
   }
 }
 
@@ -112,24 +127,19 @@ TEST_CASE("way judge: a peer whose address was never heard counts as dark") {
   Path path;
   path.set_path_known(false);
   path.run(3s);
-  REQUIRE(path.turns.size() == 1);
-  CHECK(path.turns.front().reason == SwitchReason::dark);
+  CHECK(only_turn(path).reason == SwitchReason::dark);
 }
 
 TEST_CASE("way judge: UDP that dies midway is left within three seconds") {
   Path path;
-  path.run(20s);
-  path.udp_works = false;
-  const Duration died = path.elapsed();
+  const Duration died = path.die_after(20s);
   path.run(10s);
-  REQUIRE(path.turns.size() == 1);
-  CHECK(path.turns.front().at - died <= 3s);
+  CHECK(only_turn(path).at - died <= 3s);
 }
 
 TEST_CASE("way judge: UDP is dark only after several pings, not after the loss of what left last") {
   Path path;
-  path.run(10s);
-  path.udp_works = false;
+  path.die_after(10s);
   const auto before = path.udp_pings;
   path.run(2s);
   REQUIRE(path.turns.size() == 1);
@@ -137,8 +147,7 @@ TEST_CASE("way judge: UDP is dark only after several pings, not after the loss o
 
   // What left last is lost, and until it is repeated nothing but a ping can be answered.
   Path flight;
-  flight.run(10s);
-  flight.udp_works = false;
+  flight.die_after(10s);
   flight.run(500ms);
   flight.carries_pings_alone = true;
   flight.run(1750ms);
@@ -150,28 +159,22 @@ TEST_CASE("way judge: UDP is dark only after several pings, not after the loss o
 TEST_CASE("way judge: answered pings hide data that never gets through for less than three seconds") {
   SUBCASE("from the start") {
     Path path;
-    path.udp_works = false;
-    path.carries_pings_alone = true;
+    path.die_after(0s, Path::Pings::answered);
     path.run(20s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().at <= 3s);
-    CHECK(path.turns.front().way == DataWay::tcp);
-    CHECK(path.turns.front().reason == SwitchReason::dark);
+    const Path::Turn turn = only_turn(path);
+    CHECK(turn.at <= 3s);
+    CHECK(turn.way == DataWay::tcp);
+    CHECK(turn.reason == SwitchReason::dark);
   }
   SUBCASE("midway, as where a tunnel takes a part of each datagram") {
     Path path;
+    const Duration died = path.die_after(10s, Path::Pings::answered);
     path.run(10s);
-    path.udp_works = false;
-    path.carries_pings_alone = true;
-    const Duration died = path.elapsed();
-    path.run(10s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().at - died <= 3s);
+    CHECK(only_turn(path).at - died <= 3s);
   }
   SUBCASE("and each return, which pings allow, is later") {
     Path path;
-    path.udp_works = false;
-    path.carries_pings_alone = true;
+    path.die_after(0s, Path::Pings::answered);
     path.run(1h);
     CHECK(path.way() == DataWay::tcp);
     CHECK(path.turns.size() <= 20);
@@ -181,32 +184,26 @@ TEST_CASE("way judge: answered pings hide data that never gets through for less 
 TEST_CASE("way judge: a sink that does not keep up gets three seconds for an answer, but no more") {
   Path path;
   path.set_sink_busy(true);
-  path.run(10s);
-  path.udp_works = false;
-  const Duration died = path.elapsed();
+  const Duration died = path.die_after(10s);
   path.run(2s);
   CHECK(path.turns.empty());
   path.run(10s);
-  REQUIRE(path.turns.size() == 1);
-  CHECK(path.turns.front().at - died <= 3s);
+  CHECK(only_turn(path).at - died <= 3s);
 }
 
 TEST_CASE("way judge: bytes flow by TCP within three seconds of UDP's end, up to a quarter of a second of RTT") {
-  for (const bool pings : {false, true}) {
+  for (const auto pings : {Path::Pings::lost, Path::Pings::answered}) {
     for (const Duration rtt : {Duration{1ms}, Duration{100ms}, Duration{125ms}, Duration{200ms}, Duration{250ms}}) {
       Path path;
       path.set_rtt(rtt);
       path.set_sink_busy(true);
-      path.carries_pings_alone = pings;
       path.heard_before_look = WayJudge::look_every - 1ms;  // the worst: no look sees it sooner
+      const Duration last_ack = path.die_after(10s, pings) - path.heard_before_look;
       path.run(10s);
-      const Duration last_ack = path.elapsed() - path.heard_before_look;
-      path.udp_works = false;
-      path.run(10s);
-      REQUIRE(path.turns.size() == 1);
+      const Duration turned_after = only_turn(path).at - last_ack;
       // The last ACK was a round trip on its way, and so is the order to switch and its answer.
-      CHECK(path.turns.front().at - last_ack + 2 * rtt <= 3s);
-      CHECK(path.turns.front().at - last_ack >= 2s);
+      CHECK(turned_after + 2 * rtt <= 3s);
+      CHECK(turned_after >= 2s);
     }
   }
 }
@@ -232,8 +229,7 @@ TEST_CASE("way judge: UDP that works is never left, whatever it loses by chance"
 
 TEST_CASE("way judge: what comes back after half a minute is taken back, once it has answered thrice") {
   Path path;
-  path.run(10s);
-  path.udp_works = false;
+  path.die_after(10s);
   path.run(35s);
   CHECK(path.way() == DataWay::tcp);
   path.udp_works = true;
@@ -272,9 +268,9 @@ TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the
     path.udp_rate = 200'000;
     path.udp_loss_percent = 30;
     path.run(25s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().reason == SwitchReason::poor);
-    CHECK(path.turns.front().at < 8s);
+    const Path::Turn turn = only_turn(path);
+    CHECK(turn.reason == SwitchReason::poor);
+    CHECK(turn.at < 8s);
     CHECK(path.way() == DataWay::tcp);
     path.run(10min);
     // Each return shows that it is as poor as before.
@@ -299,8 +295,7 @@ TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the
     path.udp_rate = 5'000'000;
     path.udp_loss_percent = 50;
     path.run(10s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().reason == SwitchReason::poor);
+    CHECK(only_turn(path).reason == SwitchReason::poor);
   }
   SUBCASE("but not where the other end's socket is what drops") {
     Path path;
@@ -316,8 +311,7 @@ TEST_CASE("way judge: a policer of UDP makes TCP be tried, and the better of the
     path.udp_loss_percent = 30;
     path.socket_drop_percent = 10'000;
     path.run(10s);
-    REQUIRE(path.turns.size() == 1);
-    CHECK(path.turns.front().reason == SwitchReason::poor);
+    CHECK(only_turn(path).reason == SwitchReason::poor);
   }
   SUBCASE("but not when a disk is what holds the source back") {
     Path path;
@@ -334,8 +328,7 @@ TEST_CASE("way judge: a session that begins by TCP tries UDP half a minute later
   path.run(29s);
   CHECK(path.turns.empty());
   path.run(5s);
-  REQUIRE(path.turns.size() == 1);
-  CHECK(path.turns.front().way == DataWay::udp);
+  CHECK(only_turn(path).way == DataWay::udp);
 }
 
 TEST_CASE("way judge: RTTs of seconds are waited for") {
