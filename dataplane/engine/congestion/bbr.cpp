@@ -58,22 +58,15 @@ void Bbr::on_app_limited(std::uint64_t in_flight) {
 
 // --- losses ---------------------------------------------------------------------------------------------------------
 
-void Bbr::on_receiver_drops(std::uint64_t packets) { receiver_drops_ += packets; }
-
 void Bbr::on_packets_lost(const LostSample& sample) {
-  if (sample.packets > receiver_drops_) retreat();
+  if (!receiver_.explains(sample.packets)) retreat();
   // After a silence that no queue explains, nothing that was under way says anything about the rate (no persistent
   // congestion: PROTOCOL section 4).
   const Duration silence = sample.now - log_.delivered_at();
   if (log_.delivered() > 0 && silence > bbr::outage_rtts * smoothed_rtt_ + bbr::outage_min) return;
 
-  const std::uint64_t excused = std::min(receiver_drops_, sample.packets);
-  receiver_drops_ -= excused;
-  if (excused > 0 && (!receiver_window_ || sample.now - receiver_window_at_ > smoothed_rtt_)) {
-    const std::uint64_t held = receiver_window_.value_or(cwnd_);
-    receiver_window_ = std::max(std::min(held, cwnd_) * 7 / 8, window_min());
-    receiver_window_at_ = sample.now;
-  }
+  const std::uint64_t excused =
+      receiver_.excuse(sample.now, sample.packets, {.cwnd = cwnd_, .least = window_min(), .round_trip = smoothed_rtt_});
   if (excused == sample.packets) return;
   const std::uint64_t bytes = sample.bytes / sample.packets * (sample.packets - excused);
   log_.on_lost(bytes);
@@ -159,11 +152,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
     react_to_loss(sample.now, *flight);
   }
   aggregation_.on_acked(sample.now, sample.bytes, bandwidth(), cwnd_);
-  if (receiver_window_ && sample.now - receiver_window_at_ > bbr::receiver_recovery) {
-    receiver_window_at_ = sample.now;
-    receiver_window_ = *receiver_window_ + *receiver_window_ / 8;
-    if (*receiver_window_ > 2 * cwnd_) receiver_window_.reset();
-  }
+  receiver_.on_acked(sample.now, cwnd_);
   advance_state(sample, flight ? &*flight : nullptr);
   update_window(sample, std::exchange(pending_lost_bytes_, 0));
   lead(sample.now);
@@ -226,7 +215,7 @@ void Bbr::update_round(const AckedSample& sample, const DeliverySample& flight) 
 
 void Bbr::on_round(const AckedSample& sample, const DeliverySample& flight) {
   limited_rounds_ = log_.delivered() + log_.lost() < limited_until_ ? limited_rounds_ + 1 : 0;
-  receiver_drops_ /= 2;  // drops that showed in no loss of ours were another lane's
+  receiver_.on_round();
   const std::uint64_t floor_before = loss_.ppm();
   loss_.on_round(sample.now);
   // Loss that was our own doing had made the rate look higher than it is.
@@ -499,7 +488,7 @@ void Bbr::update_window(const AckedSample& sample, std::uint64_t lost_bytes) {
     cap = std::min(cap, *bounds_.in_flight_short);
   if (state_ == State::probe_rtt) cap = std::min(cap, bdp_times(50));
   if (const auto doubt = rtt_floor_.in_flight_cap()) cap = std::min(cap, *doubt);
-  if (receiver_window_) cap = std::min(cap, *receiver_window_);
+  if (const auto taken = receiver_.bytes()) cap = std::min(cap, *taken);
   cwnd_ = std::max(std::min(cwnd_, cap), window_min());
 }
 

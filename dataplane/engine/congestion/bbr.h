@@ -15,6 +15,7 @@
 #include "dataplane/engine/congestion/lane_guide.h"
 #include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
+#include "dataplane/engine/congestion/receiver_window.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
 #include "dataplane/engine/congestion/share_watch.h"
 
@@ -49,7 +50,7 @@ class Bbr final : public CongestionController {
     cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
   }
   void on_app_limited(std::uint64_t in_flight) override;
-  void on_receiver_drops(std::uint64_t packets) override;
+  void on_receiver_drops(std::uint64_t packets) override { receiver_.on_drops(packets); }
 
   [[nodiscard]] std::optional<CongestionNews> take_news() override { return std::exchange(news_, std::nullopt); }
   void on_sibling_news(TimePoint now, const CongestionNews& news) override {
@@ -150,6 +151,7 @@ class Bbr final : public CongestionController {
   AckAggregation aggregation_;
   QueueWatch queue_;
   ShareWatch share_;
+  ReceiverWindow receiver_;
   Bounds bounds_;
   std::optional<Undo> undo_;
 
@@ -174,7 +176,6 @@ class Bbr final : public CongestionController {
   std::array<LossTally, 3> pending_;  // by Pace
   LossTally startup_tally_;
   std::uint64_t pending_lost_bytes_ = 0;
-  std::uint64_t receiver_drops_ = 0;  // losses still to come that were no path's
 
   // This round trip.
   bool round_start_ = false;
@@ -221,10 +222,6 @@ class Bbr final : public CongestionController {
   // probe_rtt
   std::optional<TimePoint> probe_rtt_until_;
   std::uint64_t probe_rtt_round_ = 0;
-
-  // The receiver's own limit.
-  std::optional<std::uint64_t> receiver_window_;
-  TimePoint receiver_window_at_{};
 };
 
 }  // namespace penstock::engine

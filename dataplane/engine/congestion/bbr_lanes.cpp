@@ -31,7 +31,7 @@ std::uint64_t Bbr::as_led(std::uint64_t value) const {
 std::uint64_t Bbr::cwnd() const {
   if (!guide_.leader()) return cwnd_;
   const std::uint64_t window = as_led(guide_.leader()->cwnd);
-  return std::max(std::min(window, receiver_window_.value_or(window)), window_min());
+  return std::max(std::min(window, receiver_.bytes().value_or(window)), window_min());
 }
 
 }  // namespace penstock::engine

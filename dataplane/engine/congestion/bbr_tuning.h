@@ -124,7 +124,4 @@ inline constexpr std::uint64_t marked_percent = 85;
 inline constexpr std::int64_t outage_rtts = 4;
 inline constexpr Duration outage_min = std::chrono::milliseconds{50};
 
-// The window that the receiver's own drops left grows by an eighth after so long without another.
-inline constexpr Duration receiver_recovery = std::chrono::milliseconds{100};
-
 }  // namespace penstock::engine::bbr
