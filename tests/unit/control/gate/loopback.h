@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "control/gate/tls_channel.h"
 #include "tests/unit/control/gate/fixtures.h"
@@ -28,6 +29,12 @@ T must(Result<T> result) {
   // No REQUIRE_MESSAGE: under doctest -s its message is made on success too, where there is no error to ask.
   if (!result) FAIL(result.error().message);
   return *std::move(result);
+}
+
+inline proto::Envelope ping(std::string payload) {
+  proto::Envelope envelope;
+  envelope.mutable_ping()->set_payload(std::move(payload));
+  return envelope;
 }
 
 /// A daemon's port and its clients, all coroutines of one thread over real loopback sockets; foreign clients may use
