@@ -1,11 +1,10 @@
-// What lands where, what may be replaced, and what happens when the machine or the peer misbehaves.
+// What lands where, and what may be replaced.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <filesystem>
 #include <string>
 
@@ -18,24 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Fixture : TransferFixture {
-  [[nodiscard]] bool has_partials() const {
-    for (const auto& entry : fs::recursive_directory_iterator(target)) {
-      if (path::is_partial_name(entry.path().filename().string())) return true;
-    }
-    return false;
-  }
-};
+using Fixture = TransferFixture;
 
 ErrorCode refusal(const Outcome& outcome) {
   for (const auto& verdict : outcome.exceptions) {
     if (verdict.error) return verdict.error->code;
   }
   return ErrorCode::INTERNAL;
-}
-
-ErrorCode entry_error(const Outcome& outcome) {
-  return outcome.entry_errors.empty() ? ErrorCode::INTERNAL : outcome.entry_errors.begin()->second.code;
 }
 
 }  // namespace
@@ -303,229 +291,6 @@ TEST_CASE("publishing: a target that appears meanwhile is not overwritten") {
   CHECK(entry_error(outcome) == ErrorCode::FILE_EXISTS);
   CHECK(fs::read_symlink(at.target + "/f") == "/etc/passwd");
   CHECK(!at.has_partials());
-}
-
-namespace {
-struct Faulty final : FileCalls {
-  enum class What { write, fsync, fdatasync, syncfs, ftruncate };
-  What what = What::write;
-  int error = ENOSPC;
-  int after = 0;
-  std::atomic<int> calls{0};
-  bool hit(What which) { return which == what && calls++ >= after; }
-  // The journal's first records are small: they get through, so that the fault meets the data.
-  ssize_t pwrite(int fd, std::span<const std::byte> data, std::uint64_t offset) override {
-    return data.size() > 4096 && hit(What::write) ? -error : FileCalls::pwrite(fd, data, offset);
-  }
-  int fsync(int fd) override { return hit(What::fsync) ? -error : FileCalls::fsync(fd); }
-  int fdatasync(int fd) override { return hit(What::fdatasync) ? -error : FileCalls::fdatasync(fd); }
-  int syncfs(int fd) override { return hit(What::syncfs) ? -error : FileCalls::syncfs(fd); }
-  int ftruncate(int fd, std::uint64_t size) override {
-    return hit(What::ftruncate) ? -error : FileCalls::ftruncate(fd, size);
-  }
-};
-}  // namespace
-
-TEST_CASE(
-    "faults: a full or failing disk ends the transfer by name, publishes nothing, and the next run completes it") {
-  for (const auto what : {Faulty::What::write, Faulty::What::fsync, Faulty::What::fdatasync, Faulty::What::syncfs,
-                          Faulty::What::ftruncate}) {
-    for (const int error : {ENOSPC, EIO}) {
-      for (const int after : {0, 1, 2, 3}) {
-        CAPTURE(static_cast<int>(what));
-        CAPTURE(error);
-        CAPTURE(after);
-        const Fixture at;
-        write_file(at.source + "/big", std::string(5 * MiB, 'b'));
-        for (int i = 0; i < 40; ++i) write_file(at.source + "/s" + std::to_string(i), std::string(8000, 's'));
-        Faulty calls;
-        calls.what = what;
-        calls.error = error;
-        calls.after = after;
-        Plan plan = at.plan(at.source, at.target + "/copy");
-        plan.sink_calls = &calls;
-        const auto outcome = run_transfer(plan);
-        CHECK(outcome.finished);
-        if (outcome.totals) continue;  // fewer such calls than `after`
-        REQUIRE(outcome.sink_error);
-        CHECK(outcome.sink_error->code == (error == ENOSPC ? ErrorCode::NO_SPACE : ErrorCode::IO_ERROR));
-        for (const auto& entry : fs::recursive_directory_iterator(at.target)) {
-          if (!entry.is_regular_file() || path::is_partial_name(entry.path().filename().string())) continue;
-          CHECK(read_file(entry.path()) == read_file(at.source + "/" + entry.path().filename().string()));
-        }
-        plan.sink_calls = nullptr;
-        const auto again = run_transfer(plan);
-        REQUIRE(again.totals);
-        CHECK(again.totals->files == 41);
-        CHECK(read_file(at.target + "/copy/big") == read_file(at.source + "/big"));
-        CHECK(!at.has_partials());
-      }
-    }
-  }
-}
-
-TEST_CASE("resume: a journal cut at any byte never claims what is not there, and the result is right") {
-  const Fixture at;
-  // Small, since the transfer is repeated for each cut: two whole blocks, the end of a third, and three small files.
-  write_file(at.source + "/big", std::string(2 * MiB + 7, 'b'));
-  for (int i = 0; i < 3; ++i) write_file(at.source + "/a" + std::to_string(i), std::string(7'000, 'a'));
-  Plan plan = at.plan(at.source, at.target + "/copy");
-  plan.stop_after = 2 * MiB + 1'000;
-  REQUIRE(run_transfer(plan).finished);
-  plan.stop_after.reset();
-  const auto journal = fs::directory_iterator(at.scratch / "journals")->path();
-  const std::string bytes = read_file(journal);
-  REQUIRE(bytes.size() > 500);
-  fs::copy(at.target, at.scratch / "kept", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-  for (std::size_t size = 0; size <= bytes.size(); size += 1 + size / 40) {
-    CAPTURE(size);
-    // The inodes of the first attempt are gone after the first repetition: what is recorded then fits nothing.
-    write_file(journal, bytes.substr(0, size));
-    Plan again = plan;
-    again.overwrite = Overwrite::always;
-    const auto outcome = run_transfer(again);
-    REQUIRE(outcome.totals);
-    CHECK(read_file(at.target + "/copy/big") == read_file(at.source + "/big"));
-    for (int i = 0; i < 3; ++i) CHECK(read_file(at.target + "/copy/a" + std::to_string(i)) == std::string(7'000, 'a'));
-  }
-}
-
-TEST_CASE("source: special and unreadable files are warnings, our own partials are invisible") {
-  const Fixture at;
-  write_file(at.source + "/f", "1");
-  REQUIRE(::mkfifo((at.source + "/pipe").c_str(), 0600) == 0);
-  write_file(at.source + "/.penstock-00112233445566778899aabbccddeeff.part", "partial");
-  const auto outcome = run_transfer(at.plan(at.source, at.target + "/copy"));
-  REQUIRE(outcome.totals);
-  CHECK(outcome.totals->files == 1);
-  REQUIRE(outcome.warnings.size() == 1);
-  CHECK(outcome.warnings[0].code == ErrorCode::SPECIAL_FILE);
-  CHECK(outcome.entries == 2);
-}
-
-TEST_CASE("source: a file that changes while it is sent fails by name, and the others complete") {
-  const Fixture at;
-  for (const auto* const name : {"/a", "/b", "/c"}) write_file(at.source + name, std::string(2 * MiB, name[1]));
-  Plan plan = at.plan(at.source, at.target + "/copy");
-  bool changed = false;
-  plan.forge = [&](std::vector<ManifestEntry>&) {
-    if (!std::exchange(changed, true)) write_file(at.source + "/b", std::string(2 * MiB, 'X'));
-  };
-  const auto outcome = run_transfer(plan);
-  REQUIRE(outcome.totals);
-  CHECK(outcome.totals->files == 2);
-  CHECK(outcome.totals->files_failed == 1);
-  CHECK(entry_error(outcome) == ErrorCode::SOURCE_CHANGED);
-  CHECK(!exists(at.target + "/copy/b"));
-  CHECK(read_file(at.target + "/copy/c") == read_file(at.source + "/c"));
-  CHECK(!at.has_partials());
-}
-
-TEST_CASE("source: a missing root is an error, links are kept, skipped or followed") {
-  const Fixture at;
-  CHECK(run_transfer(at.plan(at.source + "/nothing", at.target + "/x")).source_error->code == ErrorCode::NOT_FOUND);
-  fs::create_directory(at.source + "/d");
-  write_file(at.source + "/d/f", "1");
-  fs::create_symlink("d/f", at.source + "/inside");
-  fs::create_directory_symlink("d", at.source + "/dir");
-  write_file(at.scratch / "beside", "2");
-  fs::create_symlink(at.scratch / "beside", at.source + "/outside");
-  fs::create_directory_symlink("..", at.source + "/d/up");
-  Plan plan = at.plan(at.source, at.target + "/followed");
-  plan.links = Links::follow;
-  auto outcome = run_transfer(plan);
-  REQUIRE(outcome.totals);
-  CHECK(outcome.entry_errors.empty());
-  CHECK(read_file(at.target + "/followed/inside") == "1");
-  CHECK(!fs::is_symlink(at.target + "/followed/inside"));
-  CHECK(fs::is_directory(at.target + "/followed/dir"));
-  CHECK(read_file(at.target + "/followed/outside") == "2");
-  CHECK(!fs::is_symlink(at.target + "/followed/outside"));
-  CHECK(outcome.warnings.size() == 2);  // up, in d and in dir
-  plan = at.plan(at.source, at.target + "/skipped");
-  plan.links = Links::skip;
-  outcome = run_transfer(plan);
-  REQUIRE(outcome.totals);
-  CHECK(outcome.totals->files == 1);
-  CHECK(!exists(at.target + "/skipped/inside"));
-  // A root that is itself a link is followed: the user's own word.
-  fs::create_directory_symlink(at.source, at.scratch / "alias");
-  CHECK(run_transfer(at.plan(at.scratch / "alias", at.target + "/via")).totals);
-  CHECK(exists(at.target + "/via/d/f"));
-}
-
-TEST_CASE("hostile manifest: nothing lands outside the target, and the sink says why it ends") {
-  const auto forged = [](std::function<void(std::vector<ManifestEntry>&)> forge) {
-    const Fixture at;
-    write_file(at.source + "/f", "1");
-    write_file(at.source + "/g", "1");
-    Plan plan = at.plan(at.source, at.target + "/copy");
-    plan.forge = std::move(forge);
-    const auto outcome = run_transfer(plan);
-    CHECK(outcome.finished);
-    CHECK(!exists(at.scratch / "evil"));
-    CHECK(!exists(at.target + "/evil"));
-    return outcome.sink_error ? outcome.sink_error->code : ErrorCode::INTERNAL;
-  };
-  for (const auto* const path : {"../evil", "/evil", "x/../../evil", "f/evil"}) {
-    CHECK(forged([path](std::vector<ManifestEntry>& entries) { entries.back().path = path; }) ==
-          ErrorCode::PATH_REFUSED);
-  }
-  CHECK(forged([](std::vector<ManifestEntry>& entries) { entries.back().root = 5; }) == ErrorCode::PATH_REFUSED);
-  CHECK(forged([](std::vector<ManifestEntry>& entries) { entries.back().size = ~std::uint64_t{0}; }) ==
-        ErrorCode::PATH_REFUSED);
-}
-
-TEST_CASE("hostile manifest: set-id bits are masked away") {
-  const Fixture at;
-  write_file(at.source + "/f", "1");
-  Plan plan = at.plan(at.source, at.target + "/copy");
-  plan.forge = [](std::vector<ManifestEntry>& entries) { entries.back().mode = 07755; };
-  REQUIRE(run_transfer(plan).totals);
-  struct stat status {};
-  REQUIRE(::stat((at.target + "/copy/f").c_str(), &status) == 0);
-  CHECK((status.st_mode & 07777) == 0755);
-}
-
-TEST_CASE("hostile peer: digests and bytes for what is not in the manifest end the transfer") {
-  const Fixture at;
-  SlabPool pool;
-  TargetClaims claims;
-  struct Observer final : SinkObserver {
-    std::optional<Error> failed;
-    void on_verdicts(SinkVerdicts) override {}
-    void on_entry_failed(std::uint64_t, const Error&) override {}
-    void on_file_finished(FileReport) override {}
-    void on_room() override {}
-    void on_audited(AuditResult) override {}
-    void on_committed(SinkTotals) override {}
-    void on_sink_failed(const Error& error) override { failed = error; }
-  };
-  for (const bool bytes : {false, true}) {
-    auto journals = std::move(*JournalStore::open(at.scratch / (bytes ? "j1" : "j2")));
-    TestWorker worker;
-    StorageExecutor executor;
-    Observer observer;
-    PosixSinkConfig config;
-    config.destination = std::move(*open_local_destination(at.target + "/x"));
-    config.roots = {{.name = "x"}};
-    auto sink = make_posix_sink(std::move(config), std::move(*journals->create({})), std::move(*pool.open_account()),
-                                executor, claims, worker.post(), observer);
-    ManifestEntry entry;
-    entry.size = 10;
-    sink->on_entries(0, {entry});
-    if (bytes) {
-      sink->on_manifest_end(1, 10);
-      const std::byte data[20]{};
-      REQUIRE(sink->window().store({0}, data));
-      sink->window().on_quiet();
-    } else {
-      sink->on_digests({.index = 0, .first_block = 5, .blocks = {digest::Xxh3{}}, .files = {}});
-    }
-    CHECK(worker.run_until([&] { return observer.failed.has_value(); }));
-    CHECK(observer.failed->code == ErrorCode::PATH_REFUSED);
-    sink->close();
-  }
 }
 
 }  // namespace penstock::storage::test

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "common/path/safe_path.h"
 #include "tests/unit/storage/scratch_directory.h"
 #include "tests/unit/storage/transfer_harness.h"
 
@@ -25,6 +26,17 @@ struct TransferFixture {
     plan.identity.base = std::string{"/"};
     return plan;
   }
+  [[nodiscard]] bool has_partials() const {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(target)) {
+      if (path::is_partial_name(entry.path().filename().string())) return true;
+    }
+    return false;
+  }
 };
+
+/// Of an entry that failed; INTERNAL where none did.
+inline ErrorCode entry_error(const Outcome& outcome) {
+  return outcome.entry_errors.empty() ? ErrorCode::INTERNAL : outcome.entry_errors.begin()->second.code;
+}
 
 }  // namespace penstock::storage::test
