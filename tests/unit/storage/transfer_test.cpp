@@ -38,13 +38,6 @@ std::string difference(const std::string& a, const std::string& b) {
   return text;
 }
 
-bool has_partials(const std::string& directory) {
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (path::is_partial_name(entry.path().filename().string())) return true;
-  }
-  return false;
-}
-
 struct stat status_of(const std::string& path) {
   struct stat status {};
   REQUIRE(::lstat(path.c_str(), &status) == 0);
@@ -110,7 +103,7 @@ TEST_CASE("transfer: a tree of awkward names, sizes, links and modes arrives as 
       const auto outcome = run_transfer(plan);
       check_committed(outcome);
       CHECK(difference(at.source, plan.destination) == "");
-      CHECK(!has_partials(at.target));
+      CHECK(!at.has_partials());
       CHECK(outcome.sink_files.size() == outcome.source_files.size());
       CHECK(outcome.sink_files.size() == outcome.totals->files);
       for (const auto& [index, report] : outcome.source_files) {
@@ -320,7 +313,7 @@ TEST_CASE("resume: what was durable is not sent again, and small files that were
     CHECK(second.source_files.size() == 51);
     for (const auto& [index, report] : second.source_files) CHECK(second.sink_files.at(index).digest == report.digest);
   }
-  CHECK(!has_partials(at.target));
+  CHECK(!at.has_partials());
   CHECK(fs::is_empty(at.scratch / "journals"));
 }
 
@@ -341,7 +334,7 @@ TEST_CASE("resume: dying at any moment without a checkpoint never yields a wrong
       plan.stop_after.reset();
       check_committed(run_transfer(plan));
       CHECK(difference(at.source, plan.destination) == "");
-      CHECK(!has_partials(at.target));
+      CHECK(!at.has_partials());
     }
   }
 }
@@ -377,7 +370,7 @@ TEST_CASE("resume: a source that changed since is sent whole") {
   check_committed(outcome);
   CHECK(outcome.bytes_on_wire == 4 * MiB);
   CHECK(read_file(plan.destination) == read_file(at.source + "/big"));
-  CHECK(!has_partials(at.target));
+  CHECK(!at.has_partials());
 }
 
 }  // namespace penstock::storage::test
