@@ -1,19 +1,13 @@
 #include "control/registry/sqlite_registry.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "common/bytes/hex.h"
 #include "common/check.h"
 #include "common/crypto/secret_bytes.h"
 #include "common/digest/sha256.h"
-#include "common/unique_fd.h"
+#include "control/registry/registry_files.h"
 #include "control/registry/sqlite_database.h"
 
 namespace penstock::control {
@@ -436,53 +430,7 @@ Result<std::vector<TransferRecord>> SqliteRegistry::recent_transfers(std::size_t
   }
 }
 
-// SQLite makes its -wal and -shm files with the database's mode and, as root, its owner: so the files themselves are
-// made here, 0600 and owned as the directory is. Gives the open file, whether or not it was there.
-Result<UniqueFd> create_or_open(const std::filesystem::path& directory, const std::filesystem::path& file) {
-  struct stat owner {};
-  if (::stat(directory.c_str(), &owner) != 0) return error_from_errno(errno, "open", directory.string());
-  UniqueFd fd{::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
-  if (fd) {
-    if (::geteuid() == 0 && ::fchown(fd.get(), owner.st_uid, owner.st_gid) != 0)
-      return error_from_errno(errno, "give away", file.string());
-    return fd;
-  }
-  if (errno == EEXIST) fd.reset(::open(file.c_str(), O_RDWR | O_CLOEXEC));
-  if (!fd) return error_from_errno(errno, "create", file.string());
-  return fd;
-}
-
-// Held while a registry is opened. Switching a new database to WAL takes a lock that SQLite does not wait for, so two
-// processes that are the first at once would fail with "database is locked". A file of its own, because closing a
-// second descriptor of the database would drop the POSIX locks of every connection in this process.
-Result<UniqueFd> lock_opening(const std::filesystem::path& directory) {
-  const auto file = directory / "registry.lock";
-  auto fd = create_or_open(directory, file);
-  if (!fd) return fd;
-  while (::flock(fd->get(), LOCK_EX) != 0)
-    if (errno != EINTR) return error_from_errno(errno, "lock", file.string());
-  return fd;
-}
-
 }  // namespace
-
-std::string_view to_string(TokenRefusal refusal) {
-  switch (refusal) {
-    case TokenRefusal::unknown:
-      return "unknown token";
-    case TokenRefusal::wrong_secret:
-      return "wrong secret";
-    case TokenRefusal::expired:
-      return "expired token";
-    case TokenRefusal::used:
-      return "used token";
-    case TokenRefusal::revoked:
-      return "revoked token";
-    case TokenRefusal::key_in_use:
-      return "key in use";
-  }
-  return "?";
-}
 
 Result<std::unique_ptr<Registry>> open_sqlite_registry(const std::filesystem::path& state_directory) {
   const auto file = state_directory / "registry.db";
