@@ -82,7 +82,7 @@ TEST_CASE("sim: bbr keeps its rate where ACKs come in lumps") {
 
 TEST_CASE("sim: beside a policer bbr sends what it lets through, and little more") {
   PathOptions options = path(50ms, 200, 0);
-  options.policer = Policer{.rate = DataRate::megabits_per_second(50)};
+  options.policer = policed_to(50);
   const PathCell cell = measure_path(options, bbr, 8s);
   CHECK(cell.efficiency_per_mille >= 850);
   CHECK(cell.waste_per_mille <= 100);
@@ -92,7 +92,7 @@ TEST_CASE("sim: a policer and random loss together do not make bbr take its own 
   for (const Duration rtt : {20ms, 100ms}) {
     CAPTURE(rtt / 1ms);
     PathOptions options = path(rtt, 200, 50);
-    options.policer = Policer{.rate = DataRate::megabits_per_second(100)};
+    options.policer = policed_to(100);
     const PathCell cell = measure_path(options, bbr, 8s);
     CHECK(cell.efficiency_per_mille >= 950);
     CHECK(cell.waste_per_mille <= 150);  // 600 when all that was missing counted as carried, as far as chance goes

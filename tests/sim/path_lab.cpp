@@ -243,6 +243,10 @@ std::vector<FlowPlan> lanes_of(FlowPlan plan, std::size_t lanes) {
   return plans;
 }
 
+netem::Policer policed_to(std::uint64_t megabits) {
+  return {.rate = DataRate::megabits_per_second(megabits), .burst = 64 * KiB};
+}
+
 PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
     : options_(options),
       luck_(options.seed),
@@ -254,6 +258,7 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
   netem::LinkSettings forward = link_of(options);
   forward.loss = options.loss;
   forward.burst = options.burst;
+  forward.policer = options.policer;
   if (options.mark_percent) forward.mark_above = options.rate.bytes_in(options.rtt) * *options.mark_percent / 100;
   netem::LinkSettings backward = link_of(options);
   backward.loss = options.ack_loss;
@@ -271,21 +276,6 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
     forward.down = backward.down = change.down;
     forward_->change_at(start_ + change.after, forward);
     backward_->change_at(start_ + change.after, backward);
-  }
-  if (options.policer) {
-    tokens_ = options.policer->burst;
-    tokens_at_ = start_;
-    forward_->drop([this](const Sighting& sighting) {
-      const std::uint64_t size = sighting.bytes.size() + ip_overhead;
-      const std::uint64_t earned = options_.policer->rate.bytes_in(sighting.at - tokens_at_);
-      if (earned > 0) {
-        tokens_ = std::min(options_.policer->burst, tokens_ + earned);
-        tokens_at_ = sighting.at;
-      }
-      if (tokens_ < size) return true;
-      tokens_ -= size;
-      return false;
-    });
   }
   outcomes_.resize(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i) add(i, plans[i]);

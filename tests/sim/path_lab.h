@@ -18,11 +18,8 @@
 
 namespace penstock::sim {
 
-/// Drops whatever comes faster than `rate`, with no queue to tell of it: a token bucket of `burst` bytes.
-struct Policer {
-  DataRate rate;
-  std::uint64_t burst = 64 * KiB;
-};
+/// With a burst of 64 KiB.
+[[nodiscard]] netem::Policer policed_to(std::uint64_t megabits);
 
 /// From `after` on, counted from the start, the path is another one.
 struct PathChange {
@@ -42,8 +39,8 @@ struct PathOptions {
   netem::Probability ack_loss = {};
   std::optional<netem::BurstLoss> burst = {};
   Duration jitter{0};
-  Duration ack_slot{0};  // ACKs arrive in lumps, at multiples of this
-  std::optional<Policer> policer = {};
+  Duration ack_slot{0};                            // ACKs arrive in lumps, at multiples of this
+  std::optional<netem::Policer> policer = {};      // ahead of the bottleneck
   std::optional<std::uint64_t> mark_percent = {};  // of the queue that a bandwidth-delay product makes: marks above
   MarkBox box = MarkBox::honest;
   std::vector<PathChange> changes = {};
@@ -123,9 +120,6 @@ class PathLab {
   std::vector<FlowOutcome> outcomes_;
   std::vector<std::uint64_t> queue_;
   Duration tick_;
-  // of the policer
-  std::uint64_t tokens_ = 0;
-  TimePoint tokens_at_{};
 };
 
 }  // namespace penstock::sim

@@ -113,7 +113,7 @@ void variants(const Arguments& arguments) {
       all.push_back({fmt::format("rtt {} bursts of 10, {} %", rtt, to_bad > 2'000 ? 5 : 1), path});
     }
     PathOptions path = base;
-    path.policer = Policer{.rate = DataRate::megabits_per_second(100)};
+    path.policer = policed_to(100);
     all.push_back({fmt::format("rtt {} policer at half", rtt), path});
     path.loss = Probability::percent(5);
     all.push_back({fmt::format("rtt {} policer at half, loss 5 %", rtt), path});
@@ -460,7 +460,7 @@ int run(int argc, char** argv) {
     else if (word == "--jitter")
       arguments.path.jitter = std::chrono::milliseconds{number()};
     else if (word == "--policer")
-      arguments.path.policer = Policer{.rate = DataRate::megabits_per_second(number())};
+      arguments.path.policer = policed_to(number());
     else if (word == "--step-rate")
       arguments.path.changes = {{.after = 10s, .rate = DataRate::megabits_per_second(number())}};
     else if (word == "--step-rtt")
