@@ -17,12 +17,15 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <utility>
 
 #include "common/bytes/view.h"
 #include "common/check.h"
+#include "control/gate/tcp_rtt.h"
 #include "control/gate/tls_state.h"
 #include "control/gate/token.h"
 
@@ -45,6 +48,7 @@ constexpr std::array<unsigned char, 7> busy_alert{21, 3, 3, 0, 2, 2, SSL_AD_INTE
 constexpr int tcp_rto_max_ms = 44;
 constexpr int tcp_rto_min_us = 45;
 constexpr int rto_max_ms = 1000;  // the least that the kernel takes
+constexpr int rto_max_rtts = 2;   // on a path that is longer than that
 constexpr int rto_min_us = 100'000;
 // The kernel's own, for a connection that carries bulk: it is to back off.
 constexpr int bulk_rto_max_ms = 120'000;
@@ -59,7 +63,11 @@ void tune_socket(tcp::socket& socket) {
   set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
   set(IPPROTO_TCP, TCP_KEEPCNT, 3);
-  set(IPPROTO_TCP, tcp_rto_max_ms, rto_max_ms);
+  // Never so little that a packet is repeated before its acknowledgement can be here: the kernel caps what it has
+  // measured by this, and each packet of a long path would go twice.
+  const auto rtt = std::chrono::duration_cast<std::chrono::milliseconds>(tcp_rtt_of(socket).value_or(Duration{}));
+  const auto rto_max = std::clamp<std::int64_t>(rto_max_rtts * rtt.count(), rto_max_ms, bulk_rto_max_ms);
+  set(IPPROTO_TCP, tcp_rto_max_ms, static_cast<int>(rto_max));
   set(IPPROTO_TCP, tcp_rto_min_us, rto_min_us);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);  // where the kernel has it
 }
@@ -431,12 +439,7 @@ asio::any_io_executor TlsChannel::executor() const { return core_->socket.get_ex
 bool TlsChannel::ended_cleanly() const { return core_->clean_end; }
 
 std::optional<Duration> TlsChannel::smoothed_rtt() const {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (core_->ended || ::getsockopt(core_->socket.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-      info.tcpi_rtt == 0)
-    return std::nullopt;
-  return std::chrono::microseconds{info.tcpi_rtt};
+  return core_->ended ? std::nullopt : tcp_rtt_of(core_->socket);
 }
 
 asio::awaitable<void> TlsChannel::async_close(Duration linger, PeerEnd peer_end) {
