@@ -24,6 +24,7 @@
 #include "control/client/tcp_dial.h"
 #include "control/gate/capabilities.h"
 #include "control/gate/fec_words.h"
+#include "control/gate/tcp_rtt.h"
 #include "control/session/wall_clock.h"
 
 namespace penstock::control {
@@ -158,8 +159,9 @@ asio::awaitable<Result<Approach>> async_go(const Way& way) {
     co_return Error{ErrorCode::CONNECT_REFUSED,
                     "nothing answers at " + shown(way.config) + " (" + dialled.reason +
                         "); is penstockd running there, and does a firewall let TCP through?"};
+  WayThere seen{.rtt = tcp_rtt_of(*dialled.socket)};
   auto channel = co_await TlsChannel::async_connect(std::move(*dialled.socket), way.tls, way.entry.trust, way.left());
-  if (!channel) co_return named(way.config, channel.error());
+  if (!channel) co_return named(way.config, channel.error(), seen);
 
   auto daemon = daemon_of(way, channel->peer_pin());
   if (!daemon) co_return daemon.error();
@@ -182,9 +184,11 @@ asio::awaitable<Result<Approach>> async_go(const Way& way) {
   }
   offer.software = software;
   offer.capabilities = {std::string{capability_fec}, std::string{capability_ahead}};
-  auto met = co_await async_meet(*channel, std::move(offer), std::min(way.left(), gate_timeout));
-  if (!met) co_return named(way.config, met.error());
-  co_return Approach{.channel = std::move(*channel), .met = std::move(*met), .daemon = std::move(*daemon)};
+  const Duration left = way.left();
+  seen.gate_time_rules = left >= gate_timeout;
+  auto met = co_await async_meet(*channel, std::move(offer), std::min(left, gate_timeout));
+  if (!met) co_return named(way.config, met.error(), seen);
+  co_return Approach{.channel = std::move(*channel), .met = std::move(*met), .daemon = std::move(*daemon), .way = seen};
 }
 
 }  // namespace
@@ -218,16 +222,6 @@ asio::awaitable<Result<Approach>> async_approach(const ClientConfig& config, Cli
                 .new_key = key ? &*key : nullptr};
   std::function<asio::awaitable<Result<Approach>>()> attempt = [&way] { return async_go(way); };
   co_return co_await async_race<Approach>(race_attempts(loss_permille), std::move(attempt));
-}
-
-Error named(const ClientConfig& config, Error error) {
-  if (error.code == ErrorCode::PEER_LOST)
-    error.message = shown(config) + " broke off before it let us in (" + error.message +
-                    "); is it being restarted? run the same command again";
-  if (error.code == ErrorCode::TIMED_OUT && error.side == ErrorSide::local)
-    error.message = shown(config) + " took the connection but did not answer in time; is it penstockd that listens " +
-                    "there? --connect-timeout allows more";
-  return error;
 }
 
 std::string shown_address(const ClientConfig& config) {

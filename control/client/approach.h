@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "control/client/approach_words.h"
 #include "control/client/client.h"
 #include "control/gate/admission.h"
 #include "control/gate/client_home.h"
@@ -28,6 +29,7 @@ struct Approach {
   TlsChannel channel;
   MetDaemon met;
   KnownDaemon daemon;  // with a token: no more than its key, and ours for it
+  WayThere way;
 };
 
 /// Resolves, connects (tcp_dial.h), judges the daemon's key and exchanges keys, within `config.connect_timeout` in all,
@@ -36,9 +38,6 @@ struct Approach {
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED, those of `named`, and what keeps the home from its keys.
 asio::awaitable<Result<Approach>> async_approach(const ClientConfig& config, ClientHome& home, const TlsContext& tls,
                                                  const Entry& entry);
-
-/// Errors of a channel know neither the daemon nor the way out: of one that did not prove itself yet.
-Error named(const ClientConfig& config, Error error);
 
 /// "HOST:PORT", IPv6 in brackets, for people.
 std::string shown_address(const ClientConfig& config);

@@ -78,9 +78,10 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   const bool asked = static_cast<bool>(first_request);
   OpenedSession opened;
   opened.first_request_sent = asked;
+  opened.way = approached->way;
   opened.daemon_spki.assign(channel.peer_spki().begin(), channel.peer_spki().end());
   if (auto proved = co_await async_show_proof(channel, met, std::move(first_request)); !proved)
-    co_return named(config, proved.error());
+    co_return named(config, proved.error(), approached->way);
   if (ahead && asked && may_go_ahead(met.exchange->agreement())) {
     opened.session = met.exchange->take_unproven();
     opened.unproven = std::move(met.exchange);
@@ -89,9 +90,9 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
     co_return std::move(opened);
   }
   const auto answer = co_await channel.async_receive();
-  if (!answer) co_return named(config, answer.error());
+  if (!answer) co_return named(config, answer.error(), approached->way);
   auto session = met.exchange->handle_proof(answer->envelope);
-  if (!session) co_return named(config, session.error());
+  if (!session) co_return named(config, session.error(), approached->way);
   channel.expire_never();
   if (auto resolved = co_await async_resolve_udp_host(session->agreement); !resolved) co_return resolved.error();
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "control/client/approach.h"
+#include "control/client/approach_words.h"
 #include "control/client/client.h"
 #include "control/gate/admission.h"
 #include "control/gate/client_home.h"
@@ -25,6 +26,7 @@ struct OpenedSession {
   ClientSession session;
   KnownDaemon daemon;  // our registration with it
   std::vector<std::byte> daemon_spki;
+  WayThere way;
   bool registered_now = false;
   bool first_request_sent = false;
 };

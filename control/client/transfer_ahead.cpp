@@ -79,7 +79,7 @@ asio::awaitable<Status> TransferCommand::async_await_opened(std::shared_ptr<Sess
   if (!session->link_over) co_return stalled(*session);
   Error error = *session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
                                     : session->link_over->error();
-  co_return session->proven ? error : named(machinery_.config, std::move(error));
+  co_return session->proven ? error : named(machinery_.config, std::move(error), session->opened.way);
 }
 
 }  // namespace penstock::control
