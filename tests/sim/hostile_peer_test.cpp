@@ -1,185 +1,19 @@
 #include <doctest/doctest.h>
 
-#include <array>
 #include <cstdint>
-#include <optional>
-#include <variant>
 #include <vector>
 
 #include "common/bytes/interval_set.h"
-#include "dataplane/engine/receiver.h"
-#include "dataplane/engine/sender.h"
 #include "dataplane/engine/wire/ack_frame.h"
 #include "dataplane/engine/wire/frames.h"
 #include "dataplane/engine/wire/repair_frame.h"
-#include "tests/sim/event_queue.h"
-#include "tests/sim/forging_peer.h"
-#include "tests/sim/memory_sink.h"
-#include "tests/sim/memory_source.h"
+#include "tests/sim/under_attack.h"
 
 namespace penstock::sim {
 namespace {
 
 using namespace std::chrono_literals;
 using engine::TransportError;
-
-constexpr std::uint64_t transfer_bytes = 8 * MiB - 5000;  // more packets than lie between two skipped numbers
-
-/// An honest sender with a forging receiver.
-class SenderUnderAttack {
- public:
-  explicit SenderUnderAttack(std::uint64_t seed, engine::Congestion congestion = engine::Congestion::fixed)
-      : peer(seed),
-        truth_(transfer_bytes),
-        source_(events_, truth_, {}, [this] { sender.on_source_ready(); }),
-        sender({.congestion = congestion,
-                .rate = DataRate::megabits_per_second(1000),
-                .initial_rtt = 20ms,
-                .initial_credit = transfer_bytes,
-                .fec = {.mode = engine::FecMode::automatic}},
-               peer.victim_keys(), Rng{seed}) {
-    sender.open_path(events_.now());
-    sender.offer({transfer_bytes});
-    sender.finish({transfer_bytes});
-  }
-
-  /// Lets the sender send for `time`; the packet numbers that left.
-  bytes::IntervalSet send_for(Duration time) {
-    bytes::IntervalSet numbers;
-    const TimePoint end = now_ + time;
-    std::vector<std::byte> buffer(engine::udp_payload_limit);
-    while (now_ < end) {
-      while (events_.run_one(now_)) {
-      }
-      if (const auto due = sender.poll_timeout(); due && *due <= now_) sender.handle_timeout(now_);
-      while (const auto batch = sender.poll_transmit(now_, source_, buffer)) {
-        for (std::size_t at = 0; at < batch->size; at += batch->segment_size) {
-          const auto header =
-              read_clear_header(std::span{buffer}.subspan(at, std::min(batch->segment_size, batch->size - at)));
-          REQUIRE(header);
-          numbers.insert({header->number, std::uint64_t{header->number} + 1});
-        }
-      }
-      poll_events();
-      source_.on_progress(sender.frontier(), sender.oldest_unacknowledged(), sender.retention_target());
-      now_ += 1ms;
-    }
-    return numbers;
-  }
-  void jump(Duration ahead) { now_ += ahead; }
-  void hear(Datagram datagram) {
-    sender.handle_datagrams(now_, datagram, datagram.size());
-    poll_events();
-  }
-  void acknowledge(const bytes::IntervalSet& numbers, std::optional<engine::EcnCounts> counts = std::nullopt) {
-    hear(peer.frames([&](bytes::WireWriter& out) {
-      if (counts) engine::encode_ecn_counts(out, *counts);
-      engine::encode_ack(out, 1000, {.credit = {transfer_bytes, {transfer_bytes}}}, numbers.intervals(), {});
-    }));
-  }
-
-  ForgingPeer peer;
-  std::optional<engine::Closed> closed;
-
- private:
-  void poll_events() {
-    while (const auto event = sender.poll_event()) {
-      if (const auto* over = std::get_if<engine::Closed>(&*event)) closed = *over;
-      if (const auto* prefetch = std::get_if<engine::Prefetch>(&*event)) source_.prefetch(prefetch->range);
-    }
-  }
-
-  EventQueue events_{TimePoint{1s}};
-  TimePoint now_{1s};
-  std::vector<std::byte> truth_;
-  MemorySource source_;
-
- public:
-  engine::Sender sender;
-};
-
-/// An honest receiver with a forging sender.
-class ReceiverUnderAttack {
- public:
-  explicit ReceiverUnderAttack(std::uint64_t seed, std::uint64_t credit = 256 * KiB)
-      : peer(seed),
-        truth_(transfer_bytes),
-        sink_(events_, truth_, {}, [] {}),
-        receiver({.initial_rtt = 20ms, .initial_credit = credit}, peer.victim_keys(), Rng{seed}) {
-    receiver.open_path(now_);
-    receiver.expect({transfer_bytes});
-    sink_.expect({transfer_bytes});
-    receiver.finish({transfer_bytes});
-  }
-
-  engine::BatchOutcome hear(Datagram datagram) {
-    const auto outcome = receiver.handle_datagrams(now_, datagram, datagram.size(), sink_);
-    while (const auto event = receiver.poll_event()) {
-      if (const auto* over = std::get_if<engine::Closed>(&*event)) closed = *over;
-    }
-    return outcome;
-  }
-  [[nodiscard]] std::uint64_t bytes_accepted() const { return sink_.bytes_accepted(); }
-
-  ForgingPeer peer;
-  std::optional<engine::Closed> closed;
-
- private:
-  EventQueue events_{TimePoint{1s}};
-  TimePoint now_{1s};
-  std::vector<std::byte> truth_;  // all zero, like what the tests send
-  MemorySink sink_;
-
- public:
-  engine::Receiver receiver;
-};
-
-TEST_CASE("hostile peer: an honest acknowledgement is taken, so that the others are refused for what they say") {
-  SenderUnderAttack victim{1};
-  const bytes::IntervalSet sent = victim.send_for(5ms);
-  REQUIRE(!sent.empty());
-  victim.acknowledge(sent);
-  CHECK(!victim.closed);
-  CHECK(victim.sender.oldest_unacknowledged().value > 0);
-}
-
-TEST_CASE("hostile peer: acknowledging a number far beyond what was sent ends the session") {
-  SenderUnderAttack victim{2};
-  REQUIRE(!victim.send_for(5ms).empty());
-  bytes::IntervalSet lie;
-  lie.insert({1'000'000, 1'000'001});
-  victim.acknowledge(lie);
-  REQUIRE(victim.closed);
-  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
-  CHECK(!victim.closed->by_peer);
-}
-
-TEST_CASE("hostile peer: acknowledging the next number already ends the session") {
-  SenderUnderAttack victim{3};
-  const bytes::IntervalSet sent = victim.send_for(5ms);
-  REQUIRE(!sent.empty());
-  bytes::IntervalSet lie;
-  lie.insert({sent.back().end, sent.back().end + 1});
-  victim.acknowledge(lie);
-  REQUIRE(victim.closed);
-  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
-}
-
-TEST_CASE("hostile peer: an optimistic acknowledger trips over a skipped number") {
-  SenderUnderAttack victim{4};
-  bytes::IntervalSet sent;
-  for (int i = 0; i < 300 && !victim.closed; ++i) {
-    const bytes::IntervalSet more = victim.send_for(2ms);
-    for (const bytes::Interval& run : more.intervals()) sent.insert(run);
-    if (sent.empty()) continue;
-    bytes::IntervalSet lie;
-    lie.insert({0, sent.back().end});  // claims all of them, seen or not
-    victim.acknowledge(lie);
-  }
-  CHECK(sent.interval_count() > 1);  // a number was skipped
-  REQUIRE(victim.closed);
-  CHECK(victim.closed->error == TransportError::acknowledged_unsent);
-}
 
 TEST_CASE("hostile peer: a mandatory frame of unknown type ends the session, an optional one is skipped") {
   SenderUnderAttack skips{5};
@@ -197,25 +31,6 @@ TEST_CASE("hostile peer: a mandatory frame of unknown type ends the session, an 
   }));
   REQUIRE(ends.closed);
   CHECK(ends.closed->error == TransportError::protocol_violation);
-}
-
-TEST_CASE("a clock that jumps ahead (a machine that slept) is a time-out and no more, whenever it happens") {
-  for (const Duration jump : {Duration{1s}, Duration{1h}, Duration{24h * 365 * 20}}) {
-    SenderUnderAttack slept{10};
-    const auto first = slept.send_for(50ms);
-    const auto before = slept.sender.stats();
-    slept.jump(jump);
-    (void)slept.send_for(50ms);
-    const auto after = slept.sender.stats();
-    CHECK(!slept.closed);
-    CHECK(after.pto_count <= before.pto_count + 2);
-    // As much as in any 50 ms at this rate, and a burst: the time asleep is no credit.
-    CHECK(after.packets_sent - before.packets_sent <= before.packets_sent + 64);
-    slept.acknowledge(first);
-    (void)slept.send_for(50ms);
-    CHECK(!slept.closed);
-    CHECK(slept.sender.stats().packets_sent > after.packets_sent);  // and on it goes
-  }
 }
 
 TEST_CASE("hostile peer: to confirm an epoch that never was ends the session") {
@@ -240,7 +55,7 @@ TEST_CASE(
   CHECK(!victim.closed);
   CHECK(victim.sender.stats().peer_moves == 0);
   const auto before = victim.sender.stats().bytes_sent - victim.sender.stats().payload_bytes_sent;
-  victim.sender.withhold({{0}, {transfer_bytes}});  // nothing else leaves
+  victim.sender.withhold({{0}, {attacked_bytes}});  // nothing else leaves
   (void)victim.send_for(2ms);
   CHECK(victim.sender.stats().bytes_sent - victim.sender.stats().payload_bytes_sent <= before + 2000);
 }
@@ -307,7 +122,7 @@ TEST_CASE("hostile peer: honest DATA is taken, a second packet with the same byt
 TEST_CASE("hostile peer: DATA beyond the end of the transfer ends the session and is not stored") {
   ReceiverUnderAttack victim{10};
   const std::vector<std::byte> payload(1000);
-  victim.hear(victim.peer.data({transfer_bytes - 999}, payload));
+  victim.hear(victim.peer.data({attacked_bytes - 999}, payload));
   REQUIRE(victim.closed);
   CHECK(victim.closed->error == TransportError::credit_exceeded);
   CHECK(victim.bytes_accepted() == 0);
@@ -430,7 +245,7 @@ TEST_CASE("hostile peer: recovered bytes take credit as arrived ones do, and non
 TEST_CASE(
     "hostile peer: a repair symbol of bytes beyond the transfer, a malformed one, and two at once end the session") {
   const std::vector<std::byte> symbol(1000);
-  const std::uint64_t beyond = (transfer_bytes / engine::slab_size + 1) * engine::slab_size;
+  const std::uint64_t beyond = (attacked_bytes / engine::slab_size + 1) * engine::slab_size;
   const auto ends = [&](std::uint64_t seed, TransportError why, const auto& write) {
     ReceiverUnderAttack victim{seed, 1 * MiB};
     victim.receiver.on_repair_agreed(agreed);
@@ -479,12 +294,12 @@ TEST_CASE("hostile peer: held data that was never sent settles nothing that is s
   SenderUnderAttack victim{23};
   const auto sent = victim.send_for(10ms);
   const std::uint64_t frontier = victim.sender.frontier().value;
-  REQUIRE(frontier < transfer_bytes);
+  REQUIRE(frontier < attacked_bytes);
   bytes::IntervalSet first;
   first.insert({sent.front().begin, sent.front().begin + 1});
   const TransferRange everything[] = {{{0}, {transfer_space_max}}};
   victim.hear(victim.peer.frames([&](bytes::WireWriter& out) {
-    engine::encode_ack(out, 1000, {.credit = {transfer_bytes, {transfer_bytes}}}, first.intervals(), {},
+    engine::encode_ack(out, 1000, {.credit = {attacked_bytes, {attacked_bytes}}}, first.intervals(), {},
                        {.recovered = 1, .ranges = everything});
   }));
   CHECK(!victim.closed);

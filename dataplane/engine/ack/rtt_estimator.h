@@ -35,8 +35,10 @@ class RttEstimator {
       return;
     }
     minimum_ = std::min(minimum_, measured);
-    // The delay is the peer's word: it may explain a long sample, but never below the shortest one seen.
-    const Duration adjusted = measured >= minimum_ + ack_delay ? measured - ack_delay : measured;
+    // The delay is the peer's word (RFC 9002 section 5.3): it explains no more than an ACK may wait, and nothing below
+    // the shortest sample seen.
+    const Duration explained = std::min(ack_delay, ack_interval_max);
+    const Duration adjusted = measured >= minimum_ + explained ? measured - explained : measured;
     const Duration error = smoothed_ > adjusted ? smoothed_ - adjusted : adjusted - smoothed_;
     variation_ = (3 * variation_ + error) / 4;
     smoothed_ = (7 * smoothed_ + adjusted) / 8;

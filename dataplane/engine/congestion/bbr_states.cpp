@@ -143,7 +143,9 @@ void Bbr::advance_down(TimePoint now, std::uint64_t in_flight) {
 Duration Bbr::test_length() const {
   const std::uint64_t rate = std::max<std::uint64_t>(bandwidth(), 1);
   const Duration needed{static_cast<Duration::rep>(bbr::test_packets * datagram_ * 1'000'000 / rate * 1'000)};
-  return std::clamp<Duration>(needed, rtt_floor_.minimum() / bbr::test_rtt_divisor, bbr::test_rtts_max * smoothed_rtt_);
+  // Both come from the peer's word as well, so that nothing holds them in this order.
+  const Duration least = rtt_floor_.minimum() / bbr::test_rtt_divisor;
+  return std::clamp<Duration>(needed, least, std::max<Duration>(least, bbr::test_rtts_max * smoothed_rtt_));
 }
 
 void Bbr::enter_drain(TimePoint now) {

@@ -143,6 +143,7 @@ void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
   path_first_ = ledger_.end();
   in_flight_ = 0;
   packets_in_flight_ = 0;
+  refusals_.on_in_flight(0);
   data_answers_.restart();
   loss_deadline_.reset();
   recovery_start_.reset();
@@ -168,12 +169,11 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
-  if (ack.fields.sink_refusals > refusals_seen_) data_answers_.on_arrived(now);
-  refusals_seen_ = std::max(refusals_seen_, ack.fields.sink_refusals);
+  if (refusals_.on_told(ack.fields.sink_refusals, packets_in_flight_) > 0) data_answers_.on_arrived(now);
   // Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
-  // take.
+  // take. More than are on their way were others'.
   if (const auto drops = offload_.on_receiver_drops(now, ack.fields.socket_drops, rtt_); drops > 0)
-    controller_->on_receiver_drops(drops);
+    controller_->on_receiver_drops(std::min<std::uint64_t>(drops, packets_in_flight_));
   AckTally tally;
   acked_.clear();
   for (const AckRange& range : ack.ranges) {
@@ -212,6 +212,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
     sample.in_flight = in_flight_;
     if (tally.packets > 0) controller_->on_packets_acked(sample, rtt_);
   }
+  refusals_.on_in_flight(packets_in_flight_);
   forget_resolved(now);
   update_pacing(now);
   return true;
@@ -332,6 +333,7 @@ void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
   const Duration delay = detector_.loss_delay(rtt_);
   const auto threshold = detector_.packet_threshold();
   LostSample lost{.now = now, .newest_sent_at = {}, .next = {ledger_.end()}};
+  std::uint64_t lost_data = 0;
   losses_.clear();
   // Older packets were sent earlier, so the first that is not lost ends the search.
   while (!loss_deadline_) {
@@ -353,6 +355,7 @@ void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
       if (packet.kind == SentKind::data) report(news.data_lost, end);
       if (packet.kind == SentKind::control) append(news.control_lost, packet.offset, packet.length);
       if (packet.kind == SentKind::repair) news.repairs_lost.push_back(packet.offset);
+      if (packet.kind == SentKind::data || packet.kind == SentKind::copied) ++lost_data;
       on_resolved(packet);
       lost.newest_sent_at = packet.sent_at;
       lost.bytes += packet.size;
@@ -371,11 +374,9 @@ void Recovery::find_losses(TimePoint now, DeliveryNews& news) {
   const bool new_recovery = !recovery_start_ || lost.newest_sent_at > *recovery_start_;
   if (new_recovery) recovery_start_ = now;
   detector_.on_loss(new_recovery);
-  // What the receiver's sink refused had crossed the path: its credit slows us, not congestion control.
-  const std::uint64_t excused = std::min(refusals_seen_ - refusals_excused_, lost.packets);
-  refusals_excused_ += excused;
   lost.numbers = losses_;
-  if (excused < lost.packets) controller_->on_packets_lost(lost);
+  // What the receiver's sink refused is slowed by its credit, not by congestion control.
+  if (!refusals_.excuse(lost.packets, lost_data)) controller_->on_packets_lost(lost);
 }
 
 void Recovery::forget_resolved(TimePoint now) {

@@ -18,6 +18,7 @@
 #include "dataplane/engine/lane/data_answers.h"
 #include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane/offload_budget.h"
+#include "dataplane/engine/lane/sink_refusals.h"
 #include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/path/mark_ledger.h"
@@ -243,8 +244,7 @@ class Recovery {
   TimePoint probe_base_{};  // the last ack-eliciting packet, or the last probe time-out
   std::uint32_t probe_backoff_ = 0;
   std::uint32_t probes_owed_ = 0;
-  std::uint32_t refusals_seen_ = 0;     // the peer's sink refused so many packets so far
-  std::uint64_t refusals_excused_ = 0;  // of those, losses that did not count as congestion
+  SinkRefusals refusals_;
   OffloadBudget offload_;
   std::uint64_t packets_lost_ = 0;
   std::uint64_t ledger_walks_ = 0;

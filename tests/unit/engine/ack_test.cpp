@@ -125,6 +125,13 @@ TEST_CASE("rtt: a claimed delay never pushes a sample below the minimum") {
   CHECK(rtt.minimum() == 80ms);
 }
 
+TEST_CASE("rtt: a claimed delay explains no more than an ACK may wait") {
+  RttEstimator rtt(20ms);
+  rtt.on_sample(20ms, 0ms);
+  for (int i = 0; i < 100; ++i) rtt.on_sample(400ms, 380ms);
+  CHECK(rtt.smoothed() >= 370ms);  // 20 where all of it was believed
+}
+
 TEST_CASE("rtt: the ACK interval is an eighth of the round trip within its bounds") {
   CHECK(ack_interval(50us) == 500us);
   CHECK(ack_interval(4ms) == 500us);
