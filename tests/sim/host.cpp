@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t batch_segments_max = 64;  // as UDP_GRO
 constexpr int turns_at_once_max = 10'000;
+constexpr std::size_t socket_room = 4000;  // datagrams: some 6 MB
 
 ConnectionId connection_of(const Datagram& datagram) {
   const auto header = read_clear_header(datagram);
@@ -16,13 +17,20 @@ ConnectionId connection_of(const Datagram& datagram) {
 
 }  // namespace
 
+TimePoint Host::awake_at() const {
+  const TimePoint now = events_.now();
+  return now >= sleep_.from && now < sleep_.until ? sleep_.until : now;
+}
+
 void Host::deliver(Datagram datagram, engine::EcnMark mark) {
+  if (awake_at() > events_.now() && inbox_.size() >= socket_room) return;
   inbox_.push_back({std::move(datagram), mark});
   if (std::exchange(process_scheduled_, true)) return;
   events_.schedule(events_.now() + coalescing_, [this] { process(); });
 }
 
 void Host::process() {
+  if (const TimePoint awake = awake_at(); awake > events_.now()) return events_.schedule(awake, [this] { process(); });
   process_scheduled_ = false;
   std::vector<Arrival> arrived;
   arrived.swap(inbox_);
@@ -76,11 +84,12 @@ void Wakeup::schedule(TimePoint at) {
     if (scheduled_ != at) return;  // an earlier one took its place
     scheduled_.reset();
     if (!deadline_) return;
-    if (*deadline_ <= events_.now()) {
+    const TimePoint due = std::max(*deadline_, host_ == nullptr ? events_.now() : host_->awake_at());
+    if (due <= events_.now()) {
       soon_ = false;
       turn_();
     } else {
-      schedule(*deadline_);
+      schedule(due);
     }
   });
 }

@@ -35,6 +35,11 @@ class Host {
   /// Borrowed for life.
   void add(ConnectionId own_id, Endpoint& endpoint) { endpoints_.emplace(own_id, &endpoint); }
   void deliver(Datagram datagram, engine::EcnMark mark = engine::EcnMark::none);
+  /// Nothing is read, and nobody takes a turn, from `from` to `until`; then everything at once. What comes meanwhile
+  /// waits in the socket, as far as that has room.
+  void sleep(TimePoint from, TimePoint until) { sleep_ = {from, until}; }
+  /// When it may act: now, or at the end of its sleep.
+  [[nodiscard]] TimePoint awake_at() const;
   /// Datagrams whose connection id nobody here has.
   [[nodiscard]] std::uint64_t strangers() const { return strangers_; }
 
@@ -52,12 +57,20 @@ class Host {
   std::vector<std::byte> batch_;
   bool process_scheduled_ = false;
   std::uint64_t strangers_ = 0;
+  struct Sleep {
+    TimePoint from{};
+    TimePoint until{};
+  };
+  Sleep sleep_;
 };
 
 /// Calls an endpoint's turn at its engine's deadline, and gives up on an engine that spins at one moment.
 class Wakeup {
  public:
   Wakeup(EventQueue& events, std::function<void()> turn) : events_(events), turn_(std::move(turn)) {}
+  /// The sleep of `host` puts turns off. Borrowed for life.
+  Wakeup(EventQueue& events, const Host& host, std::function<void()> turn)
+      : events_(events), host_(&host), turn_(std::move(turn)) {}
   /// The engine's deadline after a turn. False: it wanted a turn at once too often while time stood still.
   [[nodiscard]] bool arm(std::optional<TimePoint> deadline);
   /// A turn at the present moment, after what is scheduled already, and after the turn that asks for it.
@@ -67,6 +80,7 @@ class Wakeup {
   void schedule(TimePoint at);
 
   EventQueue& events_;
+  const Host* host_ = nullptr;  // nullptr: never sleeps
   std::function<void()> turn_;
   std::optional<TimePoint> deadline_;
   std::optional<TimePoint> scheduled_;

@@ -109,10 +109,10 @@ Lane::Lane(EventQueue& events, const EngineOptions& options, LanePlan plan, Secr
       to_sender_(to_sender),
       buffer_(engine::udp_payload_limit),
       sender_end_(*this, engine::Sender{options.sender, secrets.sender_keys(options.backend), secrets.sender_luck},
-                  secrets.sender_id),
+                  secrets.sender_id, sender_host),
       receiver_end_(*this,
                     engine::Receiver{options.receiver, secrets.receiver_keys(options.backend), secrets.receiver_luck},
-                    secrets.receiver_id),
+                    secrets.receiver_id, receiver_host),
       credit_bound_(std::max(options.sender.initial_credit, sink_.room())) {
   sender_host.add(sender_end_.own_id, sender_end_);
   receiver_host.add(receiver_end_.own_id, receiver_end_);

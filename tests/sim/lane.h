@@ -119,8 +119,8 @@ class Lane {
 
  private:
   struct SenderEnd final : Endpoint {
-    SenderEnd(Lane& owner, engine::Sender made, ConnectionId id)
-        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
+    SenderEnd(Lane& owner, engine::Sender made, ConnectionId id, const Host& host)
+        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, host, [this] { turn(); }) {}
     void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override;
     void turn() override;
     void handle(engine::SenderEvent event);
@@ -134,8 +134,8 @@ class Lane {
     std::optional<engine::Closed> closed;
   };
   struct ReceiverEnd final : Endpoint {
-    ReceiverEnd(Lane& owner, engine::Receiver made, ConnectionId id)
-        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, [this] { turn(); }) {}
+    ReceiverEnd(Lane& owner, engine::Receiver made, ConnectionId id, const Host& host)
+        : lane(owner), engine(std::move(made)), own_id(id), wakeup(owner.events_, host, [this] { turn(); }) {}
     void receive(std::span<std::byte> batch, std::size_t segment_size, engine::EcnMark mark) override;
     void turn() override;
     void handle(engine::ReceiverEvent event);

@@ -72,6 +72,9 @@ class Scenario {
   /// Towards the first lane's receiver, and back. For rules, attackers, changes and counters.
   [[nodiscard]] Pipe& forward() { return *forward_; }
   [[nodiscard]] Pipe& backward() { return *backward_; }
+  /// For their sleep. The client sends, but for a pull.
+  [[nodiscard]] Host& client() { return client_; }
+  [[nodiscard]] Host& daemon() { return daemon_; }
   [[nodiscard]] Duration rtt() const { return options_.rtt; }
   [[nodiscard]] std::uint64_t seed() const { return options_.seed; }
   [[nodiscard]] TimePoint start() const { return start_; }

@@ -60,10 +60,8 @@ void Bbr::on_app_limited(std::uint64_t in_flight) {
 
 void Bbr::on_packets_lost(const LostSample& sample) {
   if (!receiver_.explains(sample.packets)) retreat();
-  // After a silence that no queue explains, nothing that was under way says anything about the rate (no persistent
-  // congestion: PROTOCOL section 4).
-  const Duration silence = sample.now - log_.delivered_at();
-  if (log_.delivered() > 0 && silence > bbr::outage_rtts * smoothed_rtt_ + bbr::outage_min) return;
+  // No persistent congestion: PROTOCOL section 4.
+  if (log_.delivered() > 0 && is_outage(sample.now - log_.delivered_at(), smoothed_rtt_)) return;
 
   const std::uint64_t excused =
       receiver_.excuse(sample.now, sample.packets, {.cwnd = cwnd_, .least = window_min(), .round_trip = smoothed_rtt_});

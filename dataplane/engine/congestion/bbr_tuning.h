@@ -120,8 +120,4 @@ inline constexpr std::uint64_t limited_rounds = 2;
 // Of what is in flight, where a queue marks without our probing (CE). More: the queue stays; less: rate is given away.
 inline constexpr std::uint64_t marked_percent = 85;
 
-// So long without an acknowledgement is an outage.
-inline constexpr std::int64_t outage_rtts = 4;
-inline constexpr Duration outage_min = std::chrono::milliseconds{50};
-
 }  // namespace penstock::engine::bbr

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -12,6 +13,12 @@
 #include "dataplane/engine/path_report.h"
 
 namespace penstock::engine {
+
+/// So long without an acknowledgement is an outage, or one of the ends slept: no queue explains it, so what was on its
+/// way meanwhile says nothing about the rate, and the time that passed is none in which the path was used.
+[[nodiscard]] constexpr bool is_outage(Duration silence, Duration smoothed_rtt) {
+  return silence > 4 * smoothed_rtt + std::chrono::milliseconds{50};
+}
 
 /// What one ACK told, in bytes of UDP payload.
 struct AckedSample {

@@ -45,6 +45,8 @@ void Cubic::on_packets_sent(TimePoint, PacketNumber last, std::uint64_t, std::ui
 }
 
 void Cubic::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
+  // The curve is one of time in which the path was used: after a minute of silence it would be at the sky.
+  if (is_outage(sample.now - std::exchange(heard_at_, sample.now), rtt.smoothed())) curve_.start.reset();
   // What was sent before the reduction says nothing about the new window.
   if (recovery_start_ && sample.largest_sent_at <= *recovery_start_) return;
   // Bursts and lumps of ACKs keep the flight below the window for moments, so what counts is the peak of a round trip:

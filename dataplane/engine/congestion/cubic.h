@@ -86,6 +86,7 @@ class Cubic final : public CongestionController {
   HyStart hystart_;
   std::uint64_t peak_in_flight_ = 0;    // of this round trip
   std::uint64_t peak_before_ = 0;       // of the one before
+  TimePoint heard_at_{};                // the last ACK
   PacketNumber round_end_;              // first number of the next round trip
   PacketNumber next_;                   // one past the last sent
   std::optional<CongestionNews> news_;  // with siblings: not told yet

@@ -169,6 +169,7 @@ void Recovery::on_batch_sent(TimePoint now, std::uint64_t packets, std::uint64_t
 
 bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
   if (ack.largest.value >= ledger_.end()) return false;
+  sleep_.on_time(now, probe_deadline(), ledger_.end());
   if (refusals_.on_told(ack.fields.sink_refusals, packets_in_flight_) > 0) data_answers_.on_arrived(now);
   // Congestion control hears of these losses as of any: nothing else slows us down to what the receiver's processor can
   // take. More than are on their way were others'.
@@ -188,7 +189,7 @@ bool Recovery::on_ack(TimePoint now, const AckFrame& ack, DeliveryNews& news) {
     const bool newest_ever = !largest_acked_ || *tally.largest > largest_acked_->value;
     if (newest_ever) {
       largest_acked_ = PacketNumber{*tally.largest};
-      if (*tally.largest == ack.largest.value) {
+      if (*tally.largest == ack.largest.value && sleep_.is_timely(*tally.largest)) {
         const Duration whole = now - newest.sent_at;
         rtt_.on_sample(whole, ack.fields.delay);
         // The peer's word explains no more than it may wait, and nothing below the shortest.
@@ -316,6 +317,7 @@ void Recovery::note_lost(std::uint64_t number, const SentPacket& packet, Deliver
 }
 
 void Recovery::on_loss_deadline(TimePoint now, DeliveryNews& news) {
+  sleep_.on_time(now, probe_deadline(), ledger_.end());
   detect_losses(now, news);
   forget_resolved(now);
   update_pacing(now);
@@ -395,6 +397,7 @@ void Recovery::forget_resolved(TimePoint now) {
 }
 
 void Recovery::on_probe_deadline(TimePoint now) {
+  sleep_.on_time(now, probe_deadline(), ledger_.end());
   ++probe_timeouts_;
   probe_backoff_ = std::min(probe_backoff_ + 1, probe_backoff_max);
   owe_probes(now);

@@ -19,6 +19,7 @@
 #include "dataplane/engine/lane/disowned_data.h"
 #include "dataplane/engine/lane/offload_budget.h"
 #include "dataplane/engine/lane/sink_refusals.h"
+#include "dataplane/engine/lane/sleep_watch.h"
 #include "dataplane/engine/lane/tail_copies.h"
 #include "dataplane/engine/lane_config.h"
 #include "dataplane/engine/path/mark_ledger.h"
@@ -245,6 +246,7 @@ class Recovery {
   std::uint32_t probe_backoff_ = 0;
   std::uint32_t probes_owed_ = 0;
   SinkRefusals refusals_;
+  SleepWatch sleep_;
   OffloadBudget offload_;
   std::uint64_t packets_lost_ = 0;
   std::uint64_t ledger_walks_ = 0;

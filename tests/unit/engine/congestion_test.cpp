@@ -188,6 +188,19 @@ TEST_CASE("cubic: comes back to the old window after K, flat around it, then pro
   CHECK(last > peak + 35 * datagram);  // C (14 s - K)^3 = 45 packets
 }
 
+TEST_CASE("cubic: silence is no time in which the path was used") {
+  Rounds path;
+  for (int i = 0; i < 4; ++i) path.full_round();
+  path.lose(1, path.now);
+  for (int i = 0; i < 10; ++i) path.full_round();
+  const std::uint64_t before = path.cubic.cwnd();
+  path.now += 60s;
+  path.full_round();
+  path.full_round();
+  CHECK(path.cubic.cwnd() >= before);
+  CHECK(path.cubic.cwnd() <= before * 11 / 10);  // half as much again in each round trip, for minutes
+}
+
 TEST_CASE("cubic: a window that is not half used does not grow") {
   Rounds path;
   path.full_round();
