@@ -40,7 +40,13 @@ void Scavenger::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t 
 }
 
 void Scavenger::on_packets_lost(const LostSample& sample) {
-  log_.on_lost(sample.bytes);
+  // No persistent congestion: PROTOCOL section 4.
+  if (log_.delivered() > 0 && is_outage(sample.now - log_.delivered_at(), smoothed_rtt_)) return;
+  const std::uint64_t excused =
+      receiver_.excuse(sample.now, sample.packets, {.cwnd = cwnd_, .least = window_min(), .round_trip = smoothed_rtt_});
+  if (excused == sample.packets) return;
+  log_.on_lost(sample.bytes / sample.packets * (sample.packets - excused));
+  if (excused > 0) return;  // which of them were the path's is not known
   pending_ += {.packets = sample.packets, .lost = sample.packets, .runs = sample.numbers.size()};
 }
 
@@ -61,6 +67,7 @@ void Scavenger::on_marks_withdrawn(TimePoint) {
 void Scavenger::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   smoothed_rtt_ = rtt.smoothed();
   log_.on_delivered(sample.now, sample.bytes);
+  receiver_.on_acked(sample.now, cwnd_);
   LossTally tally = std::exchange(pending_, {});
   tally.packets += sample.packets;
   if (sample.rtt) {
@@ -86,6 +93,7 @@ void Scavenger::on_round(TimePoint now, const DeliverySample& flight, std::uint6
   const LossTally tally{.packets = flight.delivered / datagram_ + lost, .lost = lost};
   const bool excess = std::exchange(marked_, false) || loss_.is_excess(tally);
   loss_.on_round(now);
+  receiver_.on_round();
   if (probing()) return;
   if (excess) {
     slow_start_ = false;

@@ -8,6 +8,7 @@
 #include "dataplane/engine/congestion/delivery_log.h"
 #include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
+#include "dataplane/engine/congestion/receiver_window.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
 
 namespace penstock::engine {
@@ -16,9 +17,10 @@ namespace penstock::engine {
 /// Source: the idea of RFC 6817 (LEDBAT), with the RTT in place of the one-way delay. Differences: the target is a
 /// fraction of the round trip (RFC: 100 ms, which is more than many a queue holds, so that LEDBAT there is no scavenger
 /// at all); growth and shrinking are shares of the window, once a round trip, so that a long fat path is filled in
-/// tens of round trips and left in a few; loss counts only above what the path loses by chance (loss_floor.h); every
-/// 10 s the window is cut for a moment, to see the path without our own queue (RFC: base delay of the last minutes, by
-/// which a late-comer takes the queue that it finds for the path). Threads: one owner.
+/// tens of round trips and left in a few; loss counts only above what the path loses by chance (loss_floor.h), and
+/// neither that of an outage nor that of the receiver's own socket, whose window is one of its own (receiver_window.h);
+/// every 10 s the window is cut for a moment, to see the path without our own queue (RFC: base delay of the last
+/// minutes, by which a late-comer takes the queue that it finds for the path). Threads: one owner.
 class Scavenger final : public CongestionController {
  public:
   Scavenger(std::uint64_t datagram_bytes, Duration initial_rtt);
@@ -34,8 +36,11 @@ class Scavenger final : public CongestionController {
     cwnd_ = std::max(cwnd_, window_min());  // with nothing in flight no ACK would do it
   }
   void on_app_limited(std::uint64_t in_flight) override { log_.on_app_limited(in_flight); }
+  void on_receiver_drops(std::uint64_t packets) override { receiver_.on_drops(packets); }
 
-  [[nodiscard]] std::uint64_t cwnd() const override { return probing() ? window_min() : cwnd_; }
+  [[nodiscard]] std::uint64_t cwnd() const override {
+    return probing() ? window_min() : std::min(cwnd_, receiver_.bytes().value_or(cwnd_));
+  }
   [[nodiscard]] DataRate pacing_rate(const RttEstimator& rtt) const override;
 
  private:
@@ -52,6 +57,7 @@ class Scavenger final : public CongestionController {
   LossFloor loss_;
   RttFloor floor_;
   LossTally pending_;
+  ReceiverWindow receiver_;
   bool marked_ = false;  // this round trip: a queue said that it is too long
   std::uint64_t cwnd_before_marks_ = 0;
   bool slow_start_before_marks_ = false;
