@@ -279,7 +279,7 @@ std::optional<Transmit> Sender::Parts::poll_data(TimePoint now, SourceWindow& wi
     if (segments++ == 0) out.segment_size = size;
     if (size < out.segment_size) break;  // only the last segment of a batch may be shorter
   }
-  if (limit == SenderLimit::sender_cpu || (limit == SenderLimit::pacing && pacer.far_behind(now)))
+  if (limit == SenderLimit::sender_cpu || (limit == SenderLimit::pacing && pacer.loses_rate(now)))
     limits.on_busy(now);
   else
     limits.on_blocked(now, limit, pacing_at);

@@ -81,6 +81,8 @@ std::uint64_t Pacer::banked(TimePoint now) const { return account(now).bank; }
 
 bool Pacer::far_behind(TimePoint now) const { return banked(now) > rate_.bytes_in(bank_time) / 2; }
 
+bool Pacer::loses_rate(TimePoint now) const { return banked(now) == rate_.bytes_in(bank_time); }
+
 std::uint64_t Pacer::worthwhile() const {
   // As of the last change, so that it stays the same between saying when to wake and waking.
   const bool behind = settled_.bank > burst();

@@ -43,8 +43,10 @@ class Pacer {
   [[nodiscard]] std::uint64_t burst() const;
   /// Bytes that are still to be paid back.
   [[nodiscard]] std::uint64_t banked(TimePoint now) const;
-  /// More than half of what can be banked is: the thread comes so late, or so seldom, that the rate is not kept.
+  /// More than half of what can be banked is: the thread comes so late, or so seldom, that the rate is hardly kept.
   [[nodiscard]] bool far_behind(TimePoint now) const;
+  /// No more can be banked: the thread came too late, and the rate is not kept.
+  [[nodiscard]] bool loses_rate(TimePoint now) const;
 
  private:
   struct Account {

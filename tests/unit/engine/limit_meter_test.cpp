@@ -72,31 +72,51 @@ TEST_CASE("limit: it is told before the first window is over, and follows what c
   CHECK(sequence.repeat({{nothing_to_send, 1ms}}) == nothing_to_send);
 }
 
-TEST_CASE("limit: a sender whose thread is too slow for its rate says sender_cpu, one that keeps up says pacing") {
-  const auto limit_at = [](std::uint64_t megabits) {
-    SenderConfig config{.congestion = Congestion::fixed,
-                        .rate = DataRate::megabits_per_second(megabits),
-                        .initial_rtt = 1s,  // a window that is never the limit, without acknowledgements
-                        .initial_credit = 4 * GiB};
-    Sender sender{config, make_keys().sender, Rng{1}};
-    BlankSource source;
-    std::vector<std::byte> buffer(udp_payload_limit);
-    TimePoint now{};
-    sender.open_path(now);
-    sender.offer({4 * GiB});
-    // A processor that takes 8 ns for a byte: 1 Gbit/s at best.
-    while (now < TimePoint{} + 2 * LimitMeter::window) {
-      if (const auto out = sender.poll_transmit(now, source, buffer))
-        now += static_cast<Duration::rep>(out->size) * 8ns;
-      else
-        now = std::max(now, sender.poll_timeout().value_or(now + 1ms));
+/// When the sender's thread has its processor.
+struct Presence {
+  Duration away{};  // in each 100 ms
+  Duration late{};  // each time that it wakes
+};
+
+/// At a fixed rate, on a processor that takes 8 ns for a byte: 1 Gbit/s at best.
+SenderLimit limit_at(std::uint64_t megabits, const Presence& thread = {}) {
+  SenderConfig config{.congestion = Congestion::fixed,
+                      .rate = DataRate::megabits_per_second(megabits),
+                      .initial_rtt = 1s,  // a window that is never the limit, without acknowledgements
+                      .initial_credit = 4 * GiB};
+  Sender sender{config, make_keys().sender, Rng{1}};
+  BlankSource source;
+  std::vector<std::byte> buffer(udp_payload_limit);
+  TimePoint now{};
+  TimePoint away_at{100ms};
+  sender.open_path(now);
+  sender.offer({4 * GiB});
+  while (now < TimePoint{} + 4 * LimitMeter::window) {
+    if (now >= away_at) {
+      now += thread.away;
+      away_at += 100ms;
     }
-    return sender.stats().limit;
-  };
+    if (const auto out = sender.poll_transmit(now, source, buffer))
+      now += static_cast<Duration::rep>(out->size) * 8ns;
+    else
+      now = std::max(now, sender.poll_timeout().value_or(now + 1ms)) + thread.late;
+  }
+  return sender.stats().limit;
+}
+
+TEST_CASE("limit: a sender whose thread is too slow for its rate says sender_cpu, one that keeps up says pacing") {
   CHECK(limit_at(100) == SenderLimit::pacing);
   CHECK(limit_at(800) == SenderLimit::pacing);
   CHECK(limit_at(2'000) == SenderLimit::sender_cpu);  // not a whole batch in the pacer's bucket
   CHECK(limit_at(5'000) == SenderLimit::sender_cpu);
+}
+
+TEST_CASE("limit: a thread that is late, and keeps the rate by what it has banked, is not its own limit") {
+  CHECK(limit_at(16, {.away = 24ms, .late = 300us}) == SenderLimit::pacing);
+  CHECK(limit_at(16, {.away = 20ms, .late = 400us}) == SenderLimit::pacing);
+  CHECK(limit_at(100, {.away = 18ms}) == SenderLimit::pacing);
+  CHECK(limit_at(100, {.away = 95ms}) == SenderLimit::sender_cpu);
+  CHECK(limit_at(100, {.late = 5ms}) == SenderLimit::sender_cpu);
 }
 
 }  // namespace penstock::engine::test

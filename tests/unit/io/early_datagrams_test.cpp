@@ -140,9 +140,9 @@ TEST_CASE("worker: a lane that is added behind its peer's first flight gets all 
   CHECK(daemon->counters().datagrams_unknown == 0);
   pair.add_receiver(*daemon, std::nullopt);
   pair.check_complete();
-  // Nothing was sent again: no datagram was lost by coming early.
+  // No datagram was lost by coming early. (A probe may leave all the same, when the machine is busy.)
   CHECK(pair.sender_seen->await([](const RecordingObserver::Record& record) {
-    return record.last_stats.bytes_settled == 40'000 && record.last_stats.payload_bytes_retransmitted == 0;
+    return record.last_stats.bytes_settled == 40'000 && record.last_stats.packets_lost == 0;
   }));
 
   LanePair late{random_bytes(1000, 6), 6};
