@@ -114,6 +114,7 @@ Lane::Lane(EventQueue& events, const EngineOptions& options, LanePlan plan, Secr
                     engine::Receiver{options.receiver, secrets.receiver_keys(options.backend), secrets.receiver_luck},
                     secrets.receiver_id, receiver_host),
       credit_bound_(std::max(options.sender.initial_credit, sink_.room())) {
+  if (plan_.taps_repair) tap_.emplace(secrets.to_receiver, *options.backend);
   sender_host.add(sender_end_.own_id, sender_end_);
   receiver_host.add(receiver_end_.own_id, receiver_end_);
   for (const TransferRange& range : plan_.held) {
@@ -156,6 +157,8 @@ LaneOutcome Lane::outcome() const {
           .stores_refused = sink_.stores_refused(),
           .sent_to_spoofed = sent_to_spoofed_,
           .came_from_spoofed = came_from_spoofed_,
+          .repairs_seen = repairs_seen_,
+          .ratios_agreed = ratios_agreed_,
           .failure = failure_};
 }
 
@@ -261,7 +264,11 @@ void Lane::watch_data(const Sighting& sighting) {
   if (last_number_to_receiver_ && sighting.header.number <= *last_number_to_receiver_)
     ++wire_violations_.numbers_reused;
   last_number_to_receiver_ = sighting.header.number;
-  if (!sighting.header.offset) return;
+  if (!sighting.header.offset) {
+    if (const auto repair = tap_ ? tap_->read(sighting.at, sighting.bytes) : std::nullopt)
+      repairs_seen_.push_back(*repair);
+    return;
+  }
   if (!first_byte_at_) first_byte_at_ = sighting.at;
   const std::uint64_t begin = sighting.header.offset->value;
   const std::uint64_t end = begin + sighting.header.payload;
@@ -357,6 +364,7 @@ void Lane::SenderEnd::handle(const SessionMessage& message) {
   switch (message.type) {
     case SessionMessage::Type::ratio_agreed:
       engine.on_repair_agreed(message.ratio);
+      lane.ratios_agreed_.push_back({lane.events_.now(), message.ratio});
       break;
     case SessionMessage::Type::held:
       engine.withhold(message.range);

@@ -20,6 +20,7 @@
 #include "tests/sim/memory_sink.h"
 #include "tests/sim/memory_source.h"
 #include "tests/sim/pipe.h"
+#include "tests/sim/repair_tap.h"
 #include "tests/sim/session_message.h"
 
 namespace penstock::sim {
@@ -44,6 +45,7 @@ struct LanePlan {
   Duration message_gap{0};
   std::size_t message_size_max = 4000;
   std::vector<Move> moves = {};  // ascending
+  bool taps_repair = false;      // reads the repair frames on their way
 };
 
 /// The engines' side of a scenario: equal for all its lanes.
@@ -94,7 +96,9 @@ struct LaneOutcome {
   std::uint64_t stores_refused = 0;
   std::uint64_t sent_to_spoofed = 0;  // bytes of the daemon's, to an address that an attacker made up
   std::uint64_t came_from_spoofed = 0;
-  std::string failure;  // why the simulator gave up on an engine; empty: it did not
+  std::vector<SeenRepair> repairs_seen;  // with taps_repair
+  std::vector<SeenRatio> ratios_agreed;  // as the sender learnt of it
+  std::string failure;                   // why the simulator gave up on an engine; empty: it did not
 };
 
 /// A sender and a receiver with their drivers, windows and the little of a session that the engines need: the manifest
@@ -207,6 +211,9 @@ class Lane {
   std::optional<TimePoint> first_byte_at_;
   std::optional<TimePoint> finished_at_;
   std::optional<TimePoint> confirmed_at_;
+  std::optional<RepairTap> tap_;
+  std::vector<SeenRepair> repairs_seen_;
+  std::vector<SeenRatio> ratios_agreed_;
   std::string failure_;
 };
 

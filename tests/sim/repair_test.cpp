@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "dataplane/engine/fec/repair_policy.h"
 #include "tests/sim/path_cell.h"
 #include "tests/sim/path_lab.h"
 #include "tests/sim/scenario.h"
@@ -75,7 +76,7 @@ TEST_CASE("sim: automatic FEC spends no more on a tail than twice the loss of a 
   CHECK(cell.waste_per_mille <= 10);
 }
 
-TEST_CASE("sim: FEC recovers through reordering, duplicates, corruption and a change of ratio, to the byte") {
+TEST_CASE("sim: FEC recovers through reordering, duplicates and corruption, to the byte") {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     for (const engine::Fec& fec : {engine::Fec{.mode = engine::FecMode::automatic},
                                    engine::Fec{.mode = engine::FecMode::fixed, .sources = 20, .repairs = 4}}) {
@@ -99,6 +100,90 @@ TEST_CASE("sim: FEC recovers through reordering, duplicates, corruption and a ch
       CHECK(outcome.receiver.symbols_recovered > 0);
       CHECK(outcome.sender.symbols_recovered <= outcome.receiver.symbols_recovered);  // as far as it heard
     }
+  }
+}
+
+struct RatioChange {
+  SeenRatio old;
+  SeenRatio last;
+};
+
+/// The one that held at `moment`, and the last one of all. Requires: one.
+RatioChange ratios_around(const std::vector<SeenRatio>& agreed, TimePoint moment) {
+  RatioChange change{agreed.front(), agreed.back()};
+  for (const SeenRatio& ratio : agreed)
+    if (ratio.at <= moment) change.old = ratio;
+  return change;
+}
+
+/// All is sent, damaged on the disk and sent again, while the path comes to lose four times as much: the repair of the
+/// first tail is agreed on for what was lost until then, that of the second for what is lost now.
+TEST_CASE("sim: where loss changes midway another ratio is agreed on while data flows, and is what frames carry") {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    Scenario net{{.rtt = 60ms,
+                  .rate = DataRate::megabits_per_second(50),
+                  .loss = Probability::percent(4),
+                  .congestion = engine::Congestion::bbr,
+                  .fec = {.mode = engine::FecMode::automatic},
+                  .seed = seed}};
+    INFO("replay with seed ", seed);
+    const TimePoint changed_at = net.start() + 2s;  // early in the second round
+    netem::LinkSettings worse = net.forward().settings();
+    worse.loss = Probability::percent(16);
+    net.forward().change_at(changed_at, worse);
+    std::vector<TimePoint> data;
+    net.forward().drop([&](const Sighting& seen) {
+      if (seen.header.offset) data.push_back(seen.at);
+      return false;
+    });
+    const auto outcome = net.transfer({.bytes = 8 * MiB, .repairs = {{{{0}, {8 * MiB}}}}, .taps_repair = true});
+    CHECK(outcome.complete);
+    CHECK(outcome.received == outcome.sent);
+    REQUIRE(!outcome.ratios_agreed.empty());
+    REQUIRE(!outcome.repairs_seen.empty());
+
+    // Each frame is of a ratio that had been agreed on when it left.
+    for (const SeenRepair& repair : outcome.repairs_seen) {
+      const bool agreed = std::ranges::any_of(outcome.ratios_agreed, [&](const SeenRatio& known) {
+        return known.at <= repair.at &&
+               repair.repairs == engine::repairs_for(repair.sources, known.ratio.loss_ppm, net.rtt());
+      });
+      CHECK(agreed);
+    }
+    // It changed with the loss, in the middle of the second round, and so did the frames.
+    const auto [old, last] = ratios_around(outcome.ratios_agreed, changed_at);
+    CHECK(last.at > changed_at);
+    CHECK(last.ratio.loss_ppm >= old.ratio.loss_ppm * 3 / 2);
+    CHECK(last.ratio.repairs > old.ratio.repairs);
+    CHECK(std::ranges::count_if(data, [&](TimePoint at) { return at > last.at; }) >= 100);
+    const auto is_of_last = [&](const SeenRepair& repair) {
+      const auto by = [&](const SeenRatio& known) {
+        return engine::repairs_for(repair.sources, known.ratio.loss_ppm, net.rtt());
+      };
+      return repair.at > last.at && repair.repairs == by(last) && repair.repairs > by(old);
+    };
+    CHECK(std::ranges::any_of(outcome.repairs_seen, [&](const auto& repair) { return repair.at < changed_at; }));
+    CHECK(std::ranges::any_of(outcome.repairs_seen, is_of_last));
+  }
+}
+
+TEST_CASE("sim: a ratio that was given stays what it is, whatever the path comes to lose") {
+  Scenario net{{.rtt = 60ms,
+                .rate = DataRate::megabits_per_second(50),
+                .loss = Probability::percent(2),
+                .congestion = engine::Congestion::bbr,
+                .fec = {.mode = engine::FecMode::fixed, .sources = 20, .repairs = 4},
+                .seed = 5}};
+  netem::LinkSettings worse = net.forward().settings();
+  worse.loss = Probability::percent(16);
+  net.forward().change_at(net.start() + 500ms, worse);
+  const auto outcome = net.transfer({.bytes = 4 * MiB, .taps_repair = true});
+  CHECK(outcome.complete);
+  CHECK(outcome.received == outcome.sent);
+  CHECK(outcome.repairs_seen.size() > 400);
+  for (const SeenRepair& repair : outcome.repairs_seen) {
+    CHECK(repair.repairs == 4);
+    CHECK(repair.sources <= 20);
   }
 }
 
