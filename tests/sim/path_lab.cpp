@@ -286,8 +286,9 @@ void PathLab::add(std::size_t index, const FlowPlan& plan) {
   flows_.emplace_back();
   tcp_.emplace_back();
   if (plan.tcp_bbr)
-    tcp_.back() = std::make_unique<TcpBbrFlow>(events_, luck_.split(), *forward_, *backward_, senders_, receivers_,
-                                               start_ + plan.start_after);
+    tcp_.back() = std::make_unique<TcpBbrFlow>(
+        events_, luck_.split(), *forward_, *backward_, senders_, receivers_, start_ + plan.start_after,
+        options_.policer ? TcpBbr::Policers::looked_for : TcpBbr::Policers::ignored);
   else
     flows_.back() = std::make_unique<Flow>(*this, index, plan, outcomes_[index]);
 }

@@ -15,6 +15,7 @@
 #include "tests/sim/path_cell.h"
 #include "tests/sim/path_lab.h"
 #include "tests/sim/path_sharing.h"
+#include "tests/sim/policer_tables.h"
 
 namespace penstock::sim {
 namespace {
@@ -31,13 +32,14 @@ struct Arguments {
   std::int64_t join = 2;  // of `convergence`: seconds
   bool csv = false;       // likewise
   std::uint64_t seed = 1;
-  std::uint64_t seeds = 8;                                 // of `cell`
+  std::optional<std::uint64_t> seeds;                      // of `cell`, `policer`
   std::optional<DataRate> remembered;                      // of `cell`, `trace`: what an earlier transfer left word of
   engine::Fec fec = {.mode = engine::FecMode::automatic};  // of `matrix`, `ack-loss`, `cell`: as the command has it
   std::optional<Couple> couple;                            // of `fairness`: only this one
   PathOptions path;                                        // of `trace`, `cell` and `convergence`
   std::optional<std::int64_t> only_rtt;                    // ms; of `fairness` and `lanes`, and of `fec` with the rate
   std::optional<std::uint64_t> only_queue;
+  std::optional<std::uint64_t> only_burst;  // of `policer`, in percent of a bandwidth-delay product
 };
 
 constexpr std::int64_t rtts_ms[] = {20, 100, 250};
@@ -323,7 +325,7 @@ void tail(const Arguments& arguments) {
 /// One path, seed by seed: what is luck in a cell of a table, and what is not.
 void cell(const Arguments& arguments) {
   Summary summary;
-  for (std::uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds; ++seed) {
+  for (std::uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds.value_or(8); ++seed) {
     PathOptions path = arguments.path;
     path.seed = seed;
     const PathCell cell = measure_path(
@@ -371,6 +373,11 @@ constexpr Group groups[] = {
     {"variants", variants, true},
     {"steps", steps, true},
     {"fairness", fairness, true},
+    {"policer",
+     [](const Arguments& a) {
+       print_policer_table({.rtt_ms = a.only_rtt, .burst_percent = a.only_burst, .beginnings = a.seeds.value_or(3)});
+     },
+     false},
     {"lanes", lanes, true},
     {"trace", trace, false},
     {"cell", cell, false},
@@ -461,6 +468,8 @@ int run(int argc, char** argv) {
       arguments.path.jitter = std::chrono::milliseconds{number()};
     else if (word == "--policer")
       arguments.path.policer = policed_to(number());
+    else if (word == "--burst")
+      arguments.only_burst = number();
     else if (word == "--step-rate")
       arguments.path.changes = {{.after = 10s, .rate = DataRate::megabits_per_second(number())}};
     else if (word == "--step-rtt")

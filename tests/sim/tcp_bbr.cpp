@@ -68,7 +68,7 @@ void TcpBbr::on_acked(TimePoint now, std::uint64_t number) {
   const std::uint64_t losses = detect_losses(number);
   const Duration rtt = now - acked.sent_at;
   smoothed_ = smoothed_ == Duration{} ? rtt : smoothed_ + (rtt - smoothed_) / 8;
-  sample_bandwidth(now, acked);
+  sample_bandwidth(now, acked, losses);
   update_aggregation(now);
   update_mode(now, losses);
   update_min_rtt(now, rtt);
@@ -86,13 +86,16 @@ std::uint64_t TcpBbr::detect_losses(std::uint64_t number) {
     --in_flight_;
     ++losses;
   }
+  lost_ += losses;
   while (!sent_.empty() && sent_.front().resolved) sent_.pop_front();
   return losses;
 }
 
 void TcpBbr::on_timeout(TimePoint now) {
   for (const Packet& packet : sent_) {
-    if (!packet.resolved) resend_.push_back(packet.sequence);
+    if (packet.resolved) continue;
+    resend_.push_back(packet.sequence);
+    ++lost_;
   }
   sent_.clear();
   in_flight_ = 0;
@@ -129,12 +132,33 @@ void TcpBbr::update_recovery(const Packet& packet, std::uint64_t losses) {
 
 std::uint64_t TcpBbr::bandwidth() const { return *std::max_element(rates_.begin(), rates_.end()); }
 
-void TcpBbr::sample_bandwidth(TimePoint now, const Packet& packet) {
+std::uint64_t TcpBbr::rate() const {
+  const auto policed = policed_.rate();
+  return policed ? *policed * payload : bandwidth();
+}
+
+/// Linux: bbr_lt_bw_sampling.
+void TcpBbr::watch_for_policer(TimePoint now, std::uint64_t losses) {
+  if (policers_ == Policers::ignored) return;
+  const bool believed = policed_.rate().has_value();
+  policed_.on_ack({.at = now,
+                   .delivered = delivered_,
+                   .lost = lost_,
+                   .round_start = round_start_,
+                   .shows_loss = losses > 0,
+                   .probes_bandwidth = mode_ == Mode::probe_bandwidth});
+  if (policed_.rate().has_value() == believed) return;
+  if (believed) return enter_probe_bandwidth(now);
+  if (mode_ == Mode::probe_bandwidth) set_gain(one, window_gain);
+}
+
+void TcpBbr::sample_bandwidth(TimePoint now, const Packet& packet, std::uint64_t losses) {
   round_start_ = packet.delivered >= round_end_;
   if (round_start_) {
     round_end_ = delivered_;
     rates_[++rounds_ % rates_.size()] = 0;
   }
+  watch_for_policer(now, losses);
   const Duration interval = std::max(packet.sent_at - packet.first_sent_at, now - packet.delivered_at);
   if (interval <= Duration{} || interval < min_rtt_) return;
   std::uint64_t& best = rates_[rounds_ % rates_.size()];
@@ -142,7 +166,7 @@ void TcpBbr::sample_bandwidth(TimePoint now, const Packet& packet) {
 }
 
 void TcpBbr::update_aggregation(TimePoint now) {
-  const std::uint64_t expected = during(bandwidth(), now - epoch_at_) / payload;
+  const std::uint64_t expected = during(rate(), now - epoch_at_) / payload;
   if (epoch_acked_ <= expected) {
     epoch_acked_ = 0;
     epoch_at_ = now;
@@ -170,7 +194,7 @@ void TcpBbr::update_mode(TimePoint now, std::uint64_t losses) {
     mode_ = Mode::drain;
     set_gain(drain_gain, high_gain);
   }
-  if (mode_ == Mode::drain && in_flight_ <= inflight(one)) enter_probe_bandwidth(now);
+  if (mode_ == Mode::drain && in_flight_ <= inflight(bandwidth(), one)) enter_probe_bandwidth(now);
 }
 
 void TcpBbr::enter_probe_bandwidth(TimePoint now) {
@@ -178,19 +202,19 @@ void TcpBbr::enter_probe_bandwidth(TimePoint now) {
   phase_ = rng_.between(1, cycle.size() - 1) + 1;  // any but the one that drains
   phase_ %= cycle.size();
   phase_at_ = now;
-  set_gain(cycle[phase_], window_gain);
+  set_gain(policed_.rate() ? one : cycle[phase_], window_gain);
 }
 
 void TcpBbr::update_cycle(TimePoint now, std::uint64_t losses) {
   const bool long_enough = now - phase_at_ > min_rtt_;
   const std::uint64_t before = in_flight_ + 1 + losses;
   bool next = long_enough;
-  if (pacing_gain_ > one) next = long_enough && (losses > 0 || before >= inflight(pacing_gain_));
-  if (pacing_gain_ < one) next = long_enough || before <= inflight(one);
+  if (pacing_gain_ > one) next = long_enough && (losses > 0 || before >= inflight(bandwidth(), pacing_gain_));
+  if (pacing_gain_ < one) next = long_enough || before <= inflight(bandwidth(), one);
   if (!next) return;
   phase_ = (phase_ + 1) % cycle.size();
   phase_at_ = now;
-  set_gain(cycle[phase_], window_gain);
+  set_gain(policed_.rate() ? one : cycle[phase_], window_gain);
 }
 
 void TcpBbr::update_min_rtt(TimePoint now, Duration rtt) {
@@ -225,8 +249,8 @@ void TcpBbr::update_min_rtt(TimePoint now, Duration rtt) {
 // --- what may leave -------------------------------------------------------------------------------------------------
 
 void TcpBbr::set_pacing() {
-  const auto rate = static_cast<std::uint64_t>(Wide{bandwidth()} * pacing_gain_ / one * 99 / 100);
-  if (full_ || rate > pacing_) pacing_ = rate;
+  const auto pacing = static_cast<std::uint64_t>(Wide{rate()} * pacing_gain_ / one * 99 / 100);
+  if (full_ || pacing > pacing_) pacing_ = pacing;
 }
 
 std::uint64_t TcpBbr::burst() const {
@@ -239,17 +263,17 @@ Duration TcpBbr::gap() const {
   return Duration{static_cast<Duration::rep>(Wide{payload} * 1'000'000'000 / pacing_)};
 }
 
-std::uint64_t TcpBbr::inflight(std::uint64_t gain) const {
+std::uint64_t TcpBbr::inflight(std::uint64_t bytes_per_second, std::uint64_t gain) const {
   if (min_rtt_ == Duration{}) return window_initial;
-  return (static_cast<std::uint64_t>(Wide{during(bandwidth(), min_rtt_)} * gain / one) + payload - 1) / payload;
+  return (static_cast<std::uint64_t>(Wide{during(bytes_per_second, min_rtt_)} * gain / one) + payload - 1) / payload;
 }
 
 std::uint64_t TcpBbr::inflight_target(std::uint64_t gain) const {
-  std::uint64_t target = inflight(gain) + 3 * burst();
+  std::uint64_t target = inflight(rate(), gain) + 3 * burst();
   target += target % 2;
   if (mode_ == Mode::probe_bandwidth && pacing_gain_ > one) target += 2;
   if (!full_) return target;
-  return target + std::min(std::max(extra_[0], extra_[1]), during(bandwidth(), aggregation_max) / payload);
+  return target + std::min(std::max(extra_[0], extra_[1]), during(rate(), aggregation_max) / payload);
 }
 
 /// Linux: bbr_set_cwnd.
@@ -270,11 +294,11 @@ void TcpBbr::update_window() {
 // --- the flow -------------------------------------------------------------------------------------------------------
 
 TcpBbrFlow::TcpBbrFlow(EventQueue& events, Rng rng, Pipe& forward, Pipe& backward, Host& senders, Host& receivers,
-                       TimePoint start)
+                       TimePoint start, TcpBbr::Policers policers)
     : events_(events),
       forward_(forward),
       backward_(backward),
-      model_(rng.split()),
+      model_(rng.split(), policers),
       to_sender_{rng.next()},
       to_receiver_{rng.next()},
       next_at_(start) {

@@ -15,6 +15,7 @@
 #include "tests/sim/event_queue.h"
 #include "tests/sim/host.h"
 #include "tests/sim/pipe.h"
+#include "tests/sim/tcp_bbr_policed.h"
 
 namespace penstock::sim {
 
@@ -22,15 +23,18 @@ namespace penstock::sim {
 /// trip of packet conservation when recovery begins, so a queue shorter than its window overflows for ever.
 /// Sources: draft-cardwell-iccrg-bbr-congestion-control-00; Cardwell et al., "BBR: Congestion-Based Congestion
 /// Control", ACM Queue 14(5), 2016; delivery rate samples of draft-cheng-iccrg-delivery-rate-estimation-00; packet
-/// conservation, bursts of a millisecond and the 1 % of pacing margin as in Linux' tcp_bbr.c. Left out: policer
-/// detection (lt_bw, from 20 % loss on), idle restarts, delayed ACKs and TCP's own slow RTO. Integers only. Threads:
-/// one owner.
+/// conservation, bursts of a millisecond, the 1 % of pacing margin and what it does about policers as in Linux'
+/// tcp_bbr.c. Left out: idle restarts, delayed ACKs and TCP's own slow RTO. Integers only. Threads: one owner.
 class TcpBbr {
  public:
   static constexpr std::uint64_t payload = 1448;     // file bytes of a packet
   static constexpr std::size_t segment_size = 1472;  // and what makes it 1500 with the 28 that the link counts
 
-  explicit TcpBbr(Rng rng) : rng_(rng) {}
+  /// Behind a queue it takes others for a policer now and then, which moves shares by a percent or two; the tables of
+  /// fairness there were measured without.
+  enum class Policers : std::uint8_t { ignored, looked_for };
+
+  TcpBbr(Rng rng, Policers policers) : rng_(rng), policers_(policers) {}
 
   struct Packet {
     std::uint64_t number = 0;    // of sending
@@ -66,7 +70,8 @@ class TcpBbr {
   enum class Mode : std::uint8_t { startup, drain, probe_bandwidth, probe_rtt };
 
   [[nodiscard]] std::uint64_t detect_losses(std::uint64_t number);
-  void sample_bandwidth(TimePoint now, const Packet& packet);
+  void sample_bandwidth(TimePoint now, const Packet& packet, std::uint64_t losses);
+  void watch_for_policer(TimePoint now, std::uint64_t losses);
   void update_mode(TimePoint now, std::uint64_t losses);
   void update_cycle(TimePoint now, std::uint64_t losses);
   void update_min_rtt(TimePoint now, Duration rtt);
@@ -76,10 +81,12 @@ class TcpBbr {
   void enter_probe_bandwidth(TimePoint now);
   void set_gain(std::uint64_t pacing, std::uint64_t window) { pacing_gain_ = pacing, window_gain_ = window; }
   void set_pacing();
-  [[nodiscard]] std::uint64_t inflight(std::uint64_t gain) const;
+  [[nodiscard]] std::uint64_t rate() const;  // the policer's, where one is believed in, or bandwidth()
+  [[nodiscard]] std::uint64_t inflight(std::uint64_t bytes_per_second, std::uint64_t gain) const;
   [[nodiscard]] std::uint64_t inflight_target(std::uint64_t gain) const;
 
   Rng rng_;
+  Policers policers_;
   // Transport. Counts of packets.
   std::deque<Packet> sent_;  // from the oldest that is unresolved on
   std::deque<std::uint64_t> resend_;
@@ -88,6 +95,7 @@ class TcpBbr {
   std::uint64_t in_flight_ = 0;
   std::uint64_t unacked_ = 0;  // sequences that were sent and have not arrived
   std::uint64_t delivered_ = 0;
+  std::uint64_t lost_ = 0;
   TimePoint delivered_at_{};
   TimePoint first_sent_at_{};
   TimePoint heard_at_{};
@@ -100,6 +108,7 @@ class TcpBbr {
   std::uint64_t window_before_ = 0;
   // The model.
   Mode mode_ = Mode::startup;
+  TcpBbrPoliced policed_;
   std::array<std::uint64_t, 10> rates_{};  // bytes a second, the best of each of the last ten round trips
   std::uint64_t rounds_ = 0;
   std::uint64_t round_end_ = 0;  // of delivered_
@@ -128,7 +137,7 @@ class TcpBbr {
 class TcpBbrFlow {
  public:
   TcpBbrFlow(EventQueue& events, Rng rng, Pipe& forward, Pipe& backward, Host& senders, Host& receivers,
-             TimePoint start);
+             TimePoint start, TcpBbr::Policers policers);
 
   /// File bytes, each counted once.
   [[nodiscard]] std::uint64_t received() const { return received_; }
