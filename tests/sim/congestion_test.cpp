@@ -92,7 +92,7 @@ TEST_CASE("sim: a policer and random loss together do not make bbr take its own 
     PathOptions options = path(rtt, 200, 50);
     options.policer = policed_to(100);
     const PathCell cell = measure_path(options, bbr, 8s);
-    CHECK(cell.efficiency_per_mille >= 920);  // a twentieth of the rate fills the bucket again
+    CHECK(cell.efficiency_per_mille >= 900);  // a twentieth of the rate fills the bucket again
     CHECK(cell.waste_per_mille <= 60);  // 600 when all that was missing counted as carried, as far as chance goes
   }
 }

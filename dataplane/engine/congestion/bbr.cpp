@@ -137,6 +137,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
   // Jitter raises most samples; a queue raises them all.
   if (sample.rtt && rtt_floor_.is_near(*sample.rtt)) near_seen_at_ = sample.now;
   const bool quiet = sample.now - near_seen_at_ <= smoothed_rtt_ / 2;
+  undelayed_ = sample.rtt && rtt_floor_.confirms(*sample.rtt - std::min(*sample.rtt, queue_.noise()));
   if (!quiet) queue_seen_at_ = sample.now;
   if (sample.rtt && (rtt_floor_.is_near(*sample.rtt) || !is_queueing())) drained_round_ = rounds_;
   take_tallies(sample, quiet);
@@ -164,7 +165,11 @@ void Bbr::take_tallies(const AckedSample& sample, bool quiet) {
   }
   if (quiet) {
     for (const Pace pace : {Pace::slowed, Pace::level}) loss_.add(pace, pending_[static_cast<std::size_t>(pace)]);
-    if (state_ == State::startup) startup_tally_ += pending_[static_cast<std::size_t>(Pace::probing)];
+    const LossTally& probing = pending_[static_cast<std::size_t>(Pace::probing)];
+    if (state_ == State::startup)
+      startup_tally_ += probing;
+    else if (cycles_ > 0 && undelayed_)  // a short queue overflows as well
+      loss_.add(Pace::probing, probing);
   }
   pending_ = {};
 }
@@ -298,11 +303,12 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
   const std::uint64_t forgiven = loss_.forgiven(tally.packets);
   const bool lossy = tally.lost > forgiven + std::max<std::uint64_t>(1, tolerated);
   if (rounds_ <= reacted_round_ || state_ == State::probe_rtt || (!marked && !lossy)) return;
+  if (!marked && is_learning(now)) return;  // it sends little enough, and goes on doing so
   // Loss that comes while more is delivered all the same is no sign of a full path; a mark comes from a queue. But the
   // queue that marks who has next to nothing to send is others', and what he has seen arrive is not what he could send.
   const bool growing = !round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5;
   const bool trickle = flight.app_limited || flight.in_flight_at_departure < initial_window() / 2;
-  if (state_ == State::startup && (marked ? trickle : growing)) return;
+  if (state_ == State::startup && (marked ? trickle : growing && !LossFloor::is_beyond_chance(startup_tally_))) return;
   if (marked)
     undo_.reset();  // losses that were none take back nothing for which there is another reason
   else
@@ -319,6 +325,7 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
 void Bbr::react_to_excess(TimePoint now, const DeliverySample& flight, bool marked) {
   const bool probing = state_ == State::refill || state_ == State::up || awaiting_feedback_;
   if (state_ == State::startup) {
+    if (!marked && undelayed_ && LossFloor::is_beyond_chance(startup_tally_)) loss_.suspect_policer();
     bounds_.in_flight_long = std::max(flight.in_flight_at_departure, bdp());
     full_ = true;
     enter_drain(now);
@@ -407,7 +414,8 @@ Pace Bbr::pace() const {
     case State::probe_rtt:
       return Pace::slowed;
     default:
-      return bandwidth() < max_bandwidth_.maximum() / 20 * 19 ? Pace::slowed : Pace::level;
+      // Through a policer that others fill as well a bound by losses is no word of how little would be lost by chance.
+      return !loss_.is_policed() && bandwidth() < max_bandwidth_.maximum() / 20 * 19 ? Pace::slowed : Pace::level;
   }
 }
 
@@ -425,6 +433,7 @@ std::uint64_t Bbr::pacing_percent() const {
     case State::up:
       return up_percent();
     case State::cruise:
+      if (loss_.is_policed()) return bbr::cruise_percent_policed;
       return is_contended() ? 100 : bbr::cruise_percent;  // the queue is not ours to drain
     default:
       return 100;

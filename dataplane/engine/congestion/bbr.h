@@ -106,6 +106,7 @@ class Bbr final : public CongestionController {
   void settle_startup(const DeliverySample& flight);
   void advance_up(TimePoint now);
   void advance_down(TimePoint now, std::uint64_t in_flight);
+  [[nodiscard]] bool is_learning(TimePoint now) const;
   [[nodiscard]] Duration test_length() const;
   [[nodiscard]] bool judge_probe(TimePoint now);
   void enter_drain(TimePoint now);
@@ -179,6 +180,7 @@ class Bbr final : public CongestionController {
 
   // This round trip.
   bool round_start_ = false;
+  bool undelayed_ = false;  // the last ACK tells of no queue, be it ever so short
   std::uint64_t rounds_ = 0;
   std::uint64_t drained_round_ = 0;  // the last one in which the queue was seen empty
   std::uint64_t round_end_delivered_ = 0;

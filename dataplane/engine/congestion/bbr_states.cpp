@@ -16,6 +16,7 @@ void Bbr::advance_state(const AckedSample& sample, const DeliverySample* flight)
       advance_startup(now, flight);
       break;
     case State::drain:
+      if (is_learning(now)) break;
       if (sample.in_flight <= bdp() || rounds_ > phase_round_ + bbr::drain_rounds_max) {
         begin_cycle(now);
         pick_wait(bbr::wait_rounds_first_min, bbr::wait_rounds_first_max);
@@ -132,11 +133,19 @@ bool Bbr::judge_probe(TimePoint now) {
 void Bbr::advance_down(TimePoint now, std::uint64_t in_flight) {
   if (is_time_to_probe(now)) return enter_refill();
   if (in_flight > bdp()) return;
+  if (loss_.is_policed() && rounds_ <= phase_round_ + 1)
+    return;  // the probe emptied a bucket instead of filling a queue
   if (!test_elasticity_) return enter_cruise();
   if (!test_until_)
     test_until_ = now + test_length();  // what leaves from now on meets no queue
   else if (now >= *test_until_)
     enter_cruise();
+}
+
+/// DOWN or DRAIN goes on, to see what is lost through a policer when clearly less is sent.
+bool Bbr::is_learning(TimePoint now) const {
+  return (state_ == State::drain || state_ == State::down) && loss_.is_learning() &&
+         now - cycle_at_ < std::max<Duration>(bbr::learning_max, bbr::learning_rtts * smoothed_rtt_);
 }
 
 /// As long as it takes to send so many packets that the share of them that is lost means something.
@@ -161,7 +170,7 @@ void Bbr::enter_down(TimePoint now) {
   awaiting_feedback_ = true;
   ++cycles_;
   filter_due_ = true;
-  if (loss_.ppm() < bbr::elasticity_floor_ppm) {
+  if (loss_.ppm() < bbr::elasticity_floor_ppm || loss_.is_policed()) {
     test_elasticity_ = false;
     test_wait_ = 0;
     test_after_ = cycles_;
@@ -195,7 +204,7 @@ void Bbr::enter_refill() {
 void Bbr::enter_up(TimePoint now, std::size_t step) {
   awaiting_feedback_ = false;
   test_until_.reset();
-  if (step > 0) fruitless_ = 0;
+  if (step > 0 && !loss_.is_policed()) fruitless_ = 0;  // a full bucket lets any probe pass, once
   state_ = State::up;
   phase_round_ = rounds_;
   up_step_ = step;
@@ -260,6 +269,7 @@ void Bbr::pick_wait(std::uint64_t rounds_min, std::uint64_t rounds_max) {
 bool Bbr::is_time_to_probe(TimePoint now) const {
   const Duration since = now - cycle_at_;
   if (since < bbr::wait_min) return false;
+  if (loss_.is_policed()) return rounds_ >= cycle_round_ + wait_rounds_ || since >= bbr::wait_max_policed;
   const Duration most = std::max<Duration>(bbr::wait_max, bbr::wait_rtts_at_least * rtt_floor_.minimum());
   const Duration longest = most / 100 * static_cast<std::int64_t>(wait_percent_);
   // A bound that chance may have set is not kept for a second where no queue speaks for it.

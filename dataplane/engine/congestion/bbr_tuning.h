@@ -33,6 +33,9 @@ inline constexpr std::uint64_t up_percent_gentle = 110;
 inline constexpr std::uint64_t gentle_gain_divisor = 5;
 inline constexpr std::uint64_t cruise_percent =
     99;  // draft: PacingMarginPercent; none: a queue grows between two probes
+// Through a policer, whose bucket the rest fills: what it holds is all that lets the bursts of others pass. More: each
+// packet that comes between two of ours is dropped; less: rate is given away.
+inline constexpr std::uint64_t cruise_percent_policed = 95;
 // p (1 - p) 10^4 packets tell a share of p to a hundredth.
 inline constexpr std::uint64_t ppm_a_packet = 100;
 // Behind a queue, of the average. More: a full queue's own drops raise the rate; less: no more than that of cruise, and
@@ -70,6 +73,12 @@ inline constexpr std::uint64_t wait_rounds_first_max = 2;
 inline constexpr Duration wait_min = std::chrono::milliseconds{25};  // round trips of microseconds are no cycle
 inline constexpr Duration wait_max = std::chrono::seconds{1};
 inline constexpr std::int64_t wait_rtts_at_least = 4;
+// Through a policer a probe costs all who share it their packets, and one that is due may be put off for so long.
+// Linux' bbr waits 48 round trips there, and so do we after three that gained nothing.
+inline constexpr Duration wait_max_policed = std::chrono::seconds{5};
+// What chance takes there is learnt for so long at once. Less: until it is known all loss counts as our own.
+inline constexpr Duration learning_max = std::chrono::seconds{1};
+inline constexpr std::int64_t learning_rtts = 8;
 // Of the longest wait, drawn anew each time: two flows that always probe together gain nothing from each other.
 inline constexpr std::uint64_t wait_percent_min = 60;
 

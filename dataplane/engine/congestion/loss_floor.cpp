@@ -12,27 +12,17 @@ constexpr std::uint64_t million = 1'000'000;
 constexpr std::uint64_t packets_max = 4096;
 constexpr std::uint64_t packets_kept = 512;  // time alone does not fade what is less than this
 constexpr Duration fade_interval = std::chrono::seconds{2};
-// Fewer packets of a kind prove nothing.
-constexpr std::uint64_t packets_compared_min = 48;
-constexpr std::uint64_t elasticity_min_ppm = 5'000;  // a smaller difference is worth no doubt
 constexpr std::uint64_t deviations = 3;
-constexpr std::uint64_t loss_threshold_divisor = 50;  // draft: LossThresh, 2 %
-constexpr std::uint64_t burst_factor_max = 40;        // runs of 20
-
-std::uint64_t square_root(std::uint64_t n) {
-  std::uint64_t root = 0;
-  for (std::uint64_t bit = std::uint64_t{1} << 31; bit != 0; bit >>= 1) {
-    const std::uint64_t next = root | bit;
-    if (next * next <= n) root = next;
-  }
-  return root;
-}
-
-std::uint64_t ppm_of(const LossTally& tally) { return tally.packets == 0 ? 0 : tally.lost * million / tally.packets; }
+constexpr LossTest level_loses_more{.margin_ppm = 5'000, .deviations = deviations};  // less is worth no doubt
+constexpr std::uint64_t loss_threshold_divisor = 50;                                 // draft: LossThresh, 2 %
 
 }  // namespace
 
-void LossFloor::add(Pace pace, const LossTally& tally) { (pace == Pace::slowed ? slowed_ : level_).add(tally); }
+void LossFloor::add(Pace pace, const LossTally& tally) {
+  policers_.add(pace, tally);
+  if (pace == Pace::probing) return;
+  (pace == Pace::slowed ? slowed_ : level_).add(tally);
+}
 
 LossTally LossFloor::all() const {
   LossTally sum = level_.known();
@@ -43,7 +33,7 @@ LossTally LossFloor::all() const {
 void LossFloor::Share::on_round(const LossFloor& floor) {
   const LossTally round = std::exchange(round_, {});
   if (round.packets == 0) return;
-  const std::uint64_t ppm = ppm_of(known_);
+  const std::uint64_t ppm = known_.ppm();
   const std::uint64_t expected = round.packets * ppm / million;
   const std::uint64_t margin = floor.deviation(round.packets, ppm, known_.packets) +
                                std::max<std::uint64_t>(1, round.packets / loss_threshold_divisor);
@@ -54,7 +44,7 @@ void LossFloor::Share::on_round(const LossFloor& floor) {
   if (trend != trend_) changed_ = {};
   trend_ = trend;
   if (trend != Trend::none) changed_ += round;
-  if (goes_on && changed_.packets >= packets_compared_min)
+  if (goes_on && changed_.packets >= level_loses_more.packets_min)
     known_ = changed_;
   else if (trend == Trend::none || known_.packets == 0)
     known_ += round;  // one odd round trip is put off
@@ -77,36 +67,22 @@ void LossFloor::judge() {
   was_ours_ = false;
   const LossTally sum = all();
   if (sum.packets == 0) return;
-  const std::uint64_t level = ppm_of(level_.known());
-  const std::uint64_t slowed = ppm_of(slowed_.known());
-  const std::uint64_t level_packets = level_.known().packets;
-  const std::uint64_t slowed_packets = slowed_.known().packets;
-  std::uint64_t floor = ppm_of(sum);
-  if (slowed_packets >= packets_compared_min && level_packets >= packets_compared_min &&
-      level > slowed + elasticity_min_ppm) {
-    // Variance of the difference of two shares, in ppm squared.
-    const std::uint64_t each = floor * (million - std::min(floor, million)) * burst_factor();
-    const std::uint64_t variance = each / level_packets + each / slowed_packets;
-    if (level - slowed > deviations * square_root(variance)) {
-      level_.forget();
-      floor = slowed;
-      was_ours_ = true;
-    }
+  policers_.on_round(sum);
+  std::uint64_t floor = sum.ppm();
+  if (is_lost_more(level_.known(), slowed_.known(), sum.burst_factor(), level_loses_more)) {
+    level_.forget();
+    floor = slowed_.known().ppm();
+    was_ours_ = true;
   }
+  if (policers_.is_policed()) floor = policers_.chance_ppm();
   ppm_ = std::min(floor, cap_ppm);
-}
-
-std::uint64_t LossFloor::burst_factor() const {
-  const LossTally sum = all();
-  if (sum.runs < 4) return 1;
-  return std::clamp<std::uint64_t>(2 * sum.lost / sum.runs - 1, 1, burst_factor_max);
 }
 
 /// Three standard deviations of the packets lost out of so many, where `ppm` was learnt from `known` packets.
 std::uint64_t LossFloor::deviation(std::uint64_t packets, std::uint64_t ppm, std::uint64_t known) const {
   const std::uint64_t n = std::min(packets, million);
   // In millionths: n p (1 - p) (1 + n / known).
-  const std::uint64_t variance = n * ppm / 1'000 * ((million - std::min(ppm, million)) / 1'000) * burst_factor();
+  const std::uint64_t variance = n * ppm / 1'000 * ((million - std::min(ppm, million)) / 1'000) * all().burst_factor();
   return (deviations * square_root(variance + variance / std::max<std::uint64_t>(1, known) * n) + 999) / 1'000;
 }
 
@@ -117,6 +93,12 @@ std::uint64_t LossFloor::forgiven(std::uint64_t packets) const {
 
 bool LossFloor::is_excess(const LossTally& flight) const {
   return flight.lost > forgiven(flight.packets) + std::max<std::uint64_t>(1, flight.packets / loss_threshold_divisor);
+}
+
+bool LossFloor::is_beyond_chance(const LossTally& flight) {
+  const std::uint64_t variance =
+      flight.packets * (cap_ppm / 1'000) * ((million - cap_ppm) / 1'000) * flight.burst_factor(1);
+  return flight.lost > flight.packets * cap_ppm / million + deviations * square_root(variance) / 1'000;
 }
 
 }  // namespace penstock::engine

@@ -5,26 +5,13 @@
 
 #include "common/time.h"
 #include "dataplane/engine/congestion/delivery_log.h"
+#include "dataplane/engine/congestion/loss_tally.h"
+#include "dataplane/engine/congestion/policer_watch.h"
 
 namespace penstock::engine {
 
-/// Packets of which is known what became of them.
-struct LossTally {
-  std::uint64_t packets = 0;  // arrived or lost
-  std::uint64_t lost = 0;
-  std::uint64_t runs = 0;  // of neighbours lost together
-
-  LossTally& operator+=(const LossTally& other) {
-    packets += other.packets;
-    lost += other.lost;
-    runs += other.runs;
-    return *this;
-  }
-  void halve() { packets /= 2, lost /= 2, runs /= 2; }
-};
-
 /// p_floor: what the path loses by chance, whatever we do (PROTOCOL section 4). Learnt from packets that crossed the
-/// path while its queue was empty and that were not sent to probe; whoever calls sees to that.
+/// path while its queue was empty; whoever calls sees to that. Those sent to probe only tell of policers.
 ///
 /// Elasticity: of these, packets that were sent `slowed` are counted apart. If they are lost less often than those sent
 /// at the full rate, the difference was our own doing (a policer, a very short queue), and only what is left counts.
@@ -47,6 +34,13 @@ class LossFloor {
   [[nodiscard]] std::uint64_t forgiven(std::uint64_t packets) const;
   /// More than chance takes, by more than the 2 % of the draft's LossThresh.
   [[nodiscard]] bool is_excess(const LossTally& flight) const;
+  /// More than chance takes of any path, by what its runs tell: an outage is one.
+  [[nodiscard]] static bool is_beyond_chance(const LossTally& flight);
+  /// There was loss beyond chance, and no queue.
+  void suspect_policer() { policers_.suspect(); }
+  [[nodiscard]] bool is_policed() const { return policers_.is_policed(); }
+  /// What chance takes there is not known yet; only packets sent slowed tell.
+  [[nodiscard]] bool is_learning() const { return policers_.is_learning(); }
 
  private:
   /// What is known of packets sent at one pace. A share that changed for two round trips replaces what was known.
@@ -69,10 +63,10 @@ class LossFloor {
   void judge();
   [[nodiscard]] LossTally all() const;
   [[nodiscard]] std::uint64_t deviation(std::uint64_t packets, std::uint64_t ppm, std::uint64_t known) const;
-  [[nodiscard]] std::uint64_t burst_factor() const;
 
   Share level_;
   Share slowed_;
+  PolicerWatch policers_;
   std::uint64_t ppm_ = 0;
   bool was_ours_ = false;
   std::optional<TimePoint> faded_at_;

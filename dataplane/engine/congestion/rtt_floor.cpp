@@ -23,6 +23,8 @@ constexpr std::uint32_t rest_after_doubt = 32;
 
 bool RttFloor::is_near(Duration rtt) const { return rtt <= minimum_ + std::max(minimum_ / 10, near_min); }
 
+bool RttFloor::confirms(Duration rtt) const { return rtt <= minimum_ + std::max(minimum_ / 32, near_min / 4); }
+
 bool RttFloor::is_raised(Duration rtt) const { return rtt > minimum_ + std::max(minimum_ / 4, raised_min); }
 
 void RttFloor::on_sample(TimePoint now, Duration rtt) {
@@ -31,7 +33,7 @@ void RttFloor::on_sample(TimePoint now, Duration rtt) {
   if (minimum_ == Duration{} || rtt <= minimum_) {
     minimum_ = rtt;
     minimum_seen_at_ = confirmed_at_ = now;
-  } else if (rtt <= minimum_ + std::max(minimum_ / 32, near_min / 4)) {
+  } else if (confirms(rtt)) {
     minimum_seen_at_ = confirmed_at_ = now;
   }
 }

@@ -31,6 +31,8 @@ class RttFloor {
   [[nodiscard]] Duration minimum() const { return minimum_; }
   /// Too little above the minimum for a queue that matters.
   [[nodiscard]] bool is_near(Duration rtt) const;
+  /// So close to the minimum that it confirms it: not even a short queue stands.
+  [[nodiscard]] bool confirms(Duration rtt) const;
   /// A quarter above the minimum: a queue of that much, or a path that has become longer.
   [[nodiscard]] bool is_raised(Duration rtt) const;
   /// The last sample that confirmed the minimum, or the end of the last probe.

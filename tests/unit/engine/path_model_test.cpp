@@ -1,4 +1,4 @@
-// The parts of `bbr`'s model of the path: delivery log, loss floor, RTT floor, bandwidth filter, ACK aggregation.
+// The parts of `bbr`'s model of the path: delivery log, RTT floor, bandwidth filter, ACK aggregation.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include "dataplane/engine/congestion/ack_aggregation.h"
 #include "dataplane/engine/congestion/bandwidth_filter.h"
 #include "dataplane/engine/congestion/delivery_log.h"
-#include "dataplane/engine/congestion/loss_floor.h"
 #include "dataplane/engine/congestion/queue_watch.h"
 #include "dataplane/engine/congestion/rtt_floor.h"
 #include "dataplane/engine/congestion/share_watch.h"
@@ -22,30 +21,6 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t datagram = 1000;
 TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
 Duration ms(std::uint64_t n) { return std::chrono::milliseconds{static_cast<std::int64_t>(n)}; }
-
-/// So many packets of which each is lost with the same chance, or in runs of `run`.
-LossTally draw(Rng& luck, std::uint64_t packets, std::uint64_t per_mille, std::uint64_t run = 1) {
-  LossTally tally{.packets = packets};
-  for (std::uint64_t i = 0; i < packets; ++i) {
-    if (!luck.chance(per_mille, 1000 * run)) continue;
-    const std::uint64_t lost = std::min(run, packets - i);
-    tally.lost += lost;
-    ++tally.runs;
-    i += lost - 1;
-  }
-  return tally;
-}
-
-/// Rounds of a steady path.
-void learn(LossFloor& floor, Rng& luck, int rounds, std::uint64_t packets, std::uint64_t per_mille,
-           std::uint64_t run = 1) {
-  static TimePoint now = at(1s);
-  for (int i = 0; i < rounds; ++i) {
-    floor.add(Pace::level, draw(luck, packets, per_mille, run));
-    now += 20ms;
-    floor.on_round(now);
-  }
-}
 
 }  // namespace
 
@@ -128,80 +103,6 @@ TEST_CASE("delivery log: remembers a bounded number of records, the newest ones"
                     [&](Pace pace, std::uint64_t count) { (pace == Pace::level ? level : slowed) += count; });
   CHECK(level == 50);
   CHECK(slowed == 50);
-}
-
-TEST_CASE("loss floor: learns random loss to a percent, forgives what chance does, and not twice as much") {
-  Rng luck{7};
-  for (const std::uint64_t per_mille : {1U, 10U, 50U, 100U, 200U}) {
-    CAPTURE(per_mille);
-    LossFloor floor;
-    learn(floor, luck, 60, 200, per_mille);
-    CHECK(floor.ppm() >= per_mille * 1000 * 8 / 10);
-    CHECK(floor.ppm() <= per_mille * 1000 * 12 / 10 + 500);
-    int wrong = 0;
-    for (int i = 0; i < 500; ++i) wrong += floor.is_excess(draw(luck, 300, per_mille)) ? 1 : 0;
-    CHECK(wrong <= 5);
-    CHECK(floor.is_excess({.packets = 300, .lost = 300 * per_mille / 1000 * 2 + 12}));
-  }
-}
-
-TEST_CASE("loss floor: on a path that loses nothing 2 % is excess, and less is not") {
-  LossFloor floor;
-  Rng luck{8};
-  learn(floor, luck, 20, 200, 0);
-  CHECK(floor.forgiven(1000) == 0);
-  CHECK_FALSE(floor.is_excess({.packets = 1000, .lost = 20}));
-  CHECK(floor.is_excess({.packets = 1000, .lost = 21}));
-  CHECK_FALSE(floor.is_excess({.packets = 10, .lost = 1}));  // one packet proves nothing
-}
-
-TEST_CASE("loss floor: losses in runs are forgiven in runs") {
-  Rng luck{9};
-  LossFloor floor;
-  learn(floor, luck, 100, 400, 50, 10);
-  CHECK(floor.ppm() > 30'000);
-  int wrong = 0;
-  for (int i = 0; i < 500; ++i) wrong += floor.is_excess(draw(luck, 400, 50, 10)) ? 1 : 0;
-  CHECK(wrong <= 10);
-}
-
-TEST_CASE("loss floor: never above a quarter") {
-  LossFloor floor;
-  Rng luck{10};
-  learn(floor, luck, 30, 200, 600);
-  CHECK(floor.ppm() == LossFloor::cap_ppm);
-}
-
-TEST_CASE("loss floor: a change for good is believed after two round trips, one bad round trip is not") {
-  Rng luck{11};
-  LossFloor floor;
-  learn(floor, luck, 40, 200, 0);
-  learn(floor, luck, 1, 200, 100);
-  CHECK(floor.ppm() < 10'000);
-  learn(floor, luck, 3, 200, 100);
-  CHECK(floor.ppm() > 60'000);
-  learn(floor, luck, 4, 200, 0);
-  CHECK(floor.ppm() < 10'000);
-}
-
-TEST_CASE("loss floor: loss that is less when less is sent was ours, loss that stays is the path's") {
-  Rng luck{12};
-  LossFloor policed;
-  TimePoint now = at(1s);
-  for (int i = 0; i < 10; ++i) {
-    policed.add(Pace::level, draw(luck, 200, 100));
-    policed.add(Pace::slowed, draw(luck, 100, 10));
-    policed.on_round(now += 20ms);
-  }
-  CHECK(policed.ppm() < 25'000);
-
-  LossFloor random;
-  for (int i = 0; i < 10; ++i) {
-    random.add(Pace::level, draw(luck, 200, 100));
-    random.add(Pace::slowed, draw(luck, 100, 100));
-    random.on_round(now += 20ms);
-  }
-  CHECK(random.ppm() > 80'000);
 }
 
 TEST_CASE("rtt floor: confirmed by samples close to it, doubted for no less than three round trips") {
