@@ -6,6 +6,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -36,6 +37,8 @@ struct FreeBy {
 using BioHandle = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
 using BignumHandle = std::unique_ptr<BIGNUM, FreeBy<BN_free>>;
 using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>>;
+using ParameterBuilder = std::unique_ptr<OSSL_PARAM_BLD, FreeBy<OSSL_PARAM_BLD_free>>;
+using Parameters = std::unique_ptr<OSSL_PARAM, FreeBy<OSSL_PARAM_free>>;
 using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeBy<EVP_MD_CTX_free>>;
 
 const unsigned char* raw(const std::byte* data) { return reinterpret_cast<const unsigned char*>(data); }
@@ -124,6 +127,26 @@ std::optional<RsaPublicKey> RsaPublicKey::from_native(EVP_PKEY* key, KeyChecks c
   const Pin pin = spki_pin(*der);
   return RsaPublicKey{
       std::make_shared<const State>(State{.key = std::move(public_half), .spki = std::move(*der), .pin = pin})};
+}
+
+RsaPublicKey RsaPublicKey::make_decoy() {
+  const BignumHandle modulus{BN_new()};
+  const BignumHandle exponent{BN_new()};
+  const ParameterBuilder builder{OSSL_PARAM_BLD_new()};
+  PENSTOCK_CHECK(modulus && exponent && builder);
+  PENSTOCK_CHECK(BN_rand(modulus.get(), rsa_bits_min, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD) == 1 &&
+                 BN_set_word(exponent.get(), RSA_F4) == 1 &&
+                 OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()) == 1 &&
+                 OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get()) == 1);
+  const Parameters parameters{OSSL_PARAM_BLD_to_param(builder.get())};
+  const PkeyContext context{EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr)};
+  EVP_PKEY* key = nullptr;
+  PENSTOCK_CHECK(parameters && context && EVP_PKEY_fromdata_init(context.get()) == 1 &&
+                 EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get()) == 1);
+  const PkeyHandle made{key};
+  auto decoy = from_native(made.get(), KeyChecks::shape);
+  PENSTOCK_CHECK(decoy.has_value());
+  return *std::move(decoy);
 }
 
 int RsaPublicKey::bits() const { return EVP_PKEY_get_bits(native()); }

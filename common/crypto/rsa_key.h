@@ -51,6 +51,10 @@ class RsaPublicKey {
   /// The public half of any key, when acceptable; for keys that OpenSSL has parsed. Borrowed only for the call.
   [[nodiscard]] static std::optional<RsaPublicKey> from_native(EVP_PKEY* key, KeyChecks checks);
 
+  /// Of an acceptable shape, with a random odd number for its modulus: what is wrapped under it nobody unwraps. At
+  /// once, where a key with a private half takes a second.
+  [[nodiscard]] static RsaPublicKey make_decoy();
+
   /// DER SubjectPublicKeyInfo.
   [[nodiscard]] std::span<const std::byte> spki() const { return state_->spki; }
   [[nodiscard]] const Pin& pin() const { return state_->pin; }

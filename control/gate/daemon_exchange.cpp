@@ -110,11 +110,8 @@ Refusal make_refusal(AuthRefusal reason, std::string log_detail) {
 }
 
 std::span<const std::byte> decoy_spki() {
-  static const std::vector<std::byte> spki = [] {
-    const auto key = crypto::RsaPrivateKey::generate();
-    return std::vector<std::byte>{key.public_key().spki().begin(), key.public_key().spki().end()};
-  }();
-  return spki;
+  static const auto key = crypto::RsaPublicKey::make_decoy();
+  return key.spki();
 }
 
 DaemonExchange::DaemonExchange(DaemonOffer offer, ChannelBinding binding,

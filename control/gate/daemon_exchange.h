@@ -127,8 +127,8 @@ class DaemonExchange {
   std::optional<crypto::SessionSecrets> secrets_;
 };
 
-/// The key that unknown clients' blobs are wrapped under: RSA-3072, as our own clients make; its private half is
-/// forgotten at once. Made at the first call (0.1 to 1 s: call it at start-up), the same for the whole process.
+/// The key that unknown clients' blobs are wrapped under: RSA-3072, as our own clients make, but nobody's. The same for
+/// the whole process.
 std::span<const std::byte> decoy_spki();
 
 }  // namespace penstock::control

@@ -166,7 +166,6 @@ Status Server::Impl::prepare() {
   config.workers = static_cast<std::uint32_t>(workers);
   state.transfers = std::make_unique<storage::StorageExecutor>(std::max(transfer_threads_min, workers));
   state.signer = std::make_unique<HandshakeExecutor>();
-  (void)decoy_spki();  // now, and not while the first stranger waits
 
   if (config.discard)
     state.log(

@@ -114,6 +114,17 @@ TEST_CASE("rsa key: a public key survives its SPKI, and its pin is SHA-256 of th
   CHECK_FALSE(*back == other_key().public_key());
 }
 
+TEST_CASE("rsa key: a decoy wraps as a key of ours does, each is another, and none of ours unwraps what it wrapped") {
+  const auto decoy = RsaPublicKey::make_decoy();
+  CHECK(decoy.bits() == key().public_key().bits());
+  CHECK(decoy.spki().size() == key().public_key().spki().size());
+  CHECK(RsaPublicKey::from_spki(decoy.spki(), KeyChecks::shape) == decoy);
+  CHECK_FALSE(decoy == RsaPublicKey::make_decoy());
+  const auto wrapped = rsa_wrap(decoy, {}, session_key());
+  CHECK(wrapped.size() == 384);
+  CHECK_FALSE(rsa_unwrap(key(), {}, wrapped).has_value());
+}
+
 TEST_CASE("rsa key: only RSA of 3072 to 4096 bits with exponent 65537 is accepted") {
   CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(2048, 65537).get()), KeyChecks::all).has_value());
   CHECK_FALSE(RsaPublicKey::from_spki(spki_of(rsa_with(3064, 65537).get()), KeyChecks::all).has_value());
