@@ -84,7 +84,7 @@ class Companion:
             line = raw.decode(errors="replace").rstrip("\n")
             if self._ready_text and self._ready_text in line:
                 self._ready.set()
-            print(f"B| {line}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"B| {line}\n")  # at once: print writes the end of the line by itself, and A writes here too
 
 
 def run_command(spaces: Spaces, argv: list[str], check: Callable[[], None]) -> int:
