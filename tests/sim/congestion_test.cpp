@@ -93,7 +93,7 @@ TEST_CASE("sim: a policer and random loss together do not make bbr take its own 
     options.policer = policed_to(100);
     const PathCell cell = measure_path(options, bbr, 8s);
     CHECK(cell.efficiency_per_mille >= 900);  // a twentieth of the rate fills the bucket again
-    CHECK(cell.waste_per_mille <= 60);  // 600 when all that was missing counted as carried, as far as chance goes
+    CHECK(cell.waste_per_mille <= 60);        // 600 when all that was missing counted as carried, as far as chance goes
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/sim/path_lab.h"
+#include "tests/sim/soak.h"
 
 // Lanes of one transfer, coupled: together they are to the path what one flow is (dataplane/README.md, "More cores").
 
@@ -58,7 +59,7 @@ Shares beside_one_flow(std::size_t lanes, Congestion ours_by, Congestion other_b
 }  // namespace
 
 TEST_CASE("sim: coupled lanes beside one flow take one flow's share, however many they are, and share it evenly") {
-  for (const std::size_t lanes : {2U, 8U, 64U}) {
+  for (const std::size_t lanes : cells<std::size_t>({2, 64}, {8})) {
     CAPTURE(lanes);
     // So that 64 lanes have a few packets each.
     const std::uint64_t megabits = lanes == 64 ? 400 : 100;
