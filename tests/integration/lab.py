@@ -5,6 +5,7 @@ depends on how long something takes. PENSTOCK_BIN names the directory of the pro
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -41,6 +42,26 @@ def udp_socket():
     made.bind(("127.0.0.1", 0))
     made.setblocking(False)
     return made
+
+
+def made_keys():
+    """Private keys that the run made beforehand, for each takes a second of a processor; none outside of ctest."""
+    directory = os.environ.get("PENSTOCK_TEST_KEYS", "")
+    return iter(sorted(glob.glob(os.path.join(directory, "*.pem")))) if directory else iter(())
+
+
+def give_daemon(state, keys):
+    """A daemon that starts with this state will have the next of the keys, unless it has one."""
+    os.makedirs(state, mode=0o700, exist_ok=True)
+    identity = os.path.join(state, "identity.key")
+    if not os.path.exists(identity) and (key := next(keys, None)):
+        shutil.copy(key, identity)
+
+
+def give_client(home, token, keys):
+    """A client that registers with this token will have the next of the keys. What is no token the client refuses."""
+    if key := next(keys, None):
+        subprocess.run([program("penstock-test-keys"), "client", home, key], input=token.encode(), stderr=subprocess.DEVNULL)
 
 
 class Outcome:
@@ -176,6 +197,7 @@ class Person:
         return self.register_at(daemon.address, token or daemon.token(), *words)
 
     def register_at(self, address, token, *words):
+        give_client(self.home, token, self.lab.keys)
         return self.run("register", address, "--token", "-", "--json", *words, input=(token + "\n").encode())
 
     def json(self, *words, **more):
@@ -191,6 +213,7 @@ class LabTest(unittest.TestCase):
         self.dir = tempfile.mkdtemp(prefix="penstock-lab-")
         self.addCleanup(self._remove)
         self.daemons = []
+        self.keys = made_keys()
         self.addCleanup(self._stop)
         self.ann = Person(self)
         if self.with_daemon:
@@ -218,6 +241,7 @@ class LabTest(unittest.TestCase):
     def serve(self, name="", listen="127.0.0.1:0", extra=(), prefix=()):
         root, state = self.path("root" + name), self.path("state" + name)
         os.makedirs(root, exist_ok=True)
+        give_daemon(state, self.keys)
         daemon = Daemon(self, root, state, listen, extra, prefix)
         self.daemons.append(daemon)
         return daemon

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import types
 
-from lab import PATIENCE, Outcome, sha256_file
+from lab import PATIENCE, Outcome, give_client, give_daemon, made_keys, sha256_file
 from lab_support import HOUSE, LabCommandTest
 
 BIN = os.path.abspath(os.environ.get("PENSTOCK_BIN", os.path.join(HOUSE, "build", "release", "bin")))
@@ -25,10 +25,13 @@ class LabTransferTest(LabCommandTest):
         self.work = self.enterContext(tempfile.TemporaryDirectory())
         for name in ("files", "here", "said"):
             os.mkdir(os.path.join(self.work, name))
+        keys = made_keys()
+        give_daemon(self.path("state"), keys)
         self.environment["PENSTOCK_HOME"] = self.path("home")
         self.environment["PENSTOCK_TOKEN"] = subprocess.run(
             [PENSTOCKD, "token", "--user", "ann", "--state", self.path("state")], check=True, capture_output=True, text=True
         ).stdout.strip()
+        give_client(self.path("home"), self.environment["PENSTOCK_TOKEN"], keys)
 
     def path(self, *parts):
         return os.path.join(self.work, *parts)

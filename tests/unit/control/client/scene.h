@@ -21,6 +21,7 @@
 #include "control/registry/sqlite_registry.h"
 #include "control/server/server.h"
 #include "control/session/wall_clock.h"
+#include "tests/keys/made_keys.h"
 
 namespace penstock::control::test {
 
@@ -81,6 +82,7 @@ class Daemon {
     config.root = dir_.path() / "root";
     config.state = dir_.path() / "state";
     config.listen = {{"127.0.0.1", 0}};
+    if (const auto key = next_made_key()) REQUIRE(give_daemon(config.state, *key).ok());
     adjust(config);
     auto server = Server::create(config, observer_);
     if (!server) FAIL(server.error().message);
@@ -127,7 +129,10 @@ class Daemon {
 struct Person {
   template <class AnyDaemon>
   explicit Person(AnyDaemon& daemon) : client(config(daemon), listener) {
-    const auto registered = client.register_client(daemon.token());
+    const std::string token = daemon.token();
+    if (const auto key = next_made_key())
+      REQUIRE(give_client(home.path() / "home", decode_token(token).value(), *key).ok());
+    const auto registered = client.register_client(token);
     if (!registered) FAIL(registered.error().message);
   }
   template <class AnyDaemon>

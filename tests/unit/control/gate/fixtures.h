@@ -4,11 +4,13 @@
 
 #include <memory>
 
+#include "common/check.h"
 #include "common/crypto/random.h"
 #include "common/crypto/rsa_key.h"
 #include "control/gate/identity.h"
 #include "control/gate/token.h"
 #include "control/registry/sqlite_registry.h"
+#include "tests/keys/made_keys.h"
 #include "tests/printers.h"
 #include "tests/temp_dir.h"
 
@@ -16,23 +18,31 @@ namespace penstock::control::test {
 
 inline constexpr UnixSeconds noon{1'700'000'000};
 
-/// RSA keys cost 0.1 to 1 s each: made once for a whole run.
+inline crypto::RsaPrivateKey some_key() {
+  const auto made = next_made_key();
+  return made ? crypto::RsaPrivateKey::load(made->string()).value() : crypto::RsaPrivateKey::generate();
+}
+inline Identity some_identity(const penstock::tests::TempDir& state) {
+  if (const auto made = next_made_key()) PENSTOCK_CHECK(give_daemon(state.path(), *made).ok());
+  return Identity::load_or_create(state.path()).value();
+}
+
 inline const crypto::RsaPrivateKey& client_key() {
-  static const auto key = crypto::RsaPrivateKey::generate();
+  static const auto key = some_key();
   return key;
 }
 inline const crypto::RsaPrivateKey& other_key() {
-  static const auto key = crypto::RsaPrivateKey::generate();
+  static const auto key = some_key();
   return key;
 }
 inline const Identity& daemon_identity() {
   static const penstock::tests::TempDir state;
-  static const auto identity = Identity::load_or_create(state.path()).value();
+  static const auto identity = some_identity(state);
   return identity;
 }
 inline const Identity& other_identity() {
   static const penstock::tests::TempDir state;
-  static const auto identity = Identity::load_or_create(state.path()).value();
+  static const auto identity = some_identity(state);
   return identity;
 }
 inline const ReceiptKey& receipt_key() {
