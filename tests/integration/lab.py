@@ -268,14 +268,15 @@ class LabTest(unittest.TestCase):
         return full
 
     def random_file(self, path, size):
+        """No two places of it look alike. The kernel's randomness would take most of a test's time: a piece of it is turned
+        further for each that follows."""
         full = self.path(path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
+        piece = os.urandom(min(size, 1 << 22))
         with open(full, "wb") as out:
-            left = size
-            while left > 0:
-                piece = min(left, 1 << 22)
-                out.write(os.urandom(piece))
-                left -= piece
+            for number in range(-(-size // len(piece)) if piece else 0):
+                turned = number * 104_729 % len(piece)
+                out.write(memoryview(piece[turned:] + piece[:turned])[: size - number * len(piece)])
         return full
 
     def relay_to(self, port, *words):

@@ -8,8 +8,8 @@ import unittest
 
 from lab import LabTest, sha256_file, wait_until
 
-SIZE = 400 * 1000 * 1000
-RATE = "400M"  # slow enough that a kill lands in the middle
+SIZE = 200 * 1000 * 1000
+RATE = "200M"  # slow enough that a kill lands in the middle
 
 
 class Resume(LabTest):
