@@ -8,6 +8,7 @@
 
 #include "common/random.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/soak.h"
 
 namespace penstock::sim {
 namespace {
@@ -45,9 +46,11 @@ Duration time_of(const Options& options, const LanePlan& plan) {
   return *result.finished_at - net.start();
 }
 
+const std::uint64_t histories = is_soak() ? 120 : 24;
+
 TEST_CASE("sim: a NAT that forgets, at any moment, loses nothing and costs a second at most") {
   Rng luck{11};
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+  for (std::uint64_t seed = 0; seed < histories; ++seed) {
     const Options options = network(seed);
     LanePlan plan{.bytes = 12 * MiB, .pull = seed % 2 == 1};
     const Duration undisturbed = time_of(options, plan);
@@ -79,7 +82,7 @@ TEST_CASE("sim: after a NAT forgot, rate and size of datagrams are what they wer
 
 TEST_CASE("sim: a client that moves to another host's address goes on, and the new path is learnt from scratch") {
   Rng luck{12};
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+  for (std::uint64_t seed = 0; seed < histories; ++seed) {
     const Options options = network(seed, seed % 3 == 0 ? engine::Congestion::cubic : engine::Congestion::bbr);
     LanePlan plan{.bytes = 12 * MiB, .pull = seed % 2 == 1};
     plan.messages = 10;

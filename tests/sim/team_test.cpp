@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/sim/lane.h"
+#include "tests/sim/soak.h"
 #include "tests/sim/team_lab.h"
 
 // One transfer over several lanes, each of which protects its own bytes (dataplane/engine/fec/README.md).
@@ -85,7 +86,7 @@ std::vector<std::uint64_t> tails(TeamOptions options, std::uint64_t seeds) {
 
 TEST_CASE("sim: lanes with FEC bring every byte once, whatever is lost, moves between them, or dies") {
   const std::uint64_t first = setting("PENSTOCK_SIM_FIRST", 1);
-  const std::uint64_t count = setting("PENSTOCK_SIM_COUNT", 150);
+  const std::uint64_t count = setting("PENSTOCK_SIM_COUNT", is_soak() ? 300 : 60);
   std::uint64_t moves = 0;
   std::uint64_t deaths = 0;
   std::uint64_t symbols = 0;
@@ -105,7 +106,7 @@ TEST_CASE("sim: lanes with FEC bring every byte once, whatever is lost, moves be
     if (!options.death)
       for (const engine::LaneStats& stats : outcome.receivers) CHECK(stats.packets_outside_lease == 0);
   }
-  if (count >= 100) {
+  if (count >= 60) {
     CHECK(moves > count / 2);
     CHECK(deaths > count / 4);
     CHECK(symbols > count);
@@ -113,7 +114,7 @@ TEST_CASE("sim: lanes with FEC bring every byte once, whatever is lost, moves be
 }
 
 TEST_CASE("sim: with FEC several lanes end as soon as one") {
-  for (const std::size_t lanes : {2U, 4U}) {
+  for (const std::size_t lanes : cells<std::size_t>({4}, {2})) {
     CAPTURE(lanes);
     TeamOptions options{.lanes = lanes, .bytes = 24 * MiB, .rtt = 100ms, .fec = {.mode = FecMode::automatic}};
     options.loss = Probability::percent(5);
