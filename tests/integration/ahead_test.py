@@ -31,6 +31,7 @@ class Ahead(LabTest):
         return "127.0.0.1:%d" % self.between.tcp_port
 
     def start(self, *words):
+        self.between.answered = False  # it was, when we registered
         process = self.ann.start("push", self.source, self.address + ":/file", "--json", *words)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
