@@ -9,7 +9,7 @@ namespace penstock::sim {
 
 /// Whether there is time for all cells of a table (`tools/test --soak`), and not only for those of every run.
 inline bool is_soak() {
-  const char* said = std::getenv("PENSTOCK_SOAK");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+  const char* said = std::getenv("PENSTOCK_LONG");  // NOLINT(concurrency-mt-unsafe): nobody sets it
   return said != nullptr && std::string_view{said} == "1";
 }
 
