@@ -93,4 +93,20 @@ TEST_CASE("sim: where every hundredth packet is lost by chance, what is remember
   CHECK(taken(lossy, 32 * MiB, 200) <= taken(lossy, 32 * MiB, std::nullopt) + 100ms);
 }
 
+TEST_CASE("sim: a remembered flight that was lost whole, for the peer was not there yet, is no word about the path") {
+  for (const std::uint32_t percent : {1U, 20U}) {
+    for (const Duration shut : {50ms, 200ms}) {
+      CAPTURE(percent);
+      CAPTURE(shut / 1ms);
+      PathOptions lossy{
+          .rtt = 100ms, .rate = DataRate::megabits_per_second(100), .loss = netem::Probability::percent(percent)};
+      lossy.changes = {{.after = 0ms, .down = true}, {.after = shut}};
+      PathLab lab(lossy, {{.remembered = DataRate::megabits_per_second(100)}});
+      lab.run(5s);
+      // It was 0 to 6 % of that: a policer, whose chance is learnt from what is sent well below the rate.
+      CHECK(lab.goodput(0, 2s, 5s) >= 958'000 * (100 - percent) / 100 * 90);
+    }
+  }
+}
+
 }  // namespace penstock::sim

@@ -71,6 +71,7 @@ void Bbr::on_packets_lost(const LostSample& sample) {
   pending_lost_bytes_ += bytes;
   if (excused > 0) return;  // which of them were the path's is not known
   for (const bytes::Interval& run : sample.numbers) {
+    if (!first_arrived_ || run.begin < *first_arrived_) continue;  // the way was not open yet
     bool first = true;
     log_.for_each_pace(run, [&](Pace pace, std::uint64_t count) {
       pending_[static_cast<std::size_t>(pace)] += {.packets = count, .lost = count, .runs = first ? 1U : 0U};
@@ -159,6 +160,7 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
 
 /// What is known of random loss: from packets that met no queue and were not sent to find one.
 void Bbr::take_tallies(const AckedSample& sample, bool quiet) {
+  if (!first_arrived_ && !sample.numbers.empty()) first_arrived_ = sample.numbers.front().begin;
   for (const bytes::Interval& run : sample.numbers) {
     log_.for_each_pace(
         run, [&](Pace pace, std::uint64_t count) { pending_[static_cast<std::size_t>(pace)].packets += count; });

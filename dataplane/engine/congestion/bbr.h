@@ -176,6 +176,7 @@ class Bbr final : public CongestionController {
   // Losses known since the last ACK, and of a startup's round trip.
   std::array<LossTally, 3> pending_;  // by Pace
   LossTally startup_tally_;
+  std::optional<std::uint64_t> first_arrived_;  // packet number
   std::uint64_t pending_lost_bytes_ = 0;
 
   // This round trip.

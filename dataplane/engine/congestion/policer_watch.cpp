@@ -37,7 +37,7 @@ void PolicerWatch::suspect() {
 }
 
 std::uint64_t PolicerWatch::chance_ppm() const {
-  if (stretches_ == 0) return 0;
+  if (stretches_ == 0) return slowed_.packets < first_packets ? 0 : slowed_.ppm();
   const auto known = static_cast<std::ptrdiff_t>(std::min(stretches_, stretches_ppm_.size()));
   return *std::min_element(stretches_ppm_.begin(), stretches_ppm_.begin() + known);
 }

@@ -26,6 +26,8 @@ class PolicerWatch {
   static constexpr std::uint64_t rounds_believed = 64;
   // Fewer: others' loss passes for chance again; more: what chance really takes is learnt late.
   static constexpr std::uint64_t stretch_packets = 1'024;
+  // Of the first stretch, before anything is known. More: who was wrong and sends next to nothing stays there.
+  static constexpr std::uint64_t first_packets = 128;
 
   /// Of packets that met no queue. What was sent at the full rate is passed to on_round.
   void add(Pace pace, const LossTally& tally);
