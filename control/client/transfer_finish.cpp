@@ -122,9 +122,9 @@ asio::awaitable<void> TransferCommand::async_farewell() {
     (void)co_await session->store.async_finish();
   }
   remember_path(*session);
-  // The receipt is here. If its word that it was kept is lost, the same command resumes once more (control/transfer/
-  // README), which is not worth a round trip of each.
-  co_await leave(*session, push() ? TlsChannel::PeerEnd::unawaited : TlsChannel::PeerEnd::awaited);
+  // The receipt is here. If our word that it was kept is lost, the same command resumes a push once more (control/
+  // transfer/README), which is not worth a round trip of each; of a pull the daemon waits for no such word.
+  co_await leave(*session, TlsChannel::PeerEnd::unawaited);
 }
 
 }  // namespace penstock::control
