@@ -70,12 +70,11 @@ asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config
   auto& met = approached->met;
   auto& daemon = approached->daemon;
 
+  std::optional<proto::Envelope> asks;
+  if (request && entry.token == nullptr) asks = co_await request(daemon, channel, met.exchange->agreement());
+  const bool asked = asks.has_value();
   FirstRequest first_request;
-  if (request && entry.token == nullptr)
-    first_request = [&request, &channel, pin = daemon.pin](const Agreement& agreement) {
-      return request(pin, channel, agreement);
-    };
-  const bool asked = static_cast<bool>(first_request);
+  if (asked) first_request = [&asks](const Agreement&) { return std::move(*asks); };
   OpenedSession opened;
   opened.first_request_sent = asked;
   opened.way = approached->way;

@@ -35,10 +35,11 @@ struct OpenedSession {
 /// registered on the way. Every call is a new connection and a new key exchange.
 /// Errors: RESOLVE_FAILED, CONNECT_REFUSED, NOT_REGISTERED naming the command to run, and the gate's.
 /// `lanes`: so many are offered for a transfer; how many the daemon takes, the agreement says. `first_request` leaves
-/// with our proof, unless we have to register first: OpenedSession::first_request_sent. `ahead`: the caller would go on
-/// before the daemon's proof, where that can be had: OpenedSession::unproven.
-using SessionRequest =
-    std::function<proto::Envelope(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement)>;
+/// with our proof, unless we have to register first, or it comes to nothing: OpenedSession::first_request_sent. It is
+/// asked once, of a daemon that TLS has judged, and borrows what it is given until it has returned. `ahead`: the caller
+/// would go on before the daemon's proof, where that can be had: OpenedSession::unproven.
+using SessionRequest = std::function<asio::awaitable<std::optional<proto::Envelope>>(
+    const KnownDaemon& daemon, const TlsChannel& channel, const Agreement& agreement)>;
 asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& config, ClientHome& home,
                                                           const TlsContext& tls, std::size_t lanes = 1,
                                                           SessionRequest first_request = {}, bool ahead = false);

@@ -17,6 +17,24 @@ bool TransferCommand::may_go_ahead() const {
          (data == DataPolicy::udp || data == DataPolicy::automatic);
 }
 
+asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_request(const KnownDaemon& daemon,
+                                                                                     const TlsChannel& channel,
+                                                                                     const Agreement& agreement) {
+  if (!push()) {
+    // Our own journal is asked first: it names the transfer.
+    prepared_ = std::make_shared<LocalStore>(machinery_, request_, channel.executor());
+    if (const auto opened = co_await async_open_store(prepared_, daemon); !opened) {
+      co_await drop_prepared();
+      co_return std::nullopt;
+    }
+  }
+  co_return opening(daemon.pin, channel, agreement);
+}
+
+asio::awaitable<void> TransferCommand::drop_prepared() {
+  if (const auto store = std::exchange(prepared_, nullptr)) co_await store->async_close();
+}
+
 void TransferCommand::hear_proof(Session& session, const proto::Envelope& envelope) {
   // Of what comes behind a refusal, or when we have turned to go, nothing counts.
   if (session.failure || session.opened.link->ended()) return;

@@ -77,17 +77,16 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::async_run() {
       config.connect_timeout = patience.left(SteadyClock::now());
       durable_ = StallWatch{SteadyClock::now()};  // the time spent on a busy daemon is --connect-timeout's
     }
-    SessionRequest first_request;
-    // On pull our own journal is asked first, which names the transfer.
-    if (push())
-      first_request = [this](const Pin& daemon, const TlsChannel& channel, const Agreement& agreement) {
-        return opening(daemon, channel, agreement);
-      };
+    SessionRequest first_request = [this](const KnownDaemon& daemon, const TlsChannel& channel,
+                                          const Agreement& agreement) {
+      return async_first_request(daemon, channel, agreement);
+    };
     auto opened = co_await async_open_session(config, machinery_.home, machinery_.tls, request_.options.lanes,
                                               std::move(first_request), may_go_ahead());
     std::optional<Error> error;
     if (!opened) {
       error = opened.error();
+      co_await drop_prepared();
     } else {
       daemon_proven_ = false;
       const auto before = SteadyClock::now();
@@ -147,10 +146,6 @@ DataPolicy TransferCommand::wanted_data() const {
       break;
   }
   return by_tcp_before_ ? DataPolicy::automatic_from_tcp : DataPolicy::automatic;
-}
-
-storage::ResumeKey TransferCommand::resume_key(const OpenedSession& opened) const {
-  return resume_key_of(request_, opened.daemon.pin);
 }
 
 proto::Envelope TransferCommand::opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement) {

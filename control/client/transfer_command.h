@@ -7,6 +7,7 @@
 
 #include "control/client/client_machinery.h"
 #include "control/client/connection.h"
+#include "control/client/local_store.h"
 #include "control/client/progress_meter.h"
 #include "control/client/transfer_request.h"
 #include "control/client/transfer_tally.h"
@@ -43,6 +44,13 @@ class TransferCommand {
   void greet(Session& session);
   /// Whether the next session may begin before the daemon has answered (README, "Ahead of the answer").
   [[nodiscard]] bool may_go_ahead() const;
+  /// What leaves with our proof. Pull: nothing where our own side does not open, which is told once the daemon is
+  /// proven.
+  asio::awaitable<std::optional<proto::Envelope>> async_first_request(const KnownDaemon& daemon,
+                                                                      const TlsChannel& channel,
+                                                                      const Agreement& agreement);
+  /// What was opened for a session that did not come about.
+  asio::awaitable<void> drop_prepared();
   /// Begins the run by what the answer will presumably be.
   Status start_ahead(const std::shared_ptr<Session>& session);
   /// Begins it by the answer.
@@ -56,7 +64,6 @@ class TransferCommand {
   asio::awaitable<void> leave(Session& session, TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
   /// Once a run has begun, coming back always means going on.
   [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
-  [[nodiscard]] storage::ResumeKey resume_key(const OpenedSession& opened) const;
   /// The message that opens the transfer, at an end with this key and address.
   [[nodiscard]] proto::Envelope opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement);
   /// What is known of the path before there is data on it: its RTT now, and at what rate a transfer may begin.
@@ -71,7 +78,7 @@ class TransferCommand {
   asio::awaitable<void> async_pause(Duration pause) const;
   /// TIMED_OUT, with what is known of the reason.
   [[nodiscard]] Error stalled(const Session& session) const;
-  Status open_local_side(Session& session);
+  asio::awaitable<Status> async_open_store(std::shared_ptr<LocalStore> store, const KnownDaemon& daemon);
   /// Pull: the same command is running here, and holds the journal. The daemon ends it, and what it held is awaited.
   asio::awaitable<Status> async_take_over(std::shared_ptr<Session> session);
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
@@ -90,6 +97,7 @@ class TransferCommand {
   ProgressMeter meter_;
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
+  std::shared_ptr<LocalStore> prepared_;  // pull: opened for the session that is being entered
   bool connected_before_ = false;
   bool daemon_proven_ = false;           // in the last session
   std::uint32_t udp_payload_asked_ = 0;  // what our side of its path takes; 0: unknown

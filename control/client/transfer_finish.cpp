@@ -119,7 +119,7 @@ asio::awaitable<void> TransferCommand::async_farewell() {
     session->opened.link->send(std::move(kept));
   } else {
     // A journal that can not be removed costs its room until it expires, and nothing else.
-    (void)co_await session->store.async_finish();
+    (void)co_await session->store->async_finish();
   }
   remember_path(*session);
   // The receipt is here. If our word that it was kept is lost, the same command resumes a push once more (control/

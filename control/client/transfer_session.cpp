@@ -59,12 +59,13 @@ Result<DataPolicy> TransferCommand::agreed_data(const proto::TransferOpened& ope
   return agreed.value_or(DataPolicy::udp);
 }
 
-/// Blocks.
-Status TransferCommand::open_local_side(Session& session) {
-  const auto opened = session.store.open(session.opened.daemon.uuid.bytes, resume_key(session.opened), resume_wanted());
-  if (!opened) return opened;
-  if (const auto resumed = session.store.resumed()) transfer_id_ = resumed;
-  return {};
+asio::awaitable<Status> TransferCommand::async_open_store(std::shared_ptr<LocalStore> store,
+                                                          const KnownDaemon& daemon) {
+  const auto open = [store, owner = daemon.uuid.bytes, key = resume_key_of(request_, daemon.pin),
+                     resume = resume_wanted()] { return store->open(owner, key, resume); };
+  auto opened = co_await async_blocking(machinery_.threads, open);
+  if (opened && store->resumed()) transfer_id_ = store->resumed();
+  co_return opened;
 }
 
 Result<RunConfig> TransferCommand::make_run(Session& session, const proto::TransferOpened& opened) {
@@ -119,7 +120,7 @@ Result<RunConfig> TransferCommand::make_run(Session& session, const proto::Trans
     config.sink_side.dry_run = request_.options.dry_run;
     config.sink_side.report_entries = config.report_entries;
   }
-  if (auto equipped = session.store.equip(config); !equipped) return equipped.error();
+  if (auto equipped = session.store->equip(config); !equipped) return equipped.error();
   return config;
 }
 
@@ -133,10 +134,9 @@ asio::awaitable<Status> TransferCommand::async_take_over(std::shared_ptr<Session
   session->opened.link->send(std::move(request));
   while (!session->done && !give_up() && SteadyClock::now() < deadline)
     co_await session->news.async_wait(std::chrono::milliseconds{250});
-  const auto open_again = [this, session] { return open_local_side(*session); };
   for (;;) {
     // The other process makes durable what it has, then lets go.
-    auto opened = co_await async_blocking(machinery_.threads, open_again);
+    auto opened = co_await async_open_store(session->store, session->opened.daemon);
     if (opened || opened.error().code != ErrorCode::TRANSFER_ACTIVE || give_up() || SteadyClock::now() >= deadline)
       co_return opened;
     co_await session->news.async_wait(std::chrono::milliseconds{100});
@@ -153,7 +153,7 @@ asio::awaitable<void> TransferCommand::leave(Session& session, TlsChannel::PeerE
   link->end(Status{}, orderly_end_max, peer_end);
   while (!session.link_over) co_await session.news.async_wait(std::chrono::milliseconds{100});
   session.run.reset();
-  co_await session.store.async_close();
+  co_await session.store->async_close();
 }
 
 /// Hears what the daemon says, until the link is over.
@@ -260,18 +260,22 @@ Status TransferCommand::start_run(const std::shared_ptr<Session>& session, const
 }
 
 Status TransferCommand::start_answered(const std::shared_ptr<Session>& session) {
-  const auto& owner = session->opened.daemon.uuid.bytes;
-  if (auto begun = session->store.begin(*transfer_id_, owner, resume_key(session->opened)); !begun) return begun;
+  const auto& daemon = session->opened.daemon;
+  if (auto begun = session->store->begin(*transfer_id_, daemon.uuid.bytes, resume_key_of(request_, daemon.pin)); !begun)
+    return begun;
   return start_run(session, *session->transfer, false);
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
-  const auto session = std::make_shared<Session>(std::move(opened_session), machinery_, request_);
+  const bool prepared = prepared_ != nullptr;
+  auto store = prepared ? std::exchange(prepared_, nullptr)
+                        : std::make_shared<LocalStore>(machinery_, request_, opened_session.link->channel().executor());
+  const auto session = std::make_shared<Session>(std::move(opened_session), std::move(store));
   const auto link = session->opened.link;
   greet(*session);
   listen(session);
-  const auto prepare = [this, session] { return open_local_side(*session); };
-  auto local = co_await async_blocking(machinery_.threads, prepare);
+  Status local{};
+  if (!prepared) local = co_await async_open_store(session->store, session->opened.daemon);
   if (!local && local.error().code == ErrorCode::TRANSFER_ACTIVE && !push()) local = co_await async_take_over(session);
   if (!local) {
     co_await leave(*session);
@@ -294,11 +298,11 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   transfer_id_ = id;
   if (!connected_before_)
     machinery_.observer.on_started(
-        {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store.resuming()});
+        {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store->resuming()});
   if (is_discarded(*session) && !connected_before_)
     machinery_.observer.on_warning({stores_nothing(shown_address(machinery_.config))});
   connected_before_ = true;
-  tally_.on_session_begun(push() ? session->transfer->resuming() : session->store.resuming());
+  tally_.on_session_begun(push() ? session->transfer->resuming() : session->store->resuming());
   const auto going = session->run ? confirm(*session) : start_answered(session);
   if (!going) {
     link->send(failure_envelope(going.error()));

@@ -16,10 +16,10 @@ namespace penstock::control {
 /// transfer_finish.cpp ends it.
 /// Threads: the control thread.
 struct TransferCommand::Session {
-  Session(OpenedSession session, ClientMachinery& machinery, const TransferRequest& request)
+  Session(OpenedSession session, std::shared_ptr<LocalStore> own)
       : opened(std::move(session)),
         news(opened.link->channel().executor()),
-        store(machinery, request, opened.link->channel().executor()),
+        store(std::move(own)),
         proven(opened.unproven == nullptr) {}
 
   OpenedSession opened;
@@ -29,7 +29,7 @@ struct TransferCommand::Session {
   std::optional<proto::TransferOpened> transfer;
   bool done = false;    // a request was answered
   bool turned = false;  // the bytes take another way since the last progress
-  LocalStore store;
+  std::shared_ptr<LocalStore> store;
   bool proven;           // the daemon, too
   bool greeted = false;  // the observer knows of the connection
   std::shared_ptr<TransferRun> run;

@@ -10,8 +10,8 @@ from lab import udp_socket
 
 class Between:
     """Between a client and the daemon, TCP and UDP, one connection at a time. Client and daemon speak in turns: TLS hello,
-    then our hello, then the proof with all that is behind it; the last can be held back, and so can the daemon's answer
-    to it be awaited. Datagrams towards the daemon can be held back, or dropped."""
+    then our hello, then the proof with all that is behind it; the last can be held back, and the daemon's answer to it
+    awaited, or held back. Datagrams towards the daemon can be held back, or dropped."""
 
     PROOF = 3  # the client's turn
 
@@ -25,8 +25,10 @@ class Between:
         self.client = None
         self.proof_passes = threading.Event()
         self.datagrams_pass = threading.Event()
+        self.answer_passes = threading.Event()
         self.proof_passes.set()
         self.datagrams_pass.set()
+        self.answer_passes.set()
         self.drop = 0  # so many datagrams more
         self.came = self.back_came = 0  # datagrams of the client, of the daemon
         self.turn = 0
@@ -47,8 +49,12 @@ class Between:
     def _carry_tcp(self, client, daemon):
         self.turn, clients_turn = 0, False
         while not self.ended:
-            held = clients_turn and self.turn == self.PROOF and not self.proof_passes.is_set()
-            ready, _, _ = select.select([daemon] if held else [client, daemon], [], [], 0.01)
+            heard = []
+            if not (clients_turn and self.turn == self.PROOF and not self.proof_passes.is_set()):
+                heard.append(client)
+            if self.turn < self.PROOF or self.answer_passes.is_set():
+                heard.append(daemon)
+            ready, _, _ = select.select(heard, [], [], 0.01)
             for one in ready:
                 if one is client and not clients_turn:
                     clients_turn = True
