@@ -54,13 +54,6 @@ Status note_session(const ClientConfig& config, ClientHome& home, const KnownDae
   return {};
 }
 
-/// Whether a push may begin before the daemon has answered: both ends know how, and nothing is left to be found out.
-bool may_go_ahead(const Agreement& agreement) {
-  std::error_code no_address;
-  if (!agreement.udp_host.empty()) (void)asio::ip::make_address(agreement.udp_host, no_address);
-  return has_capability(agreement, capability_ahead) && agreement.lanes() == 1 && !no_address;
-}
-
 asio::awaitable<Result<OpenedSession>> async_enter_as(const ClientConfig& config, ClientHome& home,
                                                       const TlsContext& tls, Entry entry, SessionRequest request = {},
                                                       bool ahead = false) {
@@ -116,6 +109,12 @@ Error not_registered(const ClientConfig& config) {
 }
 
 }  // namespace
+
+bool may_go_ahead(const Agreement& agreement) {
+  std::error_code no_address;
+  if (!agreement.udp_host.empty()) (void)asio::ip::make_address(agreement.udp_host, no_address);
+  return has_capability(agreement, capability_ahead) && agreement.lanes() == 1 && !no_address;
+}
 
 Status accept_daemon(const ClientConfig& config, ClientHome& home, OpenedSession& opened,
                      const proto::Envelope& envelope) {

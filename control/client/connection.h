@@ -44,6 +44,10 @@ asio::awaitable<Result<OpenedSession>> async_open_session(const ClientConfig& co
                                                           const TlsContext& tls, std::size_t lanes = 1,
                                                           SessionRequest first_request = {}, bool ahead = false);
 
+/// Whether a transfer may begin before the daemon has answered: both ends know how, it has one lane, and nothing is
+/// left to be found out.
+[[nodiscard]] bool may_go_ahead(const Agreement& agreement);
+
 /// The message that has come first in an unproven session. Errors: those of ClientExchange::handle_proof, and what
 /// keeps the home from noting what it says.
 Status accept_daemon(const ClientConfig& config, ClientHome& home, OpenedSession& opened,

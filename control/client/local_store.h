@@ -2,6 +2,7 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -21,7 +22,7 @@ namespace penstock::control {
 
 /// The client's own disk as one end of a transfer, for one session: what it opens before it asks the daemon, and what
 /// the run then reads from or writes to. Order: open, begin, equip, each once; then async_finish if all went well; in
-/// any case async_close. Threads: one at a time; `open` blocks and may run on a storage thread.
+/// any case async_close. Threads: one at a time; what blocks may run on a storage thread.
 class LocalStore {
  public:
   /// Both are borrowed for the life of the store. `executor`: of the thread that calls the coroutines.
@@ -29,7 +30,7 @@ class LocalStore {
       : machinery_(machinery), request_(request), executor_(std::move(executor)) {}
 
   /// Push: the sources. Pull: where it lands, and what an earlier run of `key` left there; without `resume` that
-  /// counts for nothing, and stays until this run has something better. Errors name the path.
+  /// counts for nothing, and stays until this run has something better. Errors name the path. Blocks.
   [[nodiscard]] Status open(const storage::OwnerId& owner, const storage::ResumeKey& key, bool resume);
 
   /// Pull: the transfer whose remains `open` has found; nullopt when it begins anew.
@@ -37,9 +38,12 @@ class LocalStore {
   /// Pull: those remains count.
   [[nodiscard]] bool resuming() const { return resumed_ && !anew_; }
 
-  /// Pull: gives a transfer that begins anew its journal. Else nothing to do.
+  /// Pull: gives a transfer that begins anew its journal. Else nothing to do. `ahead`: of the daemon's word that there
+  /// is such a transfer; without on_answered async_close leaves no trace of it. Blocks.
+  enum class Begin : std::uint8_t { answered, ahead };
   [[nodiscard]] Status begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
-                             const storage::ResumeKey& key);
+                             const storage::ResumeKey& key, Begin when);
+  void on_answered() { unanswered_ = false; }
 
   /// Gives the run its reader or its sink. INTERNAL when there is no memory.
   [[nodiscard]] Status equip(RunConfig& config);
@@ -61,6 +65,7 @@ class LocalStore {
   std::unique_ptr<JournalHold> journal_;             // pull
   std::optional<storage::TransferId> resumed_;
   bool anew_ = false;
+  bool unanswered_ = false;
   asio::any_io_executor executor_;
 };
 

@@ -2,24 +2,27 @@
 // answer").
 
 #include <chrono>
+#include <tuple>
 #include <utility>
 
+#include "common/crypto/random.h"
 #include "control/client/transfer_session.h"
 #include "control/gate/failure.h"
 
 namespace penstock::control {
 
 bool TransferCommand::may_go_ahead() const {
-  // One lane that begins by UDP is what is worth a round trip. Whoever comes back by transfer id has bytes at the
-  // daemon, and awaits its verdicts.
+  // One lane that begins by UDP is what is worth a round trip. Whoever pushes and comes back by transfer id has bytes
+  // at the daemon, and awaits its verdicts.
   const auto data = wanted_data();
-  return push() && !request_.options.dry_run && !transfer_id_ && request_.options.lanes == 1 &&
+  return !(push() && transfer_id_) && !request_.options.dry_run && request_.options.lanes == 1 &&
          (data == DataPolicy::udp || data == DataPolicy::automatic);
 }
 
 asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_request(const KnownDaemon& daemon,
                                                                                      const TlsChannel& channel,
                                                                                      const Agreement& agreement) {
+  proposed_id_.reset();
   if (!push()) {
     // Our own journal is asked first: it names the transfer.
     prepared_ = std::make_shared<LocalStore>(machinery_, request_, channel.executor());
@@ -27,6 +30,8 @@ asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_req
       co_await drop_prepared();
       co_return std::nullopt;
     }
+    if (!transfer_id_ && may_go_ahead() && control::may_go_ahead(agreement))
+      proposed_id_ = crypto::random_array<std::tuple_size_v<storage::TransferId>>();
   }
   co_return opening(daemon.pin, channel, agreement);
 }
@@ -59,15 +64,20 @@ void TransferCommand::greet(Session& session) {
   if (session.opened.registered_now) machinery_.observer.on_registered(to_string(session.opened.daemon.uuid));
 }
 
-Status TransferCommand::start_ahead(const std::shared_ptr<Session>& session) {
-  if (session->failure || session->link_over) return {};
+asio::awaitable<Status> TransferCommand::async_start_ahead(std::shared_ptr<Session> session) {
+  if (!push()) {
+    session->begun_as = transfer_id_ ? transfer_id_ : proposed_id_;
+    auto begun = co_await async_begin_store(session, *session->begun_as, LocalStore::Begin::ahead);
+    if (!begun) co_return begun;
+  }
+  if (session->failure || session->link_over) co_return Status{};
   proto::TransferOpened presumed;
   presumed.set_udp_payload_max(udp_payload_asked_);
   // Where the target is not to be replaced it is new, but for what an earlier run of this command has left. Then
   // verdicts come all the same, right behind the answer, and take back what is not needed.
   presumed.set_await_verdicts(request_.options.overwrite != OverwriteMode::never);
   presumed.set_data(encode_data_policy(wanted_data()));
-  return start_run(session, presumed, true);
+  co_return start_run(session, presumed, true);
 }
 
 Status TransferCommand::confirm(const Session& session) const {

@@ -52,9 +52,9 @@ class TransferCommand {
   /// What was opened for a session that did not come about.
   asio::awaitable<void> drop_prepared();
   /// Begins the run by what the answer will presumably be.
-  Status start_ahead(const std::shared_ptr<Session>& session);
+  asio::awaitable<Status> async_start_ahead(std::shared_ptr<Session> session);
   /// Begins it by the answer.
-  Status start_answered(const std::shared_ptr<Session>& session);
+  asio::awaitable<Status> async_start_answered(std::shared_ptr<Session> session);
   Status start_run(const std::shared_ptr<Session>& session, const proto::TransferOpened& opened, bool ahead);
   /// The answer to a run that is ahead; an error where it can not go on by that.
   Status confirm(const Session& session) const;
@@ -79,6 +79,8 @@ class TransferCommand {
   /// TIMED_OUT, with what is known of the reason.
   [[nodiscard]] Error stalled(const Session& session) const;
   asio::awaitable<Status> async_open_store(std::shared_ptr<LocalStore> store, const KnownDaemon& daemon);
+  asio::awaitable<Status> async_begin_store(std::shared_ptr<Session> session, const storage::TransferId& transfer,
+                                            LocalStore::Begin when);
   /// Pull: the same command is running here, and holds the journal. The daemon ends it, and what it held is awaited.
   asio::awaitable<Status> async_take_over(std::shared_ptr<Session> session);
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
@@ -97,7 +99,8 @@ class TransferCommand {
   ProgressMeter meter_;
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
-  std::shared_ptr<LocalStore> prepared_;  // pull: opened for the session that is being entered
+  std::optional<storage::TransferId> proposed_id_;  // pull: of a transfer that begins anew, ahead of the answer
+  std::shared_ptr<LocalStore> prepared_;            // pull: opened for the session that is being entered
   bool connected_before_ = false;
   bool daemon_proven_ = false;           // in the last session
   std::uint32_t udp_payload_asked_ = 0;  // what our side of its path takes; 0: unknown

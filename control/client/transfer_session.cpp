@@ -68,6 +68,16 @@ asio::awaitable<Status> TransferCommand::async_open_store(std::shared_ptr<LocalS
   co_return opened;
 }
 
+asio::awaitable<Status> TransferCommand::async_begin_store(std::shared_ptr<Session> session,
+                                                           const storage::TransferId& transfer,
+                                                           LocalStore::Begin when) {
+  const auto& daemon = session->opened.daemon;
+  const auto begin = [store = session->store, transfer, owner = daemon.uuid.bytes,
+                      key = resume_key_of(request_, daemon.pin),
+                      when] { return store->begin(transfer, owner, key, when); };
+  co_return co_await async_blocking(machinery_.threads, begin);
+}
+
 Result<RunConfig> TransferCommand::make_run(Session& session, const proto::TransferOpened& opened) {
   RunConfig config;
   config.role = push() ? TransferRole::source : TransferRole::sink;
@@ -166,6 +176,9 @@ void TransferCommand::listen(const std::shared_ptr<Session>& session) {
     }
     const bool data = is_about_data(envelope);
     if (envelope.id() != 0 || data) {
+      // A run that is ahead must not take for the transfer's what was said before there is one.
+      if (!session->transfer)
+        co_return Error{ErrorCode::INTERNAL, "a transfer's message before the transfer", {}, ErrorSide::remote};
       // The daemon's first segments may overtake our own preparations.
       while (!session->run && !session->opened.link->ended())
         co_await session->news.async_wait(std::chrono::milliseconds{50});
@@ -259,11 +272,10 @@ Status TransferCommand::start_run(const std::shared_ptr<Session>& session, const
   return {};
 }
 
-Status TransferCommand::start_answered(const std::shared_ptr<Session>& session) {
-  const auto& daemon = session->opened.daemon;
-  if (auto begun = session->store->begin(*transfer_id_, daemon.uuid.bytes, resume_key_of(request_, daemon.pin)); !begun)
-    return begun;
-  return start_run(session, *session->transfer, false);
+asio::awaitable<Status> TransferCommand::async_start_answered(std::shared_ptr<Session> session) {
+  auto begun = co_await async_begin_store(session, *transfer_id_, LocalStore::Begin::answered);
+  if (begun) begun = start_run(session, *session->transfer, false);
+  co_return begun;
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
@@ -283,7 +295,8 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   }
   if (!session->opened.first_request_sent)
     link->send(opening(session->opened.daemon.pin, link->channel(), session->opened.session.agreement));
-  Status answered = session->proven ? Status{} : start_ahead(session);
+  Status answered{};
+  if (!session->proven) answered = co_await async_start_ahead(session);
   if (answered) answered = co_await async_await_opened(session);
   if (!answered) {
     co_await leave(*session);
@@ -295,6 +308,13 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
   }
   std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
+  if (session->begun_as && *session->begun_as != id) {
+    const Error other{ErrorCode::INTERNAL, "the daemon opens another transfer than was begun", {}, ErrorSide::remote};
+    link->send(failure_envelope(other));
+    co_await leave(*session);
+    co_return other;
+  }
+  session->store->on_answered();
   transfer_id_ = id;
   if (!connected_before_)
     machinery_.observer.on_started(
@@ -303,7 +323,11 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     machinery_.observer.on_warning({stores_nothing(shown_address(machinery_.config))});
   connected_before_ = true;
   tally_.on_session_begun(push() ? session->transfer->resuming() : session->store->resuming());
-  const auto going = session->run ? confirm(*session) : start_answered(session);
+  Status going{};
+  if (session->run)
+    going = confirm(*session);
+  else
+    going = co_await async_start_answered(session);
   if (!going) {
     link->send(failure_envelope(going.error()));
     co_await leave(*session);

@@ -33,10 +33,11 @@ struct TransferCommand::Session {
   bool proven;           // the daemon, too
   bool greeted = false;  // the observer knows of the connection
   std::shared_ptr<TransferRun> run;
-  bool started = false;                       // the observer knows of the transfer
-  std::vector<std::function<void()>> untold;  // what came before; bounded by what a source lists in a round trip
-  proto::SinkProgress sink_progress;          // push: the daemon's
-  proto::SourceProgress source_progress;      // pull: the daemon's
+  std::optional<storage::TransferId> begun_as;  // pull, ahead of the answer
+  bool started = false;                         // the observer knows of the transfer
+  std::vector<std::function<void()>> untold;    // what came before; bounded by what a source lists in a round trip
+  proto::SinkProgress sink_progress;            // push: the daemon's
+  proto::SourceProgress source_progress;        // pull: the daemon's
 
   /// Of whichever end sends, as far as is known here.
   [[nodiscard]] SenderNumbers sender(bool push) const {

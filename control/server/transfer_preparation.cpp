@@ -248,7 +248,8 @@ Result<PreparedTransfer> prepare_pull(DaemonState& state, const ClientRecord& cl
   PreparedTransfer prepared;
   const auto wanted = wanted_id(open);
   prepared.id = wanted ? *wanted : crypto::random_array<16>();
-  prepared.await_verdicts = open.overwrite() != proto::NEVER || !open.transfer_id().empty();
+  const bool has_some = !open.transfer_id().empty() && !open.begins_anew();
+  prepared.await_verdicts = open.overwrite() != proto::NEVER || has_some;
   prepared.config.role = TransferRole::source;
   prepared.config.source_side.await_verdicts = prepared.await_verdicts;
   prepared.config.source_side.dry_run = open.dry_run();

@@ -25,8 +25,8 @@ class JournalHold {
   /// For the sink. Requires: not finished or released.
   [[nodiscard]] std::shared_ptr<storage::Journal> share() const;
 
-  /// Ends the journal on a thread of `threads`. Requires: the sink has committed. An error is for the log: the journal
-  /// then stays, and the same command finds all done.
+  /// Ends the journal on a thread of `threads`. Requires: the sink has committed, or has never heard of an entry. An
+  /// error is for the log: the journal then stays, and the same command finds all done.
   asio::awaitable<Status> async_finish(storage::StorageExecutor& threads);
   /// Lets go, and returns when the sink has done so, too: from then on another may open it. Requires: the sink is
   /// closed. Harmless when repeated.

@@ -105,7 +105,7 @@ std::shared_ptr<TransferRun> TransferRun::start(RunConfig config, io::Worker& wo
 
 void TransferRun::confirm(bool await_verdicts) {
   if (closing_) return;
-  if (await_verdicts) worker_.post([part = part_] { part->await_verdicts(); });
+  worker_.post([part = part_, await_verdicts] { part->on_answered(await_verdicts); });
   data_->start();
   outbound_.notify();  // looks begin
 }

@@ -87,8 +87,8 @@ struct RunConfig {
       make_sink;
   std::shared_ptr<ReceiptSpool> receipts;  // to which reader or sink report; nullptr in a dry run
   bool report_entries = false;
-  /// Role source: the answer of the sink's end is still to come, and presumed: TransferRun::confirm follows. One lane
-  /// alone, whose bytes begin by UDP.
+  /// The daemon's answer is still to come, and presumed: TransferRun::confirm follows. One lane alone, whose bytes
+  /// begin by UDP. Role sink: until then what comes is kept in memory, and nothing is made of it.
   bool ahead = false;
 };
 
@@ -101,8 +101,8 @@ class TransferRun : public std::enable_shared_from_this<TransferRun> {
   static std::shared_ptr<TransferRun> start(RunConfig config, io::Worker& worker, std::shared_ptr<SessionLink> link);
   ~TransferRun();
 
-  /// RunConfig::ahead: the answer is here, and says whether verdicts are to be awaited. Only from now on is it judged
-  /// whether UDP gets through.
+  /// RunConfig::ahead: the answer is here, and says whether verdicts are to be awaited (role source). Only from now on
+  /// is it judged whether UDP gets through. Requires, as async_deliver does: the daemon is proven.
   void confirm(bool await_verdicts);
 
   /// Hands on a numbered message that came by TCP; returns when more may come (backpressure).

@@ -42,7 +42,8 @@ TransferRun::WorkerPart::WorkerPart(const RunConfig& config, io::Worker& worker,
       control_(std::move(control)),
       run_(std::move(run)),
       team_(std::make_shared<LaneTeam>(lane_refs(config, worker), *this)),
-      pipe_(config.data == DataPolicy::udp || config.data == DataPolicy::automatic) {
+      pipe_(config.data == DataPolicy::udp || config.data == DataPolicy::automatic),
+      answered_(!config.ahead || config.role == TransferRole::source) {
   if (role_ == TransferRole::source) {
     source_.emplace(config.source_side, *this, *this);
   } else {
@@ -59,6 +60,7 @@ void TransferRun::WorkerPart::start(std::shared_ptr<storage::SourceReader> reade
 
 void TransferRun::WorkerPart::on_tcp_message(proto::Envelope envelope) {
   ++processed_;
+  answered_ = true;  // by TCP nothing overtakes the answer
   if (!closed_) {
     if (auto status = order_.accept(std::move(envelope), DualOrder::Way::tcp); !status) {
       on_failed(status.error());
@@ -77,8 +79,11 @@ void TransferRun::WorkerPart::on_tick() {
   if (!closed_) team_->on_tick(io::monotonic_now());
 }
 
-void TransferRun::WorkerPart::await_verdicts() {
-  if (source_ && !closed_) source_->await_verdicts();
+void TransferRun::WorkerPart::on_answered(bool await_verdicts) {
+  if (closed_) return;
+  if (source_ && await_verdicts) source_->await_verdicts();
+  answered_ = true;
+  drain_order();
 }
 
 void TransferRun::WorkerPart::on_data_way(DataWay way) {
@@ -290,6 +295,7 @@ void TransferRun::WorkerPart::on_pipe_message(std::span<const std::byte> message
 }
 
 void TransferRun::WorkerPart::drain_order() {
+  if (!answered_) return;
   while (auto envelope = order_.poll()) {
     if (envelope->has_receipt()) {
       to_control([receipt = envelope->receipt()](TransferRun& run) {

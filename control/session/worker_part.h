@@ -46,7 +46,7 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   void send_after(proto::Envelope envelope);
   void on_tick();
   /// TransferRun::confirm.
-  void await_verdicts();
+  void on_answered(bool await_verdicts);
 
   /// While bytes go by TCP, UDP carries nothing: neither our messages, nor what could tell that a lane is silent.
   void on_data_way(DataWay way);
@@ -144,7 +144,8 @@ class TransferRun::WorkerPart final : public io::LaneObserver,
   std::uint64_t path_holds_ = 0;  // bandwidth-delay product, bytes
   bytes::IntervalSet withheld_;
   std::uint64_t processed_ = 0;
-  bool pipe_;  // numbered messages go by datagrams too
+  bool pipe_;      // numbered messages go by datagrams too
+  bool answered_;  // else the pipe's messages wait: what keeps their order keeps them, within its bounds
   bool delivered_ = false;
   bool closed_ = false;
 };

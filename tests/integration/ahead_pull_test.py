@@ -1,4 +1,6 @@
-"""A pull's request leaves with the client's proof (control/client/README, "Ahead of the answer")."""
+"""A pull begins before the daemon has answered the client's proof (control/client/README, "Ahead of the answer"): in
+whatever order proof, hello, answer and data arrive, and whichever is lost.
+"""
 
 import filecmp
 import json
@@ -59,6 +61,49 @@ class AheadPull(LabTest):
     def journals(person):
         return [name for name in os.listdir(os.path.join(person.home, "journals")) if name.endswith(".journal")]
 
+    def test_a_hello_before_the_proof_brings_nothing_and_counts_once_it_is_there(self):
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 1, "a hello ahead of the proof")
+        self.assertIsNone(process.poll())
+        self.assertEqual(self.daemon.log_events("transfer_started"), [])
+        self.assertEqual(self.between.back_came, 0)  # nothing is answered
+        self.between.proof_passes.set()
+        self.finish(process)
+
+    def test_the_proof_before_the_hello(self):
+        self.between.datagrams_pass.clear()
+        process = self.start()
+        wait_until(lambda: self.between.answered, "the daemon's answer")
+        self.between.datagrams_pass.set()
+        self.finish(process)
+
+    def test_the_first_hello_lost(self):
+        self.between.drop = 1
+        self.finish(self.start())
+        self.assertEqual(self.between.drop, 0)
+
+    def test_data_before_the_answer_leaves_no_trace_and_counts_once_that_is_there(self):
+        self.between.answer_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.back_came >= 20 and self.between.came >= 2, "data, and acknowledgements of it")
+        self.assertIsNone(process.poll())
+        self.assertEqual(os.listdir(self.landing), [])
+        self.between.answer_passes.set()
+        done = self.finish(process)
+        self.assertEqual((done["bytes_sent"], done["bytes_resumed"]), (MIB, 0))
+
+    def test_without_the_answer_nothing_stays_that_the_same_command_could_meet(self):
+        self.between.answer_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.back_came >= 20, "data ahead of the answer")
+        process.kill()
+        process.wait()
+        self.assertEqual(os.listdir(self.landing), [])
+        self.between.answer_passes.set()
+        done = self.finish(self.start())
+        self.assertEqual(done["bytes_resumed"], 0)
+
     def test_a_refusal_leaves_nothing_behind(self):
         os.mkdir(self.served("granted"))
         reader = Person(self, "bob")
@@ -69,6 +114,20 @@ class AheadPull(LabTest):
         self.assertEqual(os.listdir(self.landing), [])
         self.assertEqual(self.journals(reader), [])
 
+    def test_what_an_earlier_run_left_is_taken_up_ahead_of_the_answer(self):
+        self.source = self.random_file("root/file", 96 * MIB)
+        process = self.start("--rate", "100M")  # slow enough that the kill lands in the middle
+        wait_until(lambda: self.durable_blocks(self.ann.home, 500), "durable blocks")
+        process.kill()
+        process.wait()
+        self.between.proof_passes.clear()
+        process = self.start()
+        wait_until(lambda: self.between.came >= 1, "a hello ahead of the proof")
+        self.between.proof_passes.set()
+        done = self.finish(process)
+        self.assertGreater(done["bytes_resumed"], 0)
+        self.assertEqual(done["bytes_sent"] + done["bytes_resumed"], 96 * MIB)
+
     def test_a_target_that_is_there_stays(self):
         self.write(self.target, b"mine")
         outcome = self.ann.json("pull", self.address + ":/file", self.target)
@@ -76,7 +135,10 @@ class AheadPull(LabTest):
         with open(self.target, "rb") as kept:
             self.assertEqual(kept.read(), b"mine")
 
-    def test_the_request_leaves_with_the_proof(self):
+    def test_where_nothing_may_be_ahead_the_request_still_leaves_with_the_proof(self):
+        self.daemon.stop()
+        config = self.write("penstockd.toml", b'rate_cap = "200M"\n')
+        self.start_daemon("--config", config, "--log-format", "json", listen="127.0.0.1:%d" % self.daemon.port)
         self.between.answer_passes.clear()
         process = self.start()
         wait_until(lambda: self.daemon.log_events("transfer_started"), "the transfer, before the client hears anything")
