@@ -49,8 +49,9 @@ void append(std::vector<Interval>& ranges, std::uint64_t begin, std::uint64_t le
     ranges.push_back({begin, begin + length});
 }
 
-bool heeds_marks(const RecoveryConfig& config) {
-  return config.congestion != Congestion::measure && !(config.congestion == Congestion::fixed && config.rate);
+EcnUse use_of_marks(const RecoveryConfig& config) {
+  if (!config.ecn || (config.congestion == Congestion::fixed && config.rate)) return EcnUse::none;
+  return config.congestion == Congestion::measure ? EcnUse::tested : EcnUse::heeded;
 }
 
 }  // namespace
@@ -88,7 +89,7 @@ Recovery::Recovery(const RecoveryConfig& config, Rng rng)
       base_size_(config.base_size),
       pacer_(config.datagram_size + config.ip_overhead),
       rng_(std::move(rng)),
-      marks_(config.ecn && heeds_marks(config)),
+      marks_(use_of_marks(config)),
       offload_(config.place.lanes) {
   draw_skip();
   update_pacing(TimePoint{});

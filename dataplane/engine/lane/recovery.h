@@ -61,7 +61,7 @@ struct RecoveryConfig {
   std::optional<DataRate> rate = std::nullopt;             // of this lane
   std::optional<DataRate> remembered_rate = std::nullopt;  // of the path that we begin with
   LanePlace place = {};                                    // lanes together take one flow's share
-  bool ecn = false;                                        // bulk is marked, where the controller heeds marks
+  bool ecn = false;                                        // bulk is marked, as far as the controller heeds marks
 };
 
 /// Everything about packets of ours that are on their way: their numbers, which of them arrived, which are lost, how

@@ -5,6 +5,8 @@
 
 namespace penstock::engine {
 
+/// What a lane marks. `tested`: no more than it takes to know the path, for who asks about that and heeds no marks.
+enum class EcnUse : std::uint8_t { none, tested, heeded };
 /// Whether what a lane marks ECT(0) may be: what it knows of its path. `off`: it heeds no marks, and sends none.
 enum class EcnState : std::uint8_t { off, testing, unknown, capable, failed };
 /// Why it failed.

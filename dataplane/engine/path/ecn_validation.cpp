@@ -58,7 +58,7 @@ std::string_view to_string(EcnFault fault) {
 
 bool EcnValidation::marks(TimePoint now) {
   if (state_ == EcnState::testing && test_until_ && now >= *test_until_) state_ = EcnState::unknown;
-  return state_ == EcnState::testing || state_ == EcnState::capable;
+  return state_ == EcnState::testing || (state_ == EcnState::capable && use_ == EcnUse::heeded);
 }
 
 void EcnValidation::on_marked_sent(TimePoint now, std::uint64_t packets, Duration probe_timeout) {

@@ -19,7 +19,7 @@ namespace penstock::engine {
 /// says but what takes rate from us. Threads: one owner. Time: passed in, never read. Allocates nothing.
 class EcnValidation {
  public:
-  explicit EcnValidation(bool wanted) : state_(wanted ? EcnState::testing : EcnState::off) {}
+  explicit EcnValidation(EcnUse use) : use_(use), state_(use == EcnUse::none ? EcnState::off : EcnState::testing) {}
 
   /// The batch that leaves now is to be marked ECT(0).
   [[nodiscard]] bool marks(TimePoint now);
@@ -68,6 +68,7 @@ class EcnValidation {
   [[nodiscard]] EcnFault judge() const;
   [[nodiscard]] bool round_was_all_ce(PacketNumber largest, PacketNumber next, bool queueing);
 
+  EcnUse use_;
   EcnState state_;
   EcnFault fault_ = EcnFault::none;
   PacketNumber first_{};

@@ -17,7 +17,7 @@ namespace penstock::engine {
 /// read. Allocates nothing; constant time a packet.
 class MarkLedger {
  public:
-  explicit MarkLedger(bool wanted) : validation_(wanted) {}
+  explicit MarkLedger(EcnUse use) : validation_(use) {}
 
   /// What the batch that leaves now is to be marked with.
   [[nodiscard]] EcnMark mark(TimePoint now) { return validation_.marks(now) ? EcnMark::ect0 : EcnMark::none; }

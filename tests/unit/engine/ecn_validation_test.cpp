@@ -18,7 +18,7 @@ constexpr Duration probe_timeout = 100ms;
 
 /// A sender, a path, and a peer that counts, one datagram after the other.
 struct Path {
-  EcnValidation ecn{true};
+  EcnValidation ecn{EcnUse::heeded};
   TimePoint now{};
   std::uint64_t next = 0;
   EcnCounts counted;
@@ -70,11 +70,23 @@ TEST_CASE("ecn: ten packets are marked, and all once an acknowledgement shows th
 }
 
 TEST_CASE("ecn: who heeds no marks sends none") {
-  EcnValidation ecn{false};
+  EcnValidation ecn{EcnUse::none};
   CHECK(!ecn.marks({}));
   ecn.restart({5});
   CHECK(!ecn.marks({}));
   CHECK(ecn.state() == EcnState::off);
+}
+
+TEST_CASE("ecn: who only asks about the path marks ten packets at most, and knows what became of them") {
+  for (const bool passes : {true, false}) {
+    Path path;
+    path.ecn = EcnValidation{EcnUse::tested};
+    for (int i = 0; i < 30; ++i) CHECK(path.send() == (i < 10));
+    path.counted.add(passes ? EcnMark::ect0 : EcnMark::ect1);
+    path.ack(0, true, path.counted);
+    CHECK(path.ecn.state() == (passes ? EcnState::capable : EcnState::failed));
+    CHECK_FALSE(path.send());
+  }
 }
 
 TEST_CASE("ecn: a test that nothing answers ends after three probe time-outs") {

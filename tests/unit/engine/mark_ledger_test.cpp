@@ -21,7 +21,7 @@ std::uint64_t send_test(MarkLedger& marks) {
 }
 
 TEST_CASE("mark ledger: marked packets that were acknowledged and counted make the path capable") {
-  MarkLedger marks{true};
+  MarkLedger marks{EcnUse::heeded};
   const std::uint64_t sent = send_test(marks);
   for (std::uint64_t n = 0; n < sent; ++n) marks.on_acked(n, true);
   CHECK(marks.settle({sent}) == 0);
@@ -31,7 +31,7 @@ TEST_CASE("mark ledger: marked packets that were acknowledged and counted make t
 
 TEST_CASE("mark ledger: each acknowledged mark counts, so that one that is missing is found out") {
   for (const std::uint64_t told : {0U, 9U}) {
-    MarkLedger marks{true};
+    MarkLedger marks{EcnUse::heeded};
     const std::uint64_t sent = send_test(marks);
     REQUIRE(sent == 10);
     for (std::uint64_t n = 0; n < sent; ++n) marks.on_acked(n, true);
@@ -43,7 +43,7 @@ TEST_CASE("mark ledger: each acknowledged mark counts, so that one that is missi
 
 TEST_CASE("mark ledger: lost marks excuse themselves when an unmarked packet behind them passed, and only then") {
   for (const bool passed : {false, true}) {
-    MarkLedger marks{true};
+    MarkLedger marks{EcnUse::heeded};
     const std::uint64_t sent = send_test(marks);
     for (std::uint64_t n = 0; n < sent; ++n) marks.on_lost(n, true);
     if (passed) marks.on_acked(sent, false);
@@ -53,7 +53,7 @@ TEST_CASE("mark ledger: lost marks excuse themselves when an unmarked packet beh
 }
 
 TEST_CASE("mark ledger: an unmarked packet that is lost says nothing of marks") {
-  MarkLedger marks{true};
+  MarkLedger marks{EcnUse::heeded};
   const std::uint64_t sent = send_test(marks);
   for (std::uint64_t n = sent; n < 3 * sent; ++n) marks.on_lost(n, false);
   marks.on_acked(3 * sent, false);
@@ -62,7 +62,7 @@ TEST_CASE("mark ledger: an unmarked packet that is lost says nothing of marks") 
 }
 
 TEST_CASE("mark ledger: what one input told is not told again") {
-  MarkLedger marks{true};
+  MarkLedger marks{EcnUse::heeded};
   const std::uint64_t sent = send_test(marks);
   for (std::uint64_t n = 0; n + 1 < sent; ++n) marks.on_acked(n, true);
   (void)marks.settle({sent});
@@ -72,7 +72,7 @@ TEST_CASE("mark ledger: what one input told is not told again") {
 }
 
 TEST_CASE("mark ledger: on another path nothing counts that was sent on the one before") {
-  MarkLedger marks{true};
+  MarkLedger marks{EcnUse::heeded};
   const std::uint64_t sent = send_test(marks);
   for (std::uint64_t n = 0; n < sent; ++n) marks.on_acked(n, true);  // not yet settled
   marks.restart({sent});
@@ -89,7 +89,7 @@ TEST_CASE("mark ledger: on another path nothing counts that was sent on the one 
 }
 
 TEST_CASE("mark ledger: who heeds no marks sends none") {
-  MarkLedger marks{false};
+  MarkLedger marks{EcnUse::none};
   CHECK(marks.mark(TimePoint{}) == EcnMark::none);
 }
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "common/bytes/interval_set.h"
@@ -24,6 +25,8 @@ using namespace std::chrono_literals;
 constexpr std::uint16_t datagram = 1472;
 constexpr std::uint64_t ip_overhead = 28;
 
+enum class Marks : std::uint8_t { pass, wiped_off, dropped };
+
 struct Path {
   DataRate rate = DataRate::megabits_per_second(50);
   Duration rtt = 50ms;
@@ -33,6 +36,7 @@ struct Path {
   Duration jitter{0};
   std::uint64_t seed = 1;
   std::uint64_t packets_max = std::numeric_limits<std::uint64_t>::max();  // then the sender has nothing more
+  Marks marks = Marks::pass;                                              // what becomes of marked packets
 };
 
 struct Outcome {
@@ -47,7 +51,8 @@ class Measurement {
         recovery_({.datagram_size = datagram,
                    .ip_overhead = ip_overhead,
                    .initial_rtt = path.rtt,
-                   .congestion = Congestion::measure},
+                   .congestion = Congestion::measure,
+                   .ecn = true},
                   Rng(path.seed)),
         forward_(forward(path), path.seed + 1000),
         backward_({.delay = path.rtt / 2, .loss = path.ack_loss}, path.seed + 2000) {}
@@ -91,6 +96,7 @@ class Measurement {
   void stall(Duration from, Duration to) { stalls_.push_back({TimePoint{1s} + from, TimePoint{1s} + to}); }
   /// Nothing leaves any more.
   [[nodiscard]] bool is_silent() const { return recovery_.allowance() == 0; }
+  [[nodiscard]] const EcnValidation& ecn() const { return recovery_.ecn(); }
 
  private:
   struct Arrival {
@@ -110,6 +116,7 @@ class Measurement {
     TimePoint at;
     std::vector<AckRange> ranges;
     Duration delay;
+    std::optional<EcnCounts> marks;
   };
 
   static netem::LinkSettings forward(const Path& path) {
@@ -152,14 +159,20 @@ class Measurement {
       changes_.pop_back();
     }
   }
-  void send_one() {
+  void send_one(EcnMark mark) {
     const PacketNumber number = recovery_.take_number();
     recovery_.on_packet_sent({.sent_at = now_,
                               .offset = number.value * datagram,
                               .length = datagram,
                               .size = datagram,
-                              .kind = SentKind::data});
+                              .kind = SentKind::data,
+                              .marked = mark != EcnMark::none});
     recovery_.on_batch_sent(now_, 1, datagram);
+    if (mark != EcnMark::none) {
+      recovery_.on_marked_sent(now_, 1);
+      if (path_.marks == Marks::dropped) return;
+      if (path_.marks == Marks::pass) marked_.insert({number.value, number.value + 1});
+    }
     if (is_cut()) return;
     for (const auto& copy : forward_.offer(now_, datagram + ip_overhead)) {
       const Arrival arrival{copy.at, number.value};
@@ -169,18 +182,19 @@ class Measurement {
     }
   }
   void send() {
-    for (; recovery_.probes_owed() > 0; recovery_.on_probe_sent()) send_one();
+    for (; recovery_.probes_owed() > 0; recovery_.on_probe_sent()) send_one(EcnMark::none);
     while (recovery_.allowance() >= datagram && recovery_.can_send_bulk() &&
            recovery_.pacer().available(now_) >= recovery_.pacer().worthwhile()) {
       if (sent_ == path_.packets_max) return recovery_.on_app_limited();
       ++sent_;
-      send_one();
+      send_one(recovery_.mark(now_));
     }
   }
 
   void receive() {
     while (!arrivals_.empty() && arrivals_.front().at <= now_) {
       received_.insert({arrivals_.front().number, arrivals_.front().number + 1});
+      if (marked_.find(arrivals_.front().number)) ++marks_counted_.ect0;
       if (arrivals_.front().number >= largest_) {
         largest_ = arrivals_.front().number;
         largest_at_ = arrivals_.front().at;
@@ -191,7 +205,8 @@ class Measurement {
     if (!news_since_ack_ || next_ack_ > now_) return;
     news_since_ack_ = false;
     next_ack_ = now_ + ack_interval(path_.rtt);
-    Ack ack{.at = {}, .ranges = {}, .delay = now_ - largest_at_};
+    Ack ack{.at = {}, .ranges = {}, .delay = now_ - largest_at_, .marks = std::nullopt};
+    if (marks_counted_.ect0 > 0) ack.marks = marks_counted_;
     received_.erase_below(std::min(recovery_.oldest_needed().value, largest_));
     for (const auto& range : received_.intervals()) ack.ranges.push_back({{range.begin}, {range.end - 1}});
     std::ranges::reverse(ack.ranges);
@@ -204,7 +219,9 @@ class Measurement {
   void take_acks() {
     while (!acks_.empty() && acks_.front().at <= now_) {
       const Ack& ack = acks_.front();
-      const bool honest = recovery_.on_ack(now_, {{.delay = ack.delay}, ack.ranges.front().largest, ack.ranges}, news_);
+      AckFrame frame{{.delay = ack.delay}, ack.ranges.front().largest, ack.ranges};
+      frame.marks = ack.marks;
+      const bool honest = recovery_.on_ack(now_, frame, news_);
       if (!honest) FAIL("the path acknowledged what was never sent");
       acks_.pop_front();
     }
@@ -224,6 +241,8 @@ class Measurement {
   std::deque<Arrival> arrivals_;
   std::deque<Ack> acks_;
   bytes::IntervalSet received_;
+  bytes::IntervalSet marked_;  // of those that leave with a mark which stays
+  EcnCounts marks_counted_;
   std::uint64_t largest_ = 0;
   TimePoint largest_at_{};
   TimePoint next_ack_{};
@@ -286,6 +305,20 @@ TEST_CASE("path meter: a queue of a quarter or of eight round trips changes neit
       check_truth(
           {.rtt = rtt, .loss = netem::Probability::percent(1), .queue_percent_of_bdp = percent_of_bdp, .seed = ++seed});
   }
+}
+
+TEST_CASE("path meter: tells whether marks pass, and finds the same figures where they do not") {
+  const auto found = [](Marks marks) {
+    const Path path{.marks = marks};
+    check_truth(path);
+    Measurement measurement{path};
+    (void)measurement.run();
+    CHECK(measurement.ecn().packets_marked() <= 10);
+    return std::pair{measurement.ecn().state(), measurement.ecn().fault()};
+  };
+  CHECK(found(Marks::pass) == std::pair{EcnState::capable, EcnFault::none});
+  CHECK(found(Marks::wiped_off) == std::pair{EcnState::failed, EcnFault::uncounted});
+  CHECK(found(Marks::dropped) == std::pair{EcnState::failed, EcnFault::black_hole});
 }
 
 TEST_CASE("path meter: lost and late acknowledgements change neither figure") {
