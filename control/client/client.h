@@ -135,6 +135,8 @@ struct PingAnswer {
   std::optional<std::uint64_t> rate_bps;      // bits of IP packets a second that arrive at the daemon
   std::optional<double> loss;                 // share of the packets sent at well below that rate
   std::uint64_t loss_packets = 0;             // on which it rests
+  std::string ecn;                            // "usable", or what keeps marks from use: session/mark_watch.h; or empty
+  std::string ecn_reason;                     // the latter, for people
   std::string unmeasured;                     // why there is no rate or no loss; empty when there are both
   std::string aead;                           // chosen suite and backend, "aes-256-gcm (ipsec-mb)"
   std::vector<std::string> fast_paths;        // at our end: control/session/fast_path_words.h

@@ -8,6 +8,7 @@
 #include "common/escape.h"
 #include "control/gate/failure.h"
 #include "control/session/fast_path_words.h"
+#include "control/session/mark_watch.h"
 #include "control/session/udp_probe.h"
 #include "dataplane/io/path_mtu.h"
 
@@ -79,6 +80,8 @@ asio::awaitable<Result<PingAnswer>> async_measure_way(Questions& questions, Open
   answer.loss_packets = probed.path.packets;
   if (probed.path.finished && probed.path.packets > 0)
     answer.loss = static_cast<double>(probed.path.packets_lost) / static_cast<double>(probed.path.packets);
+  answer.ecn = ecn_answer(probed.ecn, probed.ecn_fault);
+  answer.ecn_reason = ecn_reason(probed.ecn_fault);
   if (answer.unmeasured.empty() && !(answer.rate_bps && answer.loss))
     answer.unmeasured = !probed.reachable      ? "no datagram comes through"
                         : probed.path.finished ? "the path is faster than what the daemon takes bytes for"

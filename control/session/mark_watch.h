@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "dataplane/engine/events.h"
 
@@ -20,7 +21,13 @@ class MarkWatch {
   bool congested_ = false;
 };
 
-/// "capable", "failed: bleached": a word for logs and answers.
+/// "capable", "failed: bleached": a word for logs.
 [[nodiscard]] std::string ecn_word(engine::EcnState state, engine::EcnFault fault);
+
+/// Whether ECN can be used on a path, as far as a test of it says: "usable", or what is wrong in one word ("bleached",
+/// "uncounted"...); empty: the test has not come to an end.
+[[nodiscard]] std::string ecn_answer(engine::EcnState state, engine::EcnFault fault);
+/// The same fault as a sentence's half, for people; empty: none.
+[[nodiscard]] std::string_view ecn_reason(engine::EcnFault fault);
 
 }  // namespace penstock::control

@@ -131,6 +131,8 @@ asio::awaitable<ProbeResult> async_probe_udp(io::Worker& worker, engine::LaneKey
     result.rtt_smoothed = findings->stats.rtt_smoothed;
   }
   result.path = findings->stats.path;
+  result.ecn = findings->stats.ecn;
+  result.ecn_fault = findings->stats.ecn_fault;
   if (findings->echoed) result.largest_payload = static_cast<std::size_t>(findings->stats.datagram_size);
   co_return result;
 }

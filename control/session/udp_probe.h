@@ -29,6 +29,8 @@ struct ProbeResult {
   std::optional<Duration> rtt_smoothed;  // at the end
   std::size_t largest_payload = 0;       // UDP payload of the largest datagram that came through; 0: none did
   engine::PathReport path;               // what bulk revealed, as far as it went
+  engine::EcnState ecn = engine::EcnState::off;
+  engine::EcnFault ecn_fault = engine::EcnFault::none;
 };
 
 /// Client: sends a CONTROL message over a lane without files, waits for its echo, and for the search for the largest

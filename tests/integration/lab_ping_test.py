@@ -36,6 +36,7 @@ class PingMeetsTheTruth(LabCommandTest):
         self.assertIsNone(said["unmeasured"])
         self.assertTrue(said["udp"])
         self.assertEqual(said["path_mtu"], 1500)
+        self.assertEqual(said["ecn"], "usable")
         self.assertAlmostEqual(said["rtt_ms"], rtt_ms, delta=0.1 * rtt_ms)
         self.assertAlmostEqual(said["rate_bps"], rate_bps * (1 - loss), delta=0.2 * rate_bps)
         packets = said["loss_packets"]

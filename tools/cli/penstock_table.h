@@ -50,15 +50,17 @@ inline constexpr CommandSpec penstock_commands[] = {
    .examples = "penstock mv host:/in/a.mov /done/a.mov"},
   {.words = "ping", .operands = "HOST[:PORT]", .operands_min = 1, .operands_max = 1,
    .summary = "measure the way to a daemon",
-   .details = "Control round trip, UDP, path MTU, loss and achievable rate; with -v which fast paths are on.\n"
+   .details = "Control round trip, UDP, path MTU, loss and achievable rate; with -v whether ECN can be used, and which fast\n"
+              "paths are on.\n"
               "Rate and loss come from sending bytes that the daemon throws away, for 2.5 seconds and some round trips:\n"
               "  rate  bits of IP packets a second that arrive, the most that was held for two round trips. The path\n"
               "        is filled for that: others on it notice for half a second.\n"
               "  loss  share of the packets lost at three fifths of that rate, and of how many. Loss by an overfull\n"
               "        queue is not counted.\n"
               "JSON: control_rtt_ms, udp, rtt_ms (the shortest), rtt_smoothed_ms, path_mtu, rate_bps, loss (a fraction),\n"
-              "loss_packets, fast_paths (ours), fast_paths_there (the daemon's), hint (what would make our end faster),\n"
-              "aead, software. What is not known is null, and `unmeasured` says why.\n"
+              "loss_packets, ecn (usable, or what is wrong with it), fast_paths (ours), fast_paths_there (the daemon's),\n"
+              "hint (what would make our end faster), aead, software. What is not known is null, and `unmeasured` says\n"
+              "why.\n"
               "No grant is needed. A daemon that is busy, or too old, measures neither rate nor loss.",
    .examples = "penstock ping -v host"},
   {.words = "receipt list", .operands = "", .summary = "list the receipts of finished transfers"},

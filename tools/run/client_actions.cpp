@@ -314,6 +314,9 @@ class ClientRun {
                                          : "rate and loss: ",
                           escape_for_display(ping->unmeasured));
     if (out_.verbose()) {
+      text += fmt::format("ECN          {}\n", !ping->ecn_reason.empty() ? "not usable: " + ping->ecn_reason
+                                               : ping->ecn.empty()       ? "not measured"
+                                                                         : ping->ecn);
       text += fmt::format("AEAD         {}\n", escape_for_display(ping->aead));
       const auto joined = [](const std::vector<std::string>& words) {
         std::string out;
@@ -341,6 +344,7 @@ class ClientRun {
       line.number_or_null("rate_bps", ping->rate_bps);
       decimal_or_null("loss", ping->loss, 6);
       line.number("loss_packets", ping->loss_packets)
+          .text_or_null("ecn", ping->ecn)
           .text_or_null("unmeasured", ping->unmeasured)
           .text("aead", ping->aead)
           .texts("fast_paths", ping->fast_paths)

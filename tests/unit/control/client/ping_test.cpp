@@ -44,6 +44,7 @@ void check_measured(const PingAnswer& ping) {
   CHECK(*ping.loss >= 0);
   CHECK(*ping.loss <= 1);
   CHECK(ping.loss_packets > 100);
+  CHECK(ping.ecn == "usable");
   CHECK(ping.unmeasured.empty());
 }
 

@@ -61,5 +61,12 @@ TEST_CASE("mark watch: a word for the state says the fault too") {
   CHECK(ecn_word(EcnState::failed, EcnFault::black_hole) == "failed: black hole");
 }
 
+TEST_CASE("mark watch: an answer is one word, and none where nothing was found out") {
+  CHECK(ecn_answer(EcnState::capable, EcnFault::none) == "usable");
+  CHECK(ecn_answer(EcnState::failed, EcnFault::black_hole) == "black_hole");
+  for (const EcnState state : {EcnState::off, EcnState::testing, EcnState::unknown})
+    CHECK(ecn_answer(state, EcnFault::none).empty());
+}
+
 }  // namespace
 }  // namespace penstock::control
