@@ -1,4 +1,4 @@
-"""How many round trips a push of a MiB takes, as a whole command: so few that a long path is not felt twice (control/client/README,
+"""How many round trips a push and a pull of a MiB take, as whole commands: so few that a long path is not felt twice (control/client/README,
 "Ahead of the answer")."""
 
 import contextlib
@@ -26,19 +26,25 @@ class RoundTrips(LabTransferTest):
         self.write("small", MIB)
 
     def push_small(self, number):
+        return self.take(("push", "small", "{B}:/%d" % number), "small", "files/%d" % number)
+
+    def pull_small(self, number):
+        return self.take(("pull", "{B}:/small", "%d" % number), "files/small", "%d" % number)
+
+    def take(self, words, source, target):
         """The round trips that it took, but for the processor's time; of one that lost something, too many."""
-        ended = self.beside_each_other(self.LINK, {"small": ("push", "small", "{B}:/%d" % number)})["small"]
+        ended = self.beside_each_other(self.LINK, {"small": words})["small"]
         self.assertEqual((ended.exit, ended.last.get("event")), (0, "done"), ended)
-        self.same("small", "files/%d" % number)
+        self.same(source, target)
         if (ended.last["data"], ended.last["packets_lost"]) != ("udp", 0):
             return math.inf
         return (ended.last["seconds"] - PROCESSOR) / RTT
 
-    def assert_at_most(self, most, before):
+    def assert_at_most(self, most, act, before):
         took = []
         while not took or (min(took) > most + SPARE / RTT and len(took) < ATTEMPTS):
             before()
-            took.append(self.push_small(len(took)))
+            took.append(act(len(took)))
         print("at most %d round trips: %s" % (most, ", ".join("%.2f" % one for one in took)))
         self.assertLessEqual(min(took), most + SPARE / RTT)
 
@@ -47,14 +53,25 @@ class RoundTrips(LabTransferTest):
             os.unlink(self.path("home", "paths.json"))
 
     def test_an_unknown_path_takes_seven(self):
-        self.assert_at_most(7, before=self.forget)
+        self.assert_at_most(7, self.push_small, before=self.forget)
+
+    def test_a_pull_takes_one_more_for_the_word_that_it_is_durable(self):
+        self.write("files/small", MIB)
+        self.assert_at_most(8, self.pull_small, before=self.forget)
 
     def test_a_remembered_path_takes_five(self):
         # Big enough to find out what the path carries; a small one takes nothing of that back.
         self.write("large", 12 * MIB)
         large = self.beside_each_other(self.LINK, {"large": ("push", "large", "{B}:/large")})["large"]
         self.assertEqual(large.exit, 0, large)
-        self.assert_at_most(5, before=lambda: None)
+        self.assert_at_most(5, self.push_small, before=lambda: None)
+
+    def test_a_pull_by_a_remembered_path_takes_one_more(self):
+        self.write("files/small", MIB)
+        self.write("files/large", 12 * MIB)
+        large = self.beside_each_other(self.LINK, {"large": ("pull", "{B}:/large", "large")})["large"]
+        self.assertEqual(large.exit, 0, large)
+        self.assert_at_most(6, self.pull_small, before=lambda: None)
 
 
 if __name__ == "__main__":
