@@ -61,7 +61,7 @@ Status LocalStore::open(const storage::OwnerId& owner, const storage::ResumeKey&
 }
 
 Status LocalStore::begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
-                         const storage::ResumeKey& key, Begin when) {
+                         const storage::ResumeKey& key) {
   if (request_.push() || request_.options.dry_run || journal_) return {};
   storage::TransferIdentity identity;
   identity.transfer = transfer;
@@ -72,7 +72,7 @@ Status LocalStore::begin(const storage::TransferId& transfer, const storage::Own
   auto created = machinery_.journals.create(identity);
   if (!created) return created.error();
   journal_ = std::make_unique<JournalHold>(std::move(*created), executor_);
-  unanswered_ = when == Begin::ahead;
+  tentative_ = true;
   return {};
 }
 
@@ -84,7 +84,7 @@ asio::awaitable<Status> LocalStore::async_finish() {
 asio::awaitable<void> LocalStore::async_close() {
   if (!journal_) co_return;
   // One that stays all the same holds nothing, and is taken up by the same command.
-  if (unanswered_) (void)co_await journal_->async_finish(machinery_.threads);
+  if (tentative_) (void)co_await journal_->async_finish(machinery_.threads);
   co_await journal_->async_release();
 }
 

@@ -2,7 +2,6 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -38,12 +37,11 @@ class LocalStore {
   /// Pull: those remains count.
   [[nodiscard]] bool resuming() const { return resumed_ && !anew_; }
 
-  /// Pull: gives a transfer that begins anew its journal. Else nothing to do. `ahead`: of the daemon's word that there
-  /// is such a transfer; without on_answered async_close leaves no trace of it. Blocks.
-  enum class Begin : std::uint8_t { answered, ahead };
+  /// Pull: gives a transfer that begins anew its journal. Else nothing to do. It may be ahead of the daemon's word that
+  /// there is such a transfer: without on_begun async_close leaves no trace of it. Blocks.
   [[nodiscard]] Status begin(const storage::TransferId& transfer, const storage::OwnerId& owner,
-                             const storage::ResumeKey& key, Begin when);
-  void on_answered() { unanswered_ = false; }
+                             const storage::ResumeKey& key);
+  void on_begun() { tentative_ = false; }
 
   /// Gives the run its reader or its sink. INTERNAL when there is no memory.
   [[nodiscard]] Status equip(RunConfig& config);
@@ -65,7 +63,7 @@ class LocalStore {
   std::unique_ptr<JournalHold> journal_;             // pull
   std::optional<storage::TransferId> resumed_;
   bool anew_ = false;
-  bool unanswered_ = false;
+  bool tentative_ = false;  // the journal
   asio::any_io_executor executor_;
 };
 

@@ -1,15 +1,29 @@
 // A session from its connection to TransferOpened, and what of the transfer begins before that (README, "Ahead of the
 // answer").
 
+#include <algorithm>
 #include <chrono>
 #include <tuple>
 #include <utility>
 
+#include "common/bytes/view.h"
 #include "common/crypto/random.h"
 #include "control/client/transfer_session.h"
 #include "control/gate/failure.h"
 
 namespace penstock::control {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Tuning: for our own journal and target, while the daemon awaits our proof, for 10 s at the most. Nothing is gained by
+// proving sooner, since the request waits for them in any case. Longer: a slow disk of ours looks like a daemon that
+// does not answer, and takes a place there of those who are unproven; shorter: on a machine that is merely busy the
+// request leaves a round trip later.
+constexpr Duration opening_max = std::chrono::seconds{5};
+constexpr int opening_share = 4;  // of --connect-timeout, if that is less
+
+}  // namespace
 
 bool TransferCommand::may_go_ahead() const {
   // One lane that begins by UDP is what is worth a round trip. Whoever pushes and comes back by transfer id has bytes
@@ -25,11 +39,11 @@ asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_req
   proposed_id_.reset();
   if (!push()) {
     // Our own journal is asked first: it names the transfer.
-    prepared_ = std::make_shared<LocalStore>(machinery_, request_, channel.executor());
-    if (const auto opened = co_await async_open_store(prepared_, daemon); !opened) {
-      co_await drop_prepared();
-      co_return std::nullopt;
-    }
+    prepared_ = prepare(channel.executor(), daemon);
+    const auto enough = SteadyClock::now() + std::min(opening_max, machinery_.config.connect_timeout / opening_share);
+    while (!prepared_->opened && SteadyClock::now() < enough)
+      co_await prepared_->news.async_wait(enough - SteadyClock::now());
+    if (!prepared_->opened || !*prepared_->opened) co_return std::nullopt;
     if (!transfer_id_ && may_go_ahead() && control::may_go_ahead(agreement))
       proposed_id_ = crypto::random_array<std::tuple_size_v<storage::TransferId>>();
   }
@@ -37,7 +51,10 @@ asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_req
 }
 
 asio::awaitable<void> TransferCommand::drop_prepared() {
-  if (const auto store = std::exchange(prepared_, nullptr)) co_await store->async_close();
+  const auto prepared = std::exchange(prepared_, nullptr);
+  if (!prepared) co_return;
+  co_await prepared->async_opened();
+  co_await prepared->store->async_close();
 }
 
 void TransferCommand::hear_proof(Session& session, const proto::Envelope& envelope) {
@@ -66,8 +83,7 @@ void TransferCommand::greet(Session& session) {
 
 asio::awaitable<Status> TransferCommand::async_start_ahead(std::shared_ptr<Session> session) {
   if (!push()) {
-    session->begun_as = transfer_id_ ? transfer_id_ : proposed_id_;
-    auto begun = co_await async_begin_store(session, *session->begun_as, LocalStore::Begin::ahead);
+    auto begun = co_await async_begin_store(session, *named_id());
     if (!begun) co_return begun;
   }
   if (session->failure || session->link_over) co_return Status{};
@@ -80,8 +96,16 @@ asio::awaitable<Status> TransferCommand::async_start_ahead(std::shared_ptr<Sessi
   co_return start_run(session, presumed, true);
 }
 
-Status TransferCommand::confirm(const Session& session) const {
+Result<storage::TransferId> TransferCommand::judge_answer(const Session& session) const {
   const auto& opened = *session.transfer;
+  storage::TransferId id{};
+  if (opened.transfer_id().size() != id.size())
+    return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
+  std::ranges::copy(bytes::as_bytes(opened.transfer_id()), id.begin());
+  // A pull's journal is found, or made, under the name that was asked for.
+  if (!push() && named_id() && *named_id() != id)
+    return Error{ErrorCode::INTERNAL, "the daemon opens another transfer than was asked for", {}, ErrorSide::remote};
+  if (!session.run) return id;
   const auto data = agreed_data(opened);
   if (!data) return data.error();
   // Whoever has a cap does not let us go ahead.
@@ -90,8 +114,15 @@ Status TransferCommand::confirm(const Session& session) const {
                  "the daemon opens the transfer by other terms than it let us begin by",
                  {},
                  ErrorSide::remote};
-  session.run->confirm(opened.await_verdicts());
-  return {};
+  return id;
+}
+
+asio::awaitable<Status> TransferCommand::async_await_proof(std::shared_ptr<Session> session) {
+  while (!session->proven && !session->failure && !session->link_over && !machinery_.stop_requested)
+    co_await session->news.async_wait(std::chrono::milliseconds{250});
+  greet(*session);
+  if (session->proven) co_return Status{};
+  co_return no_answer(*session);
 }
 
 asio::awaitable<Status> TransferCommand::async_await_opened(std::shared_ptr<Session> session) {
@@ -102,12 +133,16 @@ asio::awaitable<Status> TransferCommand::async_await_opened(std::shared_ptr<Sess
     if (session->failure || session->link_over || machinery_.stop_requested || out_of_time()) break;
     co_await session->news.async_wait(std::chrono::milliseconds{250});
   }
-  if (session->failure) co_return *session->failure;
-  if (machinery_.stop_requested) co_return Error{ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
-  if (!session->link_over) co_return stalled(*session);
-  Error error = *session->link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"}
-                                    : session->link_over->error();
-  co_return session->proven ? error : named(machinery_.config, std::move(error), session->opened.way);
+  co_return no_answer(*session);
+}
+
+Error TransferCommand::no_answer(const Session& session) const {
+  if (session.failure) return *session.failure;
+  if (machinery_.stop_requested) return {ErrorCode::INTERRUPTED, "interrupted; the same command again resumes"};
+  if (!session.link_over) return stalled(session);
+  Error error =
+      *session.link_over ? Error{ErrorCode::PEER_LOST, "the daemon closed the connection"} : session.link_over->error();
+  return session.proven ? error : named(machinery_.config, std::move(error), session.opened.way);
 }
 
 }  // namespace penstock::control

@@ -150,7 +150,7 @@ DataPolicy TransferCommand::wanted_data() const {
 
 proto::Envelope TransferCommand::opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement) {
   recall_path(daemon, channel);
-  auto message = open_message_of(request_, daemon, transfer_id_ ? transfer_id_ : proposed_id_, resume_wanted());
+  auto message = open_message_of(request_, daemon, named_id(), resume_wanted());
   message.set_begins_anew(!transfer_id_ && proposed_id_);
   const auto peer = endpoint_of(channel.remote(), agreement.udp_port);
   if (const auto payload = io::udp_payload_towards(peer, request_.options.mtu))

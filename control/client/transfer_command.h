@@ -32,7 +32,8 @@ class TransferCommand {
   asio::awaitable<void> async_farewell();
 
  private:
-  struct Session;  // what lives as long as one connection
+  struct Session;      // what lives as long as one connection
+  struct Preparation;  // and what of it may begin before that
   [[nodiscard]] bool push() const { return request_.push(); }
   Status check_words();
   [[nodiscard]] bool is_discarded(const Session& session) const;
@@ -44,8 +45,8 @@ class TransferCommand {
   void greet(Session& session);
   /// Whether the next session may begin before the daemon has answered (README, "Ahead of the answer").
   [[nodiscard]] bool may_go_ahead() const;
-  /// What leaves with our proof. Pull: nothing where our own side does not open, which is told once the daemon is
-  /// proven.
+  /// What leaves with our proof. Pull: nothing where our own side does not open at once, or not at all, which is told
+  /// once the daemon is proven.
   asio::awaitable<std::optional<proto::Envelope>> async_first_request(const KnownDaemon& daemon,
                                                                       const TlsChannel& channel,
                                                                       const Agreement& agreement);
@@ -56,14 +57,22 @@ class TransferCommand {
   /// Begins it by the answer.
   asio::awaitable<Status> async_start_answered(std::shared_ptr<Session> session);
   Status start_run(const std::shared_ptr<Session>& session, const proto::TransferOpened& opened, bool ahead);
-  /// The answer to a run that is ahead; an error where it can not go on by that.
-  Status confirm(const Session& session) const;
+  /// The daemon is proven; an error where it is not, or where anything ends the wait for that.
+  asio::awaitable<Status> async_await_proof(std::shared_ptr<Session> session);
+  /// Which transfer the daemon has opened; an error where that, or its terms, are not what was begun.
+  [[nodiscard]] Result<storage::TransferId> judge_answer(const Session& session) const;
+  /// Why the daemon's answer is not to come.
+  [[nodiscard]] Error no_answer(const Session& session) const;
   /// Until the transfer is opened; an error where something keeps it from that.
   asio::awaitable<Status> async_await_opened(std::shared_ptr<Session> session);
   void tell_observer(const std::shared_ptr<Session>& session);
   asio::awaitable<void> leave(Session& session, TlsChannel::PeerEnd peer_end = TlsChannel::PeerEnd::awaited);
+  /// What the request calls the transfer; nullopt: that is left to the daemon.
+  [[nodiscard]] const std::optional<storage::TransferId>& named_id() const {
+    return transfer_id_ ? transfer_id_ : proposed_id_;
+  }
   /// Once a run has begun, coming back always means going on.
-  [[nodiscard]] bool resume_wanted() const { return request_.options.resume || transfer_id_.has_value(); }
+  [[nodiscard]] bool resume_wanted() const { return request_.options.resume || connected_before_; }
   /// The message that opens the transfer, at an end with this key and address.
   [[nodiscard]] proto::Envelope opening(const Pin& daemon, const TlsChannel& channel, const Agreement& agreement);
   /// What is known of the path before there is data on it: its RTT now, and at what rate a transfer may begin.
@@ -78,9 +87,10 @@ class TransferCommand {
   asio::awaitable<void> async_pause(Duration pause) const;
   /// TIMED_OUT, with what is known of the reason.
   [[nodiscard]] Error stalled(const Session& session) const;
+  /// Our side of the next session, which opens meanwhile.
+  std::shared_ptr<Preparation> prepare(const asio::any_io_executor& executor, const KnownDaemon& daemon);
   asio::awaitable<Status> async_open_store(std::shared_ptr<LocalStore> store, const KnownDaemon& daemon);
-  asio::awaitable<Status> async_begin_store(std::shared_ptr<Session> session, const storage::TransferId& transfer,
-                                            LocalStore::Begin when);
+  asio::awaitable<Status> async_begin_store(std::shared_ptr<Session> session, const storage::TransferId& transfer);
   /// Pull: the same command is running here, and holds the journal. The daemon ends it, and what it held is awaited.
   asio::awaitable<Status> async_take_over(std::shared_ptr<Session> session);
   asio::awaitable<Result<TransferSummary>> finish(Session& session, RunOutcome outcome);
@@ -99,8 +109,8 @@ class TransferCommand {
   ProgressMeter meter_;
   LimitTally limits_;
   std::optional<storage::TransferId> transfer_id_;
-  std::optional<storage::TransferId> proposed_id_;  // pull: of a transfer that begins anew, ahead of the answer
-  std::shared_ptr<LocalStore> prepared_;            // pull: opened for the session that is being entered
+  std::optional<storage::TransferId> proposed_id_;  // pull: of a transfer that begins anew, in this session's request
+  std::shared_ptr<Preparation> prepared_;           // pull: for the session that is being entered
   bool connected_before_ = false;
   bool daemon_proven_ = false;           // in the last session
   std::uint32_t udp_payload_asked_ = 0;  // what our side of its path takes; 0: unknown

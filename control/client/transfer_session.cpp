@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "common/bytes/hex.h"
-#include "common/bytes/view.h"
 #include "control/gate/fec_words.h"
 #include "control/session/async_blocking.h"
 #include "control/session/data_message.h"
@@ -59,6 +58,19 @@ Result<DataPolicy> TransferCommand::agreed_data(const proto::TransferOpened& ope
   return agreed.value_or(DataPolicy::udp);
 }
 
+std::shared_ptr<TransferCommand::Preparation> TransferCommand::prepare(const asio::any_io_executor& executor,
+                                                                       const KnownDaemon& daemon) {
+  auto prepared = std::make_shared<Preparation>(executor, std::make_shared<LocalStore>(machinery_, request_, executor));
+  asio::co_spawn(
+      executor,
+      [this, prepared, daemon]() -> asio::awaitable<void> {
+        prepared->opened = co_await async_open_store(prepared->store, daemon);
+        prepared->news.notify();
+      },
+      asio::detached);
+  return prepared;
+}
+
 asio::awaitable<Status> TransferCommand::async_open_store(std::shared_ptr<LocalStore> store,
                                                           const KnownDaemon& daemon) {
   const auto open = [store, owner = daemon.uuid.bytes, key = resume_key_of(request_, daemon.pin),
@@ -69,12 +81,10 @@ asio::awaitable<Status> TransferCommand::async_open_store(std::shared_ptr<LocalS
 }
 
 asio::awaitable<Status> TransferCommand::async_begin_store(std::shared_ptr<Session> session,
-                                                           const storage::TransferId& transfer,
-                                                           LocalStore::Begin when) {
+                                                           const storage::TransferId& transfer) {
   const auto& daemon = session->opened.daemon;
   const auto begin = [store = session->store, transfer, owner = daemon.uuid.bytes,
-                      key = resume_key_of(request_, daemon.pin),
-                      when] { return store->begin(transfer, owner, key, when); };
+                      key = resume_key_of(request_, daemon.pin)] { return store->begin(transfer, owner, key); };
   co_return co_await async_blocking(machinery_.threads, begin);
 }
 
@@ -179,10 +189,10 @@ void TransferCommand::listen(const std::shared_ptr<Session>& session) {
       // A run that is ahead must not take for the transfer's what was said before there is one.
       if (!session->transfer)
         co_return Error{ErrorCode::INTERNAL, "a transfer's message before the transfer", {}, ErrorSide::remote};
-      // The daemon's first segments may overtake our own preparations.
-      while (!session->run && !session->opened.link->ended())
+      // The daemon's first segments may overtake our own preparations, and our judgement of its answer.
+      while (!session->under_way && !session->opened.link->ended())
         co_await session->news.async_wait(std::chrono::milliseconds{50});
-      if (!session->run) co_return Status{};
+      if (!session->under_way) co_return Status{};
       if (data) co_return co_await session->run->async_deliver_data(std::move(envelope));
       co_return co_await session->run->async_deliver(std::move(envelope));
     }
@@ -273,21 +283,20 @@ Status TransferCommand::start_run(const std::shared_ptr<Session>& session, const
 }
 
 asio::awaitable<Status> TransferCommand::async_start_answered(std::shared_ptr<Session> session) {
-  auto begun = co_await async_begin_store(session, *transfer_id_, LocalStore::Begin::answered);
+  auto begun = co_await async_begin_store(session, *transfer_id_);
   if (begun) begun = start_run(session, *session->transfer, false);
   co_return begun;
 }
 
 asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSession opened_session) {
-  const bool prepared = prepared_ != nullptr;
-  auto store = prepared ? std::exchange(prepared_, nullptr)
-                        : std::make_shared<LocalStore>(machinery_, request_, opened_session.link->channel().executor());
-  const auto session = std::make_shared<Session>(std::move(opened_session), std::move(store));
+  auto prepared = std::exchange(prepared_, nullptr);
+  if (!prepared) prepared = prepare(opened_session.link->channel().executor(), opened_session.daemon);
+  const auto session = std::make_shared<Session>(std::move(opened_session), prepared->store);
   const auto link = session->opened.link;
+  const bool ahead = !session->proven;  // even if the proof comes sooner than we get there
   greet(*session);
   listen(session);
-  Status local{};
-  if (!prepared) local = co_await async_open_store(session->store, session->opened.daemon);
+  Status local = co_await prepared->async_opened();
   if (!local && local.error().code == ErrorCode::TRANSFER_ACTIVE && !push()) local = co_await async_take_over(session);
   if (!local) {
     co_await leave(*session);
@@ -296,36 +305,36 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
   if (!session->opened.first_request_sent)
     link->send(opening(session->opened.daemon.pin, link->channel(), session->opened.session.agreement));
   Status answered{};
-  if (!session->proven) answered = co_await async_start_ahead(session);
+  if (ahead && !session->transfer) {
+    answered = co_await async_start_ahead(session);
+    // What is wrong at our own end is told once the daemon is proven, and its own word comes first.
+    if (!answered) {
+      const auto proven = co_await async_await_proof(session);
+      if (!proven) answered = proven;
+    }
+  }
   if (answered) answered = co_await async_await_opened(session);
   if (!answered) {
     co_await leave(*session);
     co_return answered.error();
   }
-  storage::TransferId id{};
-  if (session->transfer->transfer_id().size() != id.size()) {
+  const auto id = judge_answer(*session);
+  if (!id) {
+    link->send(failure_envelope(id.error()));
     co_await leave(*session);
-    co_return Error{ErrorCode::INTERNAL, "the daemon named no transfer", {}, ErrorSide::remote};
+    co_return id.error();
   }
-  std::ranges::copy(bytes::as_bytes(session->transfer->transfer_id()), id.begin());
-  if (session->begun_as && *session->begun_as != id) {
-    const Error other{ErrorCode::INTERNAL, "the daemon opens another transfer than was begun", {}, ErrorSide::remote};
-    link->send(failure_envelope(other));
-    co_await leave(*session);
-    co_return other;
-  }
-  session->store->on_answered();
-  transfer_id_ = id;
+  transfer_id_ = *id;
   if (!connected_before_)
     machinery_.observer.on_started(
-        {bytes::to_hex(id), push() ? session->transfer->resuming() : session->store->resuming()});
+        {bytes::to_hex(*id), push() ? session->transfer->resuming() : session->store->resuming()});
   if (is_discarded(*session) && !connected_before_)
     machinery_.observer.on_warning({stores_nothing(shown_address(machinery_.config))});
   connected_before_ = true;
   tally_.on_session_begun(push() ? session->transfer->resuming() : session->store->resuming());
   Status going{};
   if (session->run)
-    going = confirm(*session);
+    session->run->confirm(session->transfer->await_verdicts());
   else
     going = co_await async_start_answered(session);
   if (!going) {
@@ -333,6 +342,9 @@ asio::awaitable<Result<TransferSummary>> TransferCommand::run_session(OpenedSess
     co_await leave(*session);
     co_return going.error();
   }
+  session->store->on_begun();
+  session->under_way = true;
+  session->news.notify();
   session->tell_started();
   const auto run = session->run;
   const bool udp_alone = !request_.options.dry_run && *agreed_data(*session->transfer) == DataPolicy::udp;

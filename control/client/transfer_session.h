@@ -12,6 +12,23 @@
 
 namespace penstock::control {
 
+/// Our own side of a session, which opens on a storage thread while the session is being entered. Threads: the control
+/// thread.
+struct TransferCommand::Preparation {
+  Preparation(const asio::any_io_executor& executor, std::shared_ptr<LocalStore> own)
+      : store(std::move(own)), news(executor) {}
+
+  std::shared_ptr<LocalStore> store;
+  std::optional<Status> opened;
+  AsyncEvent news;
+
+  /// However long it takes.
+  asio::awaitable<Status> async_opened() {
+    while (!opened) co_await news.async_wait();
+    co_return *opened;
+  }
+};
+
 /// What lives as long as one connection of a TransferCommand. Private to its sources: transfer_session.cpp runs one,
 /// transfer_finish.cpp ends it.
 /// Threads: the control thread.
@@ -33,11 +50,11 @@ struct TransferCommand::Session {
   bool proven;           // the daemon, too
   bool greeted = false;  // the observer knows of the connection
   std::shared_ptr<TransferRun> run;
-  std::optional<storage::TransferId> begun_as;  // pull, ahead of the answer
-  bool started = false;                         // the observer knows of the transfer
-  std::vector<std::function<void()>> untold;    // what came before; bounded by what a source lists in a round trip
-  proto::SinkProgress sink_progress;            // push: the daemon's
-  proto::SourceProgress source_progress;        // pull: the daemon's
+  bool under_way = false;                     // the run goes by the daemon's answer
+  bool started = false;                       // the observer knows of the transfer
+  std::vector<std::function<void()>> untold;  // what came before; bounded by what a source lists in a round trip
+  proto::SinkProgress sink_progress;          // push: the daemon's
+  proto::SourceProgress source_progress;      // pull: the daemon's
 
   /// Of whichever end sends, as far as is known here.
   [[nodiscard]] SenderNumbers sender(bool push) const {

@@ -60,7 +60,6 @@ void TransferRun::WorkerPart::start(std::shared_ptr<storage::SourceReader> reade
 
 void TransferRun::WorkerPart::on_tcp_message(proto::Envelope envelope) {
   ++processed_;
-  answered_ = true;  // by TCP nothing overtakes the answer
   if (!closed_) {
     if (auto status = order_.accept(std::move(envelope), DualOrder::Way::tcp); !status) {
       on_failed(status.error());

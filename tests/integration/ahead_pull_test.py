@@ -8,7 +8,7 @@ import os
 import unittest
 
 from between import Between
-from lab import LabTest, Person, wait_until
+from lab import LabTest, Person, program, wait_until
 
 MIB = 1 << 20
 
@@ -134,6 +134,23 @@ class AheadPull(LabTest):
         self.check(outcome, 6, "FILE_EXISTS")
         with open(self.target, "rb") as kept:
             self.assertEqual(kept.read(), b"mine")
+
+    def test_our_own_side_may_open_slowly(self):
+        self.source = self.random_file("root/file", 96 * MIB)
+        slow_calls = os.path.abspath(program("penstock-slow-calls.so"))
+        self.assertTrue(os.path.exists(slow_calls))  # else nothing would be slow, and all be well
+        slow = {"LD_PRELOAD": slow_calls, "SLOW_JOURNAL": "4"}  # seconds, and the handshake gets three
+        limit = ("--connect-timeout", "3s")
+        # One that is made, ahead of the answer, and one that is found, before the proof.
+        process = self.ann.start("pull", self.address + ":/file", self.target, "--json", "--rate", "100M", *limit, environment=slow)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        wait_until(lambda: self.durable_blocks(self.ann.home, 500), "durable blocks")
+        process.kill()
+        process.wait()
+        found = self.ann.start("pull", self.address + ":/file", self.target, "--json", *limit, environment=slow)
+        done = self.finish(found)
+        self.assertGreater(done["bytes_resumed"], 0)
 
     def test_where_nothing_may_be_ahead_the_request_still_leaves_with_the_proof(self):
         self.daemon.stop()

@@ -1,10 +1,12 @@
 // Preloaded into penstock or penstockd (LD_PRELOAD): makes one kind of system call as slow as the test says, so that it
 // is known what holds a transfer up. SLOW_READ, SLOW_WRITE, SLOW_SEND, SLOW_RECEIVE: bytes a second of pread, pwrite,
-// sendmmsg, recvmmsg. A disk sleeps; a network call that is slow keeps its processor busy.
+// sendmmsg, recvmmsg. A disk sleeps; a network call that is slow keeps its processor busy. SLOW_JOURNAL: seconds that
+// it takes to lock a journal.
 //
 // Fortified headers define such calls in themselves, and clang lets nobody define them again.
 #undef _FORTIFY_SOURCE
 #include <dlfcn.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <thread>
 
 namespace {
@@ -59,9 +63,22 @@ ssize_t bytes_of(const mmsghdr* messages, int count) {
   return bytes;
 }
 
+bool is_journal(int fd) {
+  char name[4096];
+  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name);
+  return length > 0 && std::string_view{name, static_cast<std::size_t>(length)}.ends_with(".journal");
+}
+
 }  // namespace
 
 extern "C" {
+
+int flock(int fd, int operation) noexcept {
+  static const char* const seconds = std::getenv("SLOW_JOURNAL");
+  static auto* const call = next_of<decltype(::flock)>("flock");
+  if (seconds != nullptr && is_journal(fd)) std::this_thread::sleep_for(std::chrono::seconds{std::atoi(seconds)});
+  return call(fd, operation);
+}
 
 ssize_t pread(int fd, void* into, std::size_t size, off_t at) {
   static Slowness slowness{"SLOW_READ", Meanwhile::sleep};

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "control/gate/admission.h"
 #include "control/session/session_link.h"
@@ -22,6 +23,9 @@ class GateDaemon {
     /// Takes a connection away before the gate sees it, by moving it out and returning true. Empty: none.
     std::function<bool(asio::ip::tcp::socket& socket)> turn_away = {};
     std::uint16_t udp_port = 0;  // 0: the same number as TCP's, where nobody listens
+    std::vector<std::string> capabilities = {};
+    /// A client's proof has come; it is answered when this has returned.
+    std::function<void()> on_proof = {};
   };
 
   explicit GateDaemon(Script script) : script_(std::move(script)) {
@@ -53,13 +57,20 @@ class GateDaemon {
       (void)co_await session->async_run(std::move(handler));
     }
   }
+  /// The gate asks for it when the hello has come, then when the proof has.
+  UnixSeconds tell_time() {
+    if (++told_time_ == 2 && script_.on_proof) script_.on_proof();
+    return noon;
+  }
   DaemonOffer offer() {
+    told_time_ = 0;
     const std::uint64_t first = next_id_;
     next_id_ += 2;
     return {.identity = &daemon_identity(),
             .receipt_key = &receipt_key(),
             .connection_ids = {{first}, {first + 1}},
             .udp_port = script_.udp_port != 0 ? script_.udp_port : port(),
+            .capabilities = script_.capabilities,
             .software = "scripted"};
   }
 
@@ -70,10 +81,11 @@ class GateDaemon {
                      .signer = &loop_.signer,
                      .limiter = {},
                      .counters = {},
-                     .wall_clock = [] { return noon; },
+                     .wall_clock = [this] { return tell_time(); },
                      .monotonic_clock = [] { return TimePoint{}; },
                      .log = [](std::string_view) {}};
   std::uint64_t next_id_ = 1000;
+  int told_time_ = 0;  // in this admission
   std::thread thread_;
 };
 
