@@ -22,6 +22,8 @@ constexpr Duration udp_patience = std::chrono::seconds{10};
 constexpr Duration progress_interval = std::chrono::milliseconds{500};
 // Tuning: the same command, started again, waits so long for the older one to make durable what it has.
 constexpr Duration takeover_patience = std::chrono::seconds{15};
+// Tuning: for what it makes durable. Less asks the daemon in vain, more leaves one that came late running for so long.
+constexpr Duration takeover_pause = std::chrono::seconds{1};
 
 FileAction action_of(EntryOutcome outcome) {
   switch (outcome) {
@@ -147,19 +149,24 @@ Result<RunConfig> TransferCommand::make_run(Session& session, const proto::Trans
 asio::awaitable<Status> TransferCommand::async_take_over(std::shared_ptr<Session> session) {
   const auto deadline = SteadyClock::now() + takeover_patience;
   const auto give_up = [&] { return machinery_.stop_requested || session->failure || session->link_over; };
-  proto::Envelope request;
-  *request.mutable_open_transfer() =
-      open_message_of(request_, session->opened.daemon.pin, std::nullopt, resume_wanted());
-  request.mutable_open_transfer()->set_only_take_over(true);
-  session->opened.link->send(std::move(request));
-  while (!session->done && !give_up() && SteadyClock::now() < deadline)
-    co_await session->news.async_wait(std::chrono::milliseconds{250});
   for (;;) {
-    // The other process makes durable what it has, then lets go.
-    auto opened = co_await async_open_store(session->store, session->opened.daemon);
-    if (opened || opened.error().code != ErrorCode::TRANSFER_ACTIVE || give_up() || SteadyClock::now() >= deadline)
-      co_return opened;
-    co_await session->news.async_wait(std::chrono::milliseconds{100});
+    // The other process may be ahead of its request, so that the daemon knows of no session to end: it is asked again.
+    session->done = false;
+    proto::Envelope request;
+    *request.mutable_open_transfer() =
+        open_message_of(request_, session->opened.daemon.pin, std::nullopt, resume_wanted());
+    request.mutable_open_transfer()->set_only_take_over(true);
+    session->opened.link->send(std::move(request));
+    while (!session->done && !give_up() && SteadyClock::now() < deadline)
+      co_await session->news.async_wait(std::chrono::milliseconds{250});
+    const auto ask_again = SteadyClock::now() + takeover_pause;
+    do {
+      // The other process makes durable what it has, then lets go.
+      auto opened = co_await async_open_store(session->store, session->opened.daemon);
+      if (opened || opened.error().code != ErrorCode::TRANSFER_ACTIVE || give_up() || SteadyClock::now() >= deadline)
+        co_return opened;
+      co_await session->news.async_wait(std::chrono::milliseconds{100});
+    } while (SteadyClock::now() < ask_again);
   }
 }
 

@@ -8,7 +8,7 @@ import os
 import unittest
 
 from between import Between
-from lab import LabTest, Person, program, wait_until
+from lab import PATIENCE, LabTest, Outcome, Person, program, wait_until
 
 MIB = 1 << 20
 
@@ -134,6 +134,20 @@ class AheadPull(LabTest):
         self.check(outcome, 6, "FILE_EXISTS")
         with open(self.target, "rb") as kept:
             self.assertEqual(kept.read(), b"mine")
+
+    def test_the_same_command_twice_while_the_first_is_ahead(self):
+        sessions = len(self.daemon.log_events("session_opened"))
+        self.between.proof_passes.clear()
+        first = self.start("--rate", "200k")  # so that it does not end by itself
+        wait_until(lambda: self.between.came >= 1, "a hello ahead of the proof")
+        self.assertEqual(len(self.journals(self.ann)), 1)
+        # By the daemon's own port, and without datagrams, of which the one between knows one client's alone.
+        second = self.ann.start("pull", self.daemon.address + ":/file", self.target, "--json", "--data", "tcp")
+        self.addCleanup(second.kill)
+        wait_until(lambda: len(self.daemon.log_events("session_opened")) > sessions, "the second one's session")
+        self.between.proof_passes.set()
+        self.check(Outcome(first, *first.communicate(timeout=PATIENCE)), 1, "TRANSFER_ACTIVE")
+        self.finish(second)
 
     def test_our_own_side_may_open_slowly(self):
         self.source = self.random_file("root/file", 96 * MIB)

@@ -1,4 +1,6 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <asio/post.hpp>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "common/bytes/view.h"
+#include "common/unique_fd.h"
 #include "control/gate/capabilities.h"
 #include "control/gate/failure.h"
 #include "control/session/lane_setup.h"
@@ -331,4 +334,30 @@ TEST_CASE("ahead: a busy daemon, asked again, hears as at first that what an ear
   REQUIRE_FALSE(pulled);
   CHECK(pulled.error().code == ErrorCode::PERMISSION_DENIED);
   CHECK(resumes == std::vector{true, false, false});
+}
+
+TEST_CASE("ahead: the same command that holds the journal, and whose request comes late, is taken over all the same") {
+  std::optional<UniqueFd> held;
+  int asked = 0;
+  TempDir work;
+  WordyDaemon daemon{[&](const proto::OpenTransfer& open) {
+                       if (!open.only_take_over()) return held ? std::vector{refusal()} : opened_then_ended(open);
+                       // The other one's request was not here when it was asked first.
+                       if (++asked == 2) held->reset();
+                       proto::Envelope done;
+                       done.mutable_done();
+                       return std::vector{done};
+                     },
+                     [&] { return fs::exists(work.path() / "there"); }};
+  Person ann{daemon};
+  const auto first = ann.client.pull(pull_to(work), {});
+  REQUIRE_FALSE(first);
+  CHECK(first.error().code == ErrorCode::IO_ERROR);
+  REQUIRE(journals_of(ann).size() == 1);
+  held.emplace(::open(journals_of(ann).front().c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(::flock(held->get(), LOCK_EX | LOCK_NB) == 0);
+  const auto pulled = ann.client.pull(pull_to(work), {});
+  REQUIRE_FALSE(pulled);
+  CHECK(pulled.error().code == ErrorCode::PERMISSION_DENIED);
+  CHECK(asked == 2);
 }
