@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -83,6 +84,8 @@ class Registry {
   virtual Status log_transfer_started(const TransferRecord& row) = 0;
   /// Fills in bytes, files, end and outcome of the row with `row.id`.
   virtual Status log_transfer_ended(const TransferRecord& row) = 0;
+  /// Whose transfer has this id; nullopt: nobody's.
+  virtual Result<std::optional<Uuid>> find_transfer_client(const std::array<std::byte, 16>& id) = 0;
   /// Newest first, at most `limit`.
   virtual Result<std::vector<TransferRecord>> recent_transfers(std::size_t limit) = 0;
 };

@@ -77,6 +77,7 @@ class SqliteRegistry final : public Registry {
   Result<std::uint64_t> change_counter() override;
   Status log_transfer_started(const TransferRecord& row) override;
   Status log_transfer_ended(const TransferRecord& row) override;
+  Result<std::optional<Uuid>> find_transfer_client(const std::array<std::byte, 16>& id) override;
   Result<std::vector<TransferRecord>> recent_transfers(std::size_t limit) override;
 
  private:
@@ -406,6 +407,15 @@ Status SqliteRegistry::log_transfer_ended(const TransferRecord& row) {
   auto updated = query.blob(row.outcome).blob(row.id).run();
   if (updated && database_->changes() == 0) return not_found("the log has no transfer " + bytes::to_hex(row.id));
   return updated;
+}
+
+Result<std::optional<Uuid>> SqliteRegistry::find_transfer_client(const std::array<std::byte, 16>& id) {
+  auto query = database_->query("SELECT client FROM transfers WHERE id = ?");
+  query.blob(id);
+  const auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<Uuid>{};
+  return std::optional{Uuid{fixed<16>(query.bytes(0))}};
 }
 
 Result<std::vector<TransferRecord>> SqliteRegistry::recent_transfers(std::size_t limit) {

@@ -43,6 +43,12 @@ bool copy_id(const std::string& from, std::span<std::byte> to) {
   return true;
 }
 
+std::optional<storage::TransferId> named_id(const proto::OpenTransfer& open) {
+  storage::TransferId id{};
+  if (!copy_id(open.transfer_id(), id)) return std::nullopt;
+  return id;
+}
+
 }  // namespace
 
 ServerSession::ServerSession(DaemonState& state, Admitted admitted)
@@ -214,6 +220,9 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   const ConnectionId own = agreement_.daemon_ids.front();
   const std::size_t lanes = open_.dry_run() ? 1 : agreement_.lanes();
   auto prepared = co_await async_prepare_transfer(state_, client_, open_, resume_key_, state_.door_of(own), lanes);
+  // In one go with what follows: whoever is after the same id finds this transfer in the registry.
+  if (prepared && open_.direction() == proto::PULL && named_id(open_))
+    if (auto allowed = check_id(prepared->id); !allowed) prepared = allowed.error();
   if (prepared) journal_ = std::move(prepared->journal);
   if (!prepared || link_->ended()) {
     give_back();
@@ -297,6 +306,14 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   co_return Status{};
 }
 
+/// The client says which transfer it means, and may know the id of one that is another's.
+Status ServerSession::check_id(const storage::TransferId& id) const {
+  const auto whose = state_.registry->find_transfer_client(id);
+  if (!whose) return whose.error();
+  if (*whose && **whose != client_.uuid) return usage("its transfer id can not be used");  // nor is more told
+  return {};
+}
+
 LanePath ServerSession::path_to_client(std::uint32_t client_payload_max) const {
   LanePath path;
   const auto peer = endpoint_of(link_->channel().remote(), 0);
@@ -333,10 +350,11 @@ asio::awaitable<void> ServerSession::find_targets() {
 /// The newer session of the same client takes over: the older one's writer, keys and ids are gone before the first
 /// byte.
 asio::awaitable<void> ServerSession::end_older_sessions() {
+  const auto named = named_id(open_);
   const auto older = [&]() -> std::shared_ptr<ServerSession> {
     for (const auto& session : state_.sessions)
       if (session.get() != this && session->client() == client_.uuid &&
-          (session->holds(resume_key_) || session->writes(targets_)))
+          (session->holds(resume_key_) || session->writes(targets_) || (named && session->carries(*named))))
         return session;
     return nullptr;
   };
@@ -350,7 +368,7 @@ asio::awaitable<void> ServerSession::end_older_sessions() {
     }
     // Said to it as well: where the same command runs twice, the older one must not come back and take over in turn.
     session->end({ErrorCode::TRANSFER_ACTIVE,
-                  session->holds(resume_key_)
+                  session->holds(resume_key_) || (named && session->carries(*named))
                       ? "the same command was started again and has taken over; it goes on where this one was"
                       : "a newer command of this client writes to the same target and has taken over; wait until it "
                         "ends before you repeat this one"});

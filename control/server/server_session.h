@@ -37,6 +37,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   [[nodiscard]] bool holds(const storage::ResumeKey& key) const { return holding_ && resume_key_ == key; }
   /// Whether another session that is after these targets must wait.
   [[nodiscard]] bool writes(const PushTargets& newer) const { return holding_ && newer.collide_with(targets_); }
+  /// Whether another session that goes on with this transfer must wait.
+  [[nodiscard]] bool carries(const storage::TransferId& id) const {
+    return holding_ && watching_ && transfer_id_ == id;
+  }
   /// All is durable and said; only the client's word that it has the receipt, or its leaving, is to come.
   [[nodiscard]] bool concluded() const { return concluded_; }
   /// Grants changed, or the client was revoked: then no byte of its transfer is taken or sent any more, and it ends.
@@ -46,6 +50,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
  private:
   asio::awaitable<Status> handle(proto::Envelope envelope);
   asio::awaitable<Status> open_transfer(proto::OpenTransfer open);
+  [[nodiscard]] Status check_id(const storage::TransferId& id) const;
   /// A transfer's message where there is no transfer: an error, `what` says, or what was under way when one ended.
   Status pass_over(const proto::Envelope& envelope, std::string_view what);
   [[nodiscard]] LanePath path_to_client(std::uint32_t client_payload_max) const;

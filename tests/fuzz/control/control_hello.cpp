@@ -34,6 +34,7 @@ class ReadOnlyRegistry final : public Registry {
   Result<std::uint64_t> change_counter() override { std::abort(); }
   Status log_transfer_started(const TransferRecord&) override { std::abort(); }
   Status log_transfer_ended(const TransferRecord&) override { std::abort(); }
+  Result<std::optional<Uuid>> find_transfer_client(const std::array<std::byte, 16>&) override { std::abort(); }
   Result<std::vector<TransferRecord>> recent_transfers(std::size_t) override { std::abort(); }
 };
 

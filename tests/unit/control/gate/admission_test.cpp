@@ -251,6 +251,7 @@ TEST_CASE("admission: a registry that fails lets nobody in, says so in the log, 
     Result<std::uint64_t> change_counter() override { return fire(); }
     Status log_transfer_started(const TransferRecord&) override { return fire(); }
     Status log_transfer_ended(const TransferRecord&) override { return fire(); }
+    Result<std::optional<Uuid>> find_transfer_client(const std::array<std::byte, 16>&) override { return fire(); }
     Result<std::vector<TransferRecord>> recent_transfers(std::size_t) override { return fire(); }
   } failing;
   Gate gate;

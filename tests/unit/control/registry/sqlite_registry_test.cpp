@@ -280,6 +280,9 @@ TEST_CASE("registry: the log of transfers keeps what happened, newest first; a r
   REQUIRE(registry->log_transfer_started(later).ok());
   CHECK(registry->recent_transfers(10).value().at(0).id == later.id);
   CHECK(registry->recent_transfers(1).value().size() == 1);
+
+  CHECK(registry->find_transfer_client(row.id).value() == row.client);
+  CHECK_FALSE(registry->find_transfer_client(crypto::random_array<16>()).value());
 }
 
 TEST_CASE("registry: everything is there after closing and opening again, in files of mode 0600") {

@@ -55,6 +55,9 @@ class FlakyRegistry final : public Registry {
   Status mark_seen(const Uuid& uuid, UnixSeconds now) override { return behind_.mark_seen(uuid, now); }
   Status log_transfer_started(const TransferRecord& row) override { return behind_.log_transfer_started(row); }
   Status log_transfer_ended(const TransferRecord& row) override { return behind_.log_transfer_ended(row); }
+  Result<std::optional<Uuid>> find_transfer_client(const std::array<std::byte, 16>& id) override {
+    return behind_.find_transfer_client(id);
+  }
   Result<std::vector<TransferRecord>> recent_transfers(std::size_t limit) override {
     return behind_.recent_transfers(limit);
   }
