@@ -37,18 +37,30 @@ class AheadPull(LabTest):
     def address(self):
         return "127.0.0.1:%d" % self.between.tcp_port
 
-    def start(self, *words):
-        self.between.came = self.between.back_came = 0
+    def start(self, *words, person=None, target=None):
+        self.between.came = self.between.back_came = self.between.passed = 0
         self.between.answered = False
-        process = self.ann.start("pull", self.address + ":/file", self.target, "--json", *words)
+        process = (person or self.ann).start("pull", self.address + ":/file", target or self.target, "--json", *words)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
 
+    def until_ahead(self, *words, person=None):
+        """A pull that is ahead of the daemon's answer, which is held back."""
+        self.between.answer_passes.clear()
+        process = self.start(*words, person=person)
+        wait_until(lambda: self.between.came >= 1, "a hello ahead of the answer")
+        return process
+
+    def refused(self, process, exit, name):
+        """With the answer, which is here now."""
+        self.between.answer_passes.set()
+        return self.check(Outcome(process, *process.communicate(timeout=PATIENCE)), exit, name)
+
     def finish(self, process):
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, (stdout, stderr))
         self.assertTrue(filecmp.cmp(self.source, self.target, shallow=False))
         self.nothing_half_written(self.landing)
@@ -64,24 +76,33 @@ class AheadPull(LabTest):
     def test_a_hello_before_the_proof_brings_nothing_and_counts_once_it_is_there(self):
         self.between.proof_passes.clear()
         process = self.start()
-        wait_until(lambda: self.between.came >= 1, "a hello ahead of the proof")
+        wait_until(lambda: self.between.passed >= 3, "hellos at the daemon ahead of the proof")
+        self.between.datagrams_pass.clear()
         self.assertIsNone(process.poll())
-        self.assertEqual(self.daemon.log_events("transfer_started"), [])
         self.assertEqual(self.between.back_came, 0)  # nothing is answered
+        self.assertEqual(self.daemon.log_events("transfer_started"), [])
         self.between.proof_passes.set()
+        wait_until(lambda: self.between.back_came >= 1, "data, to where the hello came from that was kept")
+        self.between.datagrams_pass.set()
         self.finish(process)
 
     def test_the_proof_before_the_hello(self):
         self.between.datagrams_pass.clear()
-        process = self.start()
-        wait_until(lambda: self.between.answered, "the daemon's answer")
+        process = self.until_ahead()
+        wait_until(lambda: self.daemon.log_events("transfer_started"), "the transfer at the daemon")
+        self.assertEqual(self.between.back_came, 0)  # it does not know where to
         self.between.datagrams_pass.set()
+        wait_until(lambda: self.between.back_came >= 1, "data, ahead of the answer")
+        self.between.answer_passes.set()
         self.finish(process)
 
     def test_the_first_hello_lost(self):
         self.between.drop = 1
-        self.finish(self.start())
+        process = self.until_ahead()
+        wait_until(lambda: self.between.back_came >= 1, "data by another hello, ahead of the answer")
         self.assertEqual(self.between.drop, 0)
+        self.between.answer_passes.set()
+        self.finish(process)
 
     def test_data_before_the_answer_leaves_no_trace_and_counts_once_that_is_there(self):
         self.between.answer_passes.clear()
@@ -100,6 +121,7 @@ class AheadPull(LabTest):
         process.kill()
         process.wait()
         self.assertEqual(os.listdir(self.landing), [])
+        self.assertEqual(len(self.journals(self.ann)), 1)  # which the same command takes up
         self.between.answer_passes.set()
         done = self.finish(self.start())
         self.assertEqual(done["bytes_resumed"], 0)
@@ -109,8 +131,9 @@ class AheadPull(LabTest):
         reader = Person(self, "bob")
         outcome = reader.register_at(self.address, self.daemon.token("bob", ("r:/granted",)))
         self.assertEqual(outcome.exit, 0, outcome)
-        outcome = reader.json("pull", self.address + ":/file", self.target)
-        self.check(outcome, 5, "PERMISSION_DENIED")
+        process = self.until_ahead(person=reader)
+        self.assertEqual(len(self.journals(reader)), 1)  # else there is nothing to clean up
+        self.refused(process, 5, "PERMISSION_DENIED")
         self.assertEqual(os.listdir(self.landing), [])
         self.assertEqual(self.journals(reader), [])
 
@@ -130,10 +153,10 @@ class AheadPull(LabTest):
 
     def test_a_target_that_is_there_stays(self):
         self.write(self.target, b"mine")
-        outcome = self.ann.json("pull", self.address + ":/file", self.target)
-        self.check(outcome, 6, "FILE_EXISTS")
+        self.refused(self.until_ahead(), 6, "FILE_EXISTS")
         with open(self.target, "rb") as kept:
             self.assertEqual(kept.read(), b"mine")
+        self.assertEqual(os.listdir(self.landing), ["file"])
 
     def test_the_same_command_twice_while_the_first_is_ahead(self):
         sessions = len(self.daemon.log_events("session_opened"))
@@ -173,6 +196,7 @@ class AheadPull(LabTest):
         self.between.answer_passes.clear()
         process = self.start()
         wait_until(lambda: self.daemon.log_events("transfer_started"), "the transfer, before the client hears anything")
+        self.assertEqual(self.between.came, 0)  # nor says more
         self.between.answer_passes.set()
         self.finish(process)
 

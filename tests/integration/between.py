@@ -31,6 +31,7 @@ class Between:
         self.answer_passes.set()
         self.drop = 0  # so many datagrams more
         self.came = self.back_came = 0  # datagrams of the client, of the daemon
+        self.passed = 0  # of the client's, on to the daemon
         self.turn = 0
         self.answered = False  # the daemon has spoken after the proof
         self.ended = False
@@ -93,6 +94,7 @@ class Between:
                         waiting.append(data)
             if self.datagrams_pass.is_set():
                 for data in waiting:
+                    self.passed += 1
                     self.back.sendto(data, self.target)
                 waiting.clear()
 
