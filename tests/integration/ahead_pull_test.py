@@ -5,6 +5,7 @@ whatever order proof, hello, answer and data arrive, and whichever is lost.
 import filecmp
 import json
 import os
+import signal
 import unittest
 
 from between import Between
@@ -136,6 +137,20 @@ class AheadPull(LabTest):
         self.refused(process, 5, "PERMISSION_DENIED")
         self.assertEqual(os.listdir(self.landing), [])
         self.assertEqual(self.journals(reader), [])
+
+    def test_an_end_of_our_own_leaves_nothing_behind(self):
+        process = self.until_ahead()
+        process.send_signal(signal.SIGINT)
+        self.check(Outcome(process, *process.communicate(timeout=PATIENCE)), 130, "INTERRUPTED")
+        self.assertEqual((os.listdir(self.landing), self.journals(self.ann)), ([], []))
+        # No room for a journal: told once the daemon has answered.
+        self.ann.prefix = ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]
+        process = self.start()
+        self.refused(process, 1, "IO_ERROR")
+        self.assertEqual((os.listdir(self.landing), self.journals(self.ann)), ([], []))
+        # Nor is it in the way of the next.
+        self.ann.prefix = []
+        self.finish(self.start())
 
     def test_what_an_earlier_run_left_is_taken_up_ahead_of_the_answer(self):
         self.source = self.random_file("root/file", 96 * MIB)
