@@ -49,8 +49,10 @@ void Pacer::set_rate(TimePoint now, DataRate rate) {
   PENSTOCK_CHECK(rate > DataRate{});
   if (rate == rate_) return;
   if (started_) settle(now);
+  // Banked is time that was missed: at a lower rate it is fewer bytes. The bytes alone, cut to what may be banked
+  // there, would look like a thread that is as late as can be.
+  if (rate < rate_) settled_.bank = rate.bytes_in(rate_.time_for(settled_.bank));
   rate_ = rate;
-  settled_.bank = std::min(settled_.bank, rate_.bytes_in(bank_time));
 }
 
 void Pacer::on_backlog(TimePoint now) {

@@ -177,6 +177,18 @@ TEST_CASE("pacer: time in which nothing was to be sent is not banked") {
   CHECK(pacer.banked(at(3ms + 2s)) == rate.bytes_in(3ms));
 }
 
+TEST_CASE("pacer: who is a little late is no later for going slower") {
+  Pacer pacer(1500);
+  pacer.set_rate(at(0s), DataRate::megabits_per_second(100));
+  pacer.on_backlog(at(0s));
+  pacer.on_sent(at(0s), 3'000);
+  REQUIRE(pacer.banked(at(10ms)) > 0);
+  pacer.set_rate(at(10ms), DataRate::megabits_per_second(25));
+  CHECK(pacer.banked(at(10ms)) <= DataRate::megabits_per_second(25).bytes_in(10ms));
+  CHECK_FALSE(pacer.far_behind(at(10ms)));
+  CHECK_FALSE(pacer.loses_rate(at(10ms)));
+}
+
 TEST_CASE("pacer: waits for most of a bucket, in whole packets, and for less of one while it is behind") {
   const DataRate rate = DataRate::megabits_per_second(500);
   Pacer pacer(1500);
