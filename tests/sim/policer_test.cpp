@@ -28,7 +28,7 @@ TEST_CASE("sim: through a policer cubic gets no less beside bbr than beside TCP'
   }
 }
 
-// Not quite yet where the bucket holds much: the congestion README says by how much. Before bbr watched for policers he
+// Not quite yet at 20 ms: the congestion README says by how much. Before bbr watched for policers he
 // had 1 % there.
 TEST_CASE(
     "sim: through a policer TCP's bbr gets little less beside bbr than beside its own kind, as the model shares") {
@@ -37,7 +37,7 @@ TEST_CASE(
   CHECK(theirs.one_per_mille + theirs.other_per_mille >= 900);
   CHECK(theirs.other_least >= 400);
   CHECK(theirs.other_most <= 600);
-  CHECK(share_policer(path, bbr, tcp_bbr).other_per_mille + 100 >= theirs.other_per_mille);
+  CHECK(share_policer(path, bbr, tcp_bbr).other_per_mille + 50 >= theirs.other_per_mille);
 }
 
 TEST_CASE("sim: two bbr flows share a policer, and use what it lets through") {

@@ -298,14 +298,14 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
   const LossTally tally = tally_of(flight);
   // Draft: LossThresh, 2 %, ends a probe; without one, any loss is congestion.
   const bool probing = state_ == State::startup || state_ == State::refill || state_ == State::up || awaiting_feedback_;
-  const std::uint64_t tolerated = probing ? tally.packets / bbr::loss_threshold_divisor : 0;
+  const std::uint64_t tolerated = probing ? tally.packets / loss_threshold_divisor : 0;
   // Chance marks nothing: there is no floor to forgive it.
   const bool marked = marks_ > tolerated;
   if (round_start_) marks_ = 0;
   const std::uint64_t forgiven = loss_.forgiven(tally.packets);
   const bool lossy = tally.lost > forgiven + std::max<std::uint64_t>(1, tolerated);
   if (rounds_ <= reacted_round_ || state_ == State::probe_rtt || (!marked && !lossy)) return;
-  if (!marked && is_learning(now)) return;  // it sends little enough, and goes on doing so
+  if (!marked && stays_to_learn(now)) return;  // it sends little enough, and goes on doing so
   // Loss that comes while more is delivered all the same is no sign of a full path; a mark comes from a queue. But the
   // queue that marks who has next to nothing to send is others', and what he has seen arrive is not what he could send.
   const bool growing = !round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5;
@@ -327,7 +327,9 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
 void Bbr::react_to_excess(TimePoint now, const DeliverySample& flight, bool marked) {
   const bool probing = state_ == State::refill || state_ == State::up || awaiting_feedback_;
   if (state_ == State::startup) {
-    if (!marked && undelayed_ && LossFloor::is_beyond_chance(startup_tally_)) loss_.suspect_policer();
+    // Jitter hides a short queue that fills and drains within a round trip.
+    const bool calm = queue_.unrest() <= rtt_floor_.minimum() / bbr::calm_divisor;
+    if (!marked && undelayed_ && calm && LossFloor::is_beyond_chance(startup_tally_)) loss_.suspect_policer();
     bounds_.in_flight_long = std::max(flight.in_flight_at_departure, bdp());
     full_ = true;
     enter_drain(now);
@@ -367,10 +369,12 @@ void Bbr::make_room(const DeliverySample& flight) {
 }
 
 void Bbr::bound_short(bool marked) {
+  const bool was_cut = is_cut();
   const std::uint64_t rate = bounds_.bandwidth_short.value_or(max_bandwidth_.maximum());
   const std::uint64_t volume = bounds_.in_flight_short.value_or(cwnd_);
   bounds_.bandwidth_short = std::max(bandwidth_latest_, rate / 10 * 7);
   bounds_.in_flight_short = std::max(delivered_latest_, volume / 10 * 7);
+  if (!was_cut && is_cut()) cut_round_ = rounds_;
   if (!marked) return;
   // What arrives in a round trip fills the queue as well, which is to be emptied.
   bounds_.in_flight_short = std::max(bdp(), *bounds_.in_flight_short / 100 * bbr::marked_percent);
@@ -382,6 +386,8 @@ std::uint64_t Bbr::bandwidth() const {
   const std::uint64_t most = max_bandwidth_.maximum();
   return std::min(most, bounds_.bandwidth_short.value_or(most));
 }
+
+bool Bbr::is_cut() const { return bandwidth() < max_bandwidth_.maximum() / 100 * bbr::cut_percent_policed; }
 
 std::uint64_t Bbr::window_min() const {
   return std::max<std::uint64_t>(bbr::window_min_packets / lanes_, 2) * datagram_;
@@ -416,8 +422,9 @@ Pace Bbr::pace() const {
     case State::probe_rtt:
       return Pace::slowed;
     default:
-      // Through a policer that others fill as well a bound by losses is no word of how little would be lost by chance.
-      return !loss_.is_policed() && bandwidth() < max_bandwidth_.maximum() / 20 * 19 ? Pace::slowed : Pace::level;
+      if (loss_.is_policed())
+        return is_cut() && rounds_ <= cut_round_ + bbr::cut_rounds_policed ? Pace::slowed : Pace::level;
+      return bandwidth() < max_bandwidth_.maximum() / 20 * 19 ? Pace::slowed : Pace::level;
   }
 }
 

@@ -97,6 +97,8 @@ class Bbr final : public CongestionController {
   void react_to_excess(TimePoint now, const DeliverySample& flight, bool marked);
   void make_room(const DeliverySample& flight);
   void bound_short(bool marked);
+  /// Losses keep us well below what is believed to be there.
+  [[nodiscard]] bool is_cut() const;
   void remember(TimePoint now, std::uint64_t lost);
   void go_back_to(State was);
 
@@ -106,7 +108,7 @@ class Bbr final : public CongestionController {
   void settle_startup(const DeliverySample& flight);
   void advance_up(TimePoint now);
   void advance_down(TimePoint now, std::uint64_t in_flight);
-  [[nodiscard]] bool is_learning(TimePoint now) const;
+  [[nodiscard]] bool stays_to_learn(TimePoint now) const;
   [[nodiscard]] Duration test_length() const;
   [[nodiscard]] bool judge_probe(TimePoint now);
   void enter_drain(TimePoint now);
@@ -195,6 +197,7 @@ class Bbr final : public CongestionController {
   std::uint64_t delivered_latest_ = 0;
   std::optional<TimePoint> queue_loss_at_;  // the last loss with a queue
   Duration others_recover_{};               // so long after it
+  std::uint64_t cut_round_ = 0;             // in which is_cut() began
   std::uint64_t reacted_round_ = 0;         // one reaction to loss and marks a round trip
   std::uint64_t marks_ = 0;                 // CE, of this round trip
   State before_marks_ = State::startup;

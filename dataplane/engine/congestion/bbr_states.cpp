@@ -16,7 +16,7 @@ void Bbr::advance_state(const AckedSample& sample, const DeliverySample* flight)
       advance_startup(now, flight);
       break;
     case State::drain:
-      if (is_learning(now)) break;
+      if (stays_to_learn(now)) break;
       if (sample.in_flight <= bdp() || rounds_ > phase_round_ + bbr::drain_rounds_max) {
         begin_cycle(now);
         pick_wait(bbr::wait_rounds_first_min, bbr::wait_rounds_first_max);
@@ -143,7 +143,7 @@ void Bbr::advance_down(TimePoint now, std::uint64_t in_flight) {
 }
 
 /// DOWN or DRAIN goes on, to see what is lost through a policer when clearly less is sent.
-bool Bbr::is_learning(TimePoint now) const {
+bool Bbr::stays_to_learn(TimePoint now) const {
   return (state_ == State::drain || state_ == State::down) && loss_.is_learning() &&
          now - cycle_at_ < std::max<Duration>(bbr::learning_max, bbr::learning_rtts * smoothed_rtt_);
 }

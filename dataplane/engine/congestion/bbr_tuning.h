@@ -41,7 +41,6 @@ inline constexpr std::uint64_t ppm_a_packet = 100;
 // Behind a queue, of the average. More: a full queue's own drops raise the rate; less: no more than that of cruise, and
 // the rate sinks from cycle to cycle.
 inline constexpr std::uint64_t luck_percent = 103;
-inline constexpr std::uint64_t loss_threshold_divisor = 50;   // draft: LossThresh
 inline constexpr std::uint64_t window_percent = 200;          // draft: DefaultCwndGain
 inline constexpr std::uint64_t window_percent_up = 225;       // draft: ProbeBW_UP
 inline constexpr std::uint64_t window_percent_startup = 400;  // samples tell of a rate a round trip and a half late
@@ -76,12 +75,19 @@ inline constexpr std::int64_t wait_rtts_at_least = 4;
 // Through a policer a probe costs all who share it their packets, and one that is due may be put off for so long.
 // Linux' bbr waits 48 round trips there, and so do we after three that gained nothing.
 inline constexpr Duration wait_max_policed = std::chrono::seconds{5};
+// Cut by losses to less than this part of what is believed, a sender there sends little enough to tell chance: for so
+// many round trips, before others have taken what it left. Without: a share of chance that rises, or that a slow path
+// took long to tell, slows it further and further. Longer: others' excess passes for chance.
+inline constexpr std::uint64_t cut_percent_policed = 75;
+inline constexpr std::uint64_t cut_rounds_policed = 4;
 // What chance takes there is learnt for so long at once. Less: until it is known all loss counts as our own.
 inline constexpr Duration learning_max = std::chrono::seconds{1};
 inline constexpr std::int64_t learning_rtts = 8;
 // Of the longest wait, drawn anew each time: two flows that always probe together gain nothing from each other.
 inline constexpr std::uint64_t wait_percent_min = 60;
 
+// Of the shortest round trip. More unrest: neighbouring samples tell nothing of a queue that comes and goes within one.
+inline constexpr std::int64_t calm_divisor = 32;
 // Startup sends two and a half times as much as before, so a queue too short to show drops more than this. Less: random
 // loss that is not known yet keeps startup from being resumed.
 inline constexpr std::uint64_t startup_loss_divisor = 8;

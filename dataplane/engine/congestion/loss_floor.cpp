@@ -14,7 +14,6 @@ constexpr std::uint64_t packets_kept = 512;  // time alone does not fade what is
 constexpr Duration fade_interval = std::chrono::seconds{2};
 constexpr std::uint64_t deviations = 3;
 constexpr LossTest level_loses_more{.margin_ppm = 5'000, .deviations = deviations};  // less is worth no doubt
-constexpr std::uint64_t loss_threshold_divisor = 50;                                 // draft: LossThresh, 2 %
 
 }  // namespace
 

@@ -25,7 +25,7 @@ std::uint64_t LossTally::burst_factor(std::uint64_t runs_min) const {
 }
 
 bool is_lost_more(const LossTally& more, const LossTally& less, std::uint64_t burst_factor, const LossTest& test) {
-  if (more.packets < test.packets_min || less.packets < test.packets_min) return false;
+  if (more.packets < test.packets_min || less.packets < test.packets_min || more.lost < test.lost_min) return false;
   if (more.ppm() <= less.ppm() + test.margin_ppm) return false;
   LossTally both = more;
   both += less;

@@ -28,9 +28,13 @@ struct LossTally {
 /// Rounded down.
 [[nodiscard]] std::uint64_t square_root(std::uint64_t n);
 
+/// Draft: LossThresh. One packet in so many, 2 %: less is no word of a full path.
+inline constexpr std::uint64_t loss_threshold_divisor = 50;
+
 /// How much more of `more` must be lost than of `less` before chance is no explanation.
 struct LossTest {
   std::uint64_t packets_min = 48;  // of either: fewer prove nothing
+  std::uint64_t lost_min = 0;      // of `more`: of two or three the deviations below say nothing
   std::uint64_t margin_ppm = 0;
   std::uint64_t deviations = 3;
 };
