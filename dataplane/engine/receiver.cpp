@@ -479,7 +479,8 @@ void Receiver::on_repair_agreed(const RepairRatio& ratio) { parts_->repair = rat
 void Receiver::on_sink_room(TimePoint) { parts_->room_grew = true; }
 void Receiver::limit_window(std::optional<std::uint64_t> bytes) { parts_->window_limit = bytes; }
 Duration Receiver::path_rtt() const {
-  return std::min(parts_->lane.recovery().rtt().minimum(), parts_->config.initial_rtt);
+  const Recovery& recovery = parts_->lane.recovery();
+  return std::min(recovery.rtt().minimum(), recovery.initial_rtt());
 }
 void Receiver::on_socket_drops(std::uint64_t total) { parts_->socket_drops = total; }
 

@@ -96,9 +96,9 @@ class Receiver {
   void on_sink_room(TimePoint now);
   /// Whatever room the sink has, the sender gets credit for no more than so much beyond what came. Nullopt: no limit.
   void limit_window(std::optional<std::uint64_t> bytes);
-  /// Of the path alone, as far as that is known: the control channel's RTT or our own shortest, whichever is less. Our
-  /// packets wait for the processor of both processes, the control channel's are answered by the kernels. Zero before
-  /// the first sample.
+  /// Of the path alone, as far as that is known: the control channel's RTT (the challenge's, where the peer has moved
+  /// to another host) or our own shortest, whichever is less. Our packets wait for the processor of both processes, the
+  /// control channel's are answered by the kernels. Zero before the first sample.
   [[nodiscard]] Duration path_rtt() const;
   /// SO_RXQ_OVFL of our socket, as a running total; reported in ACKs.
   void on_socket_drops(std::uint64_t total);

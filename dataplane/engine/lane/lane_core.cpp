@@ -189,9 +189,9 @@ void LaneCore::handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& 
       const auto answer = decode_path_data(frame.body);
       well_formed = answer.ok();
       if (!answer) break;
-      if (const auto change = address_.on_response(now, *answer)) {
+      if (const auto move = address_.on_response(now, *answer)) {
         outcome.peer_moved = true;
-        on_peer_moved(now, *change, news);
+        on_peer_moved(now, *move, news);
       }
       break;
     }
@@ -226,18 +226,21 @@ bool LaneCore::propose_address(TimePoint now, AddressChange change, std::uint64_
   return address_.propose(now, change, challenge, bytes);
 }
 
-void LaneCore::on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news) {
+void LaneCore::on_peer_moved(TimePoint now, const AddressMove& move, DeliveryNews& news) {
   ++stats_.peer_moves;
   recovery_.revalidate_marks();
   // What we acknowledged since it moved went to the old address.
   acks_.tracker().owe(now);
   // Another port is a NAT that forgot; the path behind it is the same. But what went to the old port may be a whole
   // window, and then nothing would leave until a probe time-out, backed off by all those that had passed.
-  if (change == AddressChange::port) {
+  if (move.change == AddressChange::port) {
     if (recovery_.probe_at_once(now)) choose_probe();
     return;
   }
-  recovery_.on_path_changed(now, news);
+  // RFC 9002 section 6.2.2: the challenge's delay may set the initial RTT, and is no sample. Where it was repeated, the
+  // old path's round trip says which of the repeats was answered as well as anything.
+  const Duration rtt = std::clamp(recovery_.rtt().smoothed(), move.rtt_least, move.rtt_most);
+  recovery_.on_path_changed(now, rtt, news);
   for (const auto& range : news.control_lost) control_out_.on_lost(range);
   news.control_lost.clear();
   size_search_.restart(recovery_.next_number());

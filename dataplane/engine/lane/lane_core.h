@@ -144,7 +144,7 @@ class LaneCore {
   enum class State : std::uint8_t { waiting, open, closing, closed };
 
   void handle_frame(TimePoint now, const RawFrame& frame, BatchOutcome& outcome, DeliveryNews& news);
-  void on_peer_moved(TimePoint now, AddressChange change, DeliveryNews& news);
+  void on_peer_moved(TimePoint now, const AddressMove& move, DeliveryNews& news);
   void choose_probe();
   void handle_ack(TimePoint now, std::span<const std::byte> body, DeliveryNews& news);
   [[nodiscard]] std::optional<Transmit> seal_close(TimePoint now, std::span<std::byte> buffer);

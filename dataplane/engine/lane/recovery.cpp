@@ -125,7 +125,7 @@ void Recovery::on_size_probe_sent(TimePoint now, const SentPacket& packet) {
   pacer_.on_sent(now, packet.size + ip_overhead_);
 }
 
-void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
+void Recovery::on_path_changed(TimePoint now, Duration initial_rtt, DeliveryNews& news) {
   Interval within{ledger_.first(), ledger_.end()};
   while (const auto gap = resolved_.first_gap(within)) {
     for (std::uint64_t n = gap->begin; n != gap->end; ++n) {
@@ -150,6 +150,7 @@ void Recovery::on_path_changed(TimePoint now, DeliveryNews& news) {
   recovery_start_.reset();
   probe_backoff_ = 0;
   probes_owed_ = 0;
+  config_.initial_rtt = std::max(initial_rtt, Duration{1});  // virtual time may answer at once
   rtt_ = RttEstimator(config_.initial_rtt);
   detector_ = {};
   config_.remembered_rate.reset();  // that was another path

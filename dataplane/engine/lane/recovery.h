@@ -89,8 +89,11 @@ class Recovery {
   /// The same for a probe of a larger datagram, outside of all accounts but the pacer's.
   void on_size_probe_sent(TimePoint now, const SentPacket& packet);
   /// The peer is at another host: round trip, rate and losses of what was sent before say nothing about the new path
-  /// (RFC 9000 section 9.4). What is under way counts as lost, until a late ACK says otherwise.
-  void on_path_changed(TimePoint now, DeliveryNews& news);
+  /// (RFC 9000 section 9.4). What is under way counts as lost, until a late ACK says otherwise. `initial_rtt` is of the
+  /// new path.
+  void on_path_changed(TimePoint now, Duration initial_rtt, DeliveryNews& news);
+  /// What of this path was known before its first sample.
+  [[nodiscard]] Duration initial_rtt() const { return config_.initial_rtt; }
   /// Full datagrams have another size from now on.
   void on_datagram_size(std::size_t bytes);
   /// A batch is complete: `packets` datagrams of `bytes` in all, ack-eliciting ones.

@@ -31,6 +31,8 @@ std::optional<PathData> AddressValidation::challenge_due(TimePoint now, std::uin
 
 void AddressValidation::on_challenge_sent(TimePoint now, std::uint64_t bytes, Duration repeat_after) {
   sent_ += bytes;
+  if (sent_ == bytes) asked_first_at_ = now;
+  asked_last_at_ = now;
   ++asked_;
   ask_at_ = now + repeat_after;
 }
@@ -46,12 +48,12 @@ void AddressValidation::on_deadline(TimePoint now, std::uint64_t bytes, Duration
   }
 }
 
-std::optional<AddressChange> AddressValidation::on_response(TimePoint now, const PathData& answer) {
-  if (!challenge_ || answer != *challenge_) return std::nullopt;
+std::optional<AddressMove> AddressValidation::on_response(TimePoint now, const PathData& answer) {
+  if (sent_ == 0 || !challenge_ || answer != *challenge_) return std::nullopt;
   challenge_.reset();
   ask_at_.reset();
   moved_at_ = now;
-  return change_;
+  return AddressMove{.change = change_, .rtt_least = now - asked_last_at_, .rtt_most = now - asked_first_at_};
 }
 
 }  // namespace penstock::engine

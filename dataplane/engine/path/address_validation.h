@@ -11,6 +11,14 @@ namespace penstock::engine {
 /// What is different about the address that a peer's newest packet came from. Another port alone is a NAT that forgot.
 enum class AddressChange : std::uint8_t { port, host };
 
+/// The peer is where it was proposed to be.
+struct AddressMove {
+  AddressChange change = AddressChange::port;
+  /// The round trip there, by how long ago the challenge that was answered can have left: its repeats are alike.
+  Duration rtt_least{};
+  Duration rtt_most{};
+};
+
 /// Whether the peer has moved to the one address that was proposed last: asked by an 8-byte challenge, which only who
 /// receives at that address can answer. To an address that has not answered no more than three times the bytes leave
 /// that came from it. Source: RFC 9000 sections 8.1, 8.2, 9.3; PROTOCOL section 2. Which address it is, the driver
@@ -33,7 +41,7 @@ class AddressValidation {
   void on_deadline(TimePoint now, std::uint64_t bytes, Duration repeat_after);
 
   /// What changed, if this is the answer: the proposed address is the peer's from now on.
-  [[nodiscard]] std::optional<AddressChange> on_response(TimePoint now, const PathData& answer);
+  [[nodiscard]] std::optional<AddressMove> on_response(TimePoint now, const PathData& answer);
 
  private:
   std::optional<PathData> challenge_;
@@ -41,6 +49,8 @@ class AddressValidation {
   std::uint64_t received_ = 0;
   std::uint64_t sent_ = 0;
   std::uint32_t asked_ = 0;  // times
+  TimePoint asked_first_at_{};
+  TimePoint asked_last_at_{};
   std::optional<TimePoint> ask_at_;
   std::optional<TimePoint> moved_at_;
 };

@@ -24,7 +24,9 @@ TEST_CASE("address validation: the right answer moves the peer, a wrong one, or 
   CHECK_FALSE(address.challenge_due(now, size));
   CHECK_FALSE(address.on_response(now, nonsense));
   CHECK(address.asking());
-  CHECK(address.on_response(now, question) == AddressChange::host);
+  const auto move = address.on_response(now, question);
+  REQUIRE(move);
+  CHECK(move->change == AddressChange::host);
   CHECK_FALSE(address.asking());
   CHECK_FALSE(address.on_response(now, question));  // once
   CHECK_FALSE(address.deadline());
@@ -35,9 +37,30 @@ TEST_CASE("address validation: one address at a time, and one move a second") {
   TimePoint now{5s};
   REQUIRE(address.propose(now, AddressChange::port, question, 1200));
   CHECK_FALSE(address.propose(now, AddressChange::port, nonsense, 1200));
+  CHECK_FALSE(address.on_response(now, question));  // which was never asked
+  address.on_challenge_sent(now, size, repeat);
   REQUIRE(address.on_response(now, question));
   CHECK_FALSE(address.propose(now + 999ms, AddressChange::port, question, 1200));
   CHECK(address.propose(now + 1s, AddressChange::port, question, 1200));
+}
+
+TEST_CASE("address validation: the answer tells the round trip, as exactly as the challenge's repeats let it") {
+  AddressValidation address;
+  TimePoint now{5s};
+  REQUIRE(address.propose(now, AddressChange::host, question, 1200));
+  address.on_challenge_sent(now, size, repeat);
+  const auto once = address.on_response(now + 30ms, question);
+  REQUIRE(once);
+  CHECK(once->rtt_least == 30ms);
+  CHECK(once->rtt_most == 30ms);
+
+  now += 2s;
+  REQUIRE(address.propose(now, AddressChange::host, question, 1200));
+  for (const Duration after : {0ms, 100ms, 200ms}) address.on_challenge_sent(now + after, size, repeat);
+  const auto repeated = address.on_response(now + 250ms, question);
+  REQUIRE(repeated);
+  CHECK(repeated->rtt_least == 50ms);
+  CHECK(repeated->rtt_most == 250ms);
 }
 
 TEST_CASE("address validation: asked five times and given up, so that another address may be proposed") {

@@ -58,6 +58,23 @@ TEST_CASE("engine pair: a fifth of the packets lost costs little more than a fif
   CHECK(stats.spurious_losses <= 2);  // six ACKs in a row may be lost
 }
 
+TEST_CASE("engine pair: at another host the round trip begins as the challenge's, whatever it was at the old one") {
+  Pair pair({.sender = {.initial_rtt = 1ms}, .receiver = {.initial_rtt = 1ms}, .one_way = 50ms, .size = 8 * MiB});
+  pair.open();
+  pair.offer_all();
+  REQUIRE(pair.run_until([&] { return pair.receiver.stats().packets_received > 500; }));
+  CHECK(pair.receiver.path_rtt() == 1ms);
+  REQUIRE(pair.sender.propose_address(pair.now(), AddressChange::host, 1200));
+  REQUIRE(pair.receiver.propose_address(pair.now(), AddressChange::host, 1200));
+  REQUIRE(pair.run_until([&] { return pair.sender.stats().peer_moves == 1 && pair.receiver.stats().peer_moves == 1; }));
+  const auto timeouts = pair.sender.stats().pto_count;
+  CHECK_FALSE(pair.run_until([] { return false; }, 90ms));  // nothing can have been answered yet
+  CHECK(pair.sender.stats().pto_count == timeouts);
+  REQUIRE(pair.run_until([&] { return pair.sender_drained() && pair.receiver_drained(); }));
+  CHECK(pair.receiver.path_rtt() >= 100ms);
+  CHECK(pair.receiver.path_rtt() <= 130ms);
+}
+
 TEST_CASE("engine pair: control messages arrive whole and in order in both directions under loss") {
   Pair pair({.size = 1 * MiB});
   pair.forward = losing(5, 30);
