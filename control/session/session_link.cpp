@@ -37,9 +37,17 @@ void SessionLink::send(proto::Envelope envelope) {
 asio::awaitable<void> SessionLink::async_room() {
   const auto self = shared_from_this();
   ++awaiting_room_;
-  while (!has_room() && !outcome_) co_await room_.async_wait();
+  while (!may_answer() && !outcome_) {
+    if (queued_bytes_ != 0) {
+      co_await room_.async_wait();
+    } else if (const auto drained = co_await channel_.async_drained_to(answers_waiting_max); !drained) {
+      break;  // read_loop is told the same
+    }
+  }
   --awaiting_room_;
 }
+
+bool SessionLink::may_answer() const { return queued_bytes_ + channel_.send_queue_bytes() <= answers_waiting_max; }
 
 void SessionLink::send_data(std::size_t lane, std::string frame) {
   if (outcome_) return;
@@ -100,6 +108,8 @@ asio::awaitable<void> SessionLink::read_loop(Handler handler) {
     silence_.on_heard(SteadyClock::now());
     auto& envelope = frame->envelope;
     if (envelope.has_ping()) {
+      // An answer that stood behind so much would tell of no path, and who pings without reading is to hold no memory.
+      if (!may_answer()) continue;
       proto::Envelope reply;
       reply.mutable_pong()->set_payload(envelope.ping().payload().substr(0, 64));
       send(std::move(reply));

@@ -26,6 +26,10 @@ inline constexpr Duration orderly_end_max = std::chrono::seconds{3};
 inline constexpr std::size_t pings_remembered = 16;  // an answer to an older one says nothing
 inline constexpr Duration ping_pause = std::chrono::milliseconds{500};
 inline constexpr std::size_t link_queue_soft_max = std::size_t{512} * 1024;
+// Tuning: what may wait for the socket before an answer is added to it: what a peer that asks and hardly reads keeps of
+// our memory, and one answer. Less: bulk (DataPace) would hold up answers, and the socket could run dry between two.
+inline constexpr std::size_t answers_waiting_max = std::size_t{512} * 1024;
+static_assert(answers_waiting_max > DataPace::ahead_most + engine::stream_payload_usual);
 
 /// One proven control channel in use: sends what is queued, hands on what arrives, pings, and notices silence.
 /// Lifetime: shared, because its coroutines outlive whoever gave it up. Threads: the channel's executor.
@@ -53,8 +57,9 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   /// any.
   [[nodiscard]] std::size_t data_frame_max() const { return data_pace_.frame_max(); }
   [[nodiscard]] bool has_room() const { return queued_bytes_ < link_queue_soft_max; }
-  /// Until has_room(), or the link has ended. Before a request is taken up that is answered: a handler that waits here
-  /// reads no more of a peer that asks without reading, which ends the link when it goes on (async_run).
+  /// Until the peer has taken all but answers_waiting_max of what it was sent, or the link has ended. Before a request
+  /// is taken up that is answered: a handler that waits here reads no more of a peer that asks without reading, which
+  /// ends the link when it goes on (async_run).
   asio::awaitable<void> async_room();
   /// Notified when has_room() may have become true.
   [[nodiscard]] AsyncEvent& room() { return room_; }
@@ -84,6 +89,7 @@ class SessionLink : public std::enable_shared_from_this<SessionLink> {
   asio::awaitable<void> data_loop();
   void send_ping();
   asio::awaitable<void> watch_loop();
+  [[nodiscard]] bool may_answer() const;
   /// Signs of life that are no messages.
   void look_for_life(std::chrono::steady_clock::time_point now);
 
