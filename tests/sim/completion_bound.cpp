@@ -75,18 +75,81 @@ std::uint64_t square_root(std::uint64_t n) {
   return root;
 }
 
+/// What the bound goes by, of a path.
+struct Pace {
+  Duration quiet;  // one exchange with the queue empty
+  std::uint64_t lost_ppm;
+};
+
+/// Scavenger keeps its least window of two packets where it sees a queue that is not there.
+bool sees_queues(const Options& o) {
+  Duration shortest = o.rtt;
+  Duration before = o.rtt;
+  for (const Step& step : o.steps) {
+    // What a path that became longer adds is a queue until the next look at the empty path, 10 s after the last.
+    if (step.rtt.value_or(before) > before) return true;
+    before = step.rtt.value_or(before);
+    shortest = std::min(shortest, before);
+  }
+  // Round trips differ by more than its target, and the two packets of one seldom show how short they can be.
+  return 2 * o.jitter + 2 * o.coalescing + o.reorder_delay > std::clamp<Duration>(shortest / 12, 2ms, 25ms);
+}
+
+/// What congestion control itself costs, beyond start and repeats.
+Duration control_cost(const Options& o, const Work& work, const Pace& path) {
+  const auto windows_of = [&](std::uint64_t packets) {
+    return static_cast<Duration::rep>(work.packets_longest / packets) * path.quiet;
+  };
+  const bool jitters = o.jitter > Duration::zero() || o.coalescing > Duration::zero();
+  switch (o.congestion) {
+    case engine::Congestion::cubic: {
+      Duration cost{0};
+      // Under random loss p CUBIC's window stays near that of Reno, sqrt(3 / 2p) datagrams, two at least (RFC 9438
+      // section 4.3).
+      if (path.lost_ppm > 0) cost += 2 * windows_of(std::max<std::uint64_t>(2, square_root(1'500'000 / path.lost_ppm)));
+      // HyStart++ takes jitter for a queue and leaves slow start with little more than the first window of 64.
+      if (jitters) cost += windows_of(64);
+      return cost;
+    }
+    case engine::Congestion::scavenger:
+      return sees_queues(o) ? windows_of(2) : Duration{0};
+    case engine::Congestion::bbr:  // fills the path whatever it loses and how it jitters: no term of its own
+    case engine::Congestion::fixed:
+    case engine::Congestion::measure:
+      break;
+  }
+  return {};
+}
+
+/// One exchange with the queue empty, and with as much in it as we could have put there.
+struct Exchange {
+  Duration quiet;
+  Duration full;
+};
+
+Exchange exchange_of(const RandomCase& random, const Options& worst, const Work& work) {
+  const Duration quiet =
+      worst.rtt + 2 * worst.jitter + 2 * worst.coalescing + worst.reorder_delay + engine_ack_interval(worst.rtt);
+  const std::uint64_t bdp = random.options.rate.bytes_in(random.options.rtt);
+  const std::uint64_t queue = worst.queue_bytes.value_or(std::max(bdp, 64 * KiB));
+  return {quiet, quiet + worst.rate.time_for(std::min(queue, 2 * work.wire_bytes))};
+}
+
+/// A given ratio of repair takes its share of the path.
+Duration with_repair(const Options& o, Duration serialised) {
+  if (o.fec.mode != engine::FecMode::fixed) return serialised;
+  return serialised + serialised * o.fec.repairs / o.fec.sources;
+}
+
 }  // namespace
 
 Duration completion_bound(const RandomCase& random, Duration ideal) {
-  const Options& o = random.options;
+  const Options o = at_worst(random.options);
   Work work;
   for (const LanePlan& plan : random.plans) work.add(plan, o);
   const bool is_fixed = o.congestion == engine::Congestion::fixed;
 
-  // One exchange with the queue empty, and with as much in it as we could have put there.
-  const Duration quiet = o.rtt + 2 * o.jitter + 2 * o.coalescing + o.reorder_delay + engine_ack_interval(o.rtt);
-  const std::uint64_t queue = o.queue_bytes.value_or(std::max(o.rate.bytes_in(o.rtt), 64 * KiB));
-  const Duration full = quiet + o.rate.time_for(std::min(queue, 2 * work.wire_bytes));
+  const auto [quiet, full] = exchange_of(random, o, work);
 
   // Serialisation, at the rate that the sender was told to keep to.
   Duration total = ideal;
@@ -95,8 +158,7 @@ Duration completion_bound(const RandomCase& random, Duration ideal) {
     const Duration paced = o.paced->time_for(work.wire_bytes_longest * 1'000'000 / (1'000'000 - lost_ppm));
     total = std::max(total, work.latest_start + paced + o.rtt);
   }
-  // A given ratio of repair takes its share of the path.
-  if (o.fec.mode == engine::FecMode::fixed) total += total * o.fec.repairs / o.fec.sources;
+  total = with_repair(o, total);
   // Hello, manifest, verdicts, and the doubling of the first window.
   total += 3 * full;
   if (!is_fixed) total += static_cast<Duration::rep>(std::bit_width(work.packets_longest / 32)) * full;
@@ -118,19 +180,10 @@ Duration completion_bound(const RandomCase& random, Duration ideal) {
     total += silence(timeout, 1 + length / 2) * static_cast<Duration::rep>(rounds + bursts);
   }
 
-  // Under random loss p CUBIC's window stays near that of Reno, sqrt(3 / 2p) datagrams, two at least (RFC 9438 4.3).
-  if (!is_fixed && lost_ppm > 0) {
-    const std::uint64_t window = std::max<std::uint64_t>(2, square_root(1'500'000 / lost_ppm));
-    total += static_cast<Duration::rep>(2 * work.packets_longest / window) * quiet;
-  }
-
   // What was in flight is lost, and the first probe after the end is up to a second late.
   if (o.outage) total += o.outage->length + std::max<Duration>(1s, timeout) + 4 * full;
 
-  // HyStart++ takes jitter for a queue and leaves slow start with little more than the first window of 64.
-  if (!is_fixed && (o.jitter > Duration::zero() || o.coalescing > Duration::zero())) {
-    total += static_cast<Duration::rep>(work.packets_longest / 64) * quiet;
-  }
+  total += control_cost(random.options, work, {.quiet = quiet, .lost_ppm = lost_ppm});
 
   // Storage: each fill of the sink's slabs may have to be written before the next; the source reads ahead a quarter of
   // its granules.
@@ -139,6 +192,12 @@ Duration completion_bound(const RandomCase& random, Duration ideal) {
   const std::uint64_t ahead_bytes = o.source.granules_max / 4 * MemorySource::granule_size;
   total += static_cast<Duration::rep>(2 + rounds + work.bytes / ahead_bytes) * o.source.latency;
   return total * 5 / 4 + 5ms;
+}
+
+Duration usual_time(const RandomCase& random, Duration ideal) {
+  Work work;
+  for (const LanePlan& plan : random.plans) work.add(plan, random.options);
+  return with_repair(random.options, ideal) * 5 / 4 + 8 * exchange_of(random, random.options, work).full;
 }
 
 }  // namespace penstock::sim

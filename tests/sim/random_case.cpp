@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "common/random.h"
+#include "dataplane/engine/congestion/cubic.h"
 #include "dataplane/engine/lane_config.h"
 
 namespace penstock::sim {
@@ -50,9 +53,22 @@ Probability random_loss(Rng& luck) {
       return ppm_up_to(luck, 100'000);
     case 5:
       return ppm_up_to(luck, 200'000);
+    case 6:
+      return ppm_up_to(luck, 250'000);
     default:
       return {};
   }
+}
+
+/// Several times what the first window or the path holds, whichever is more: how the controller does there is what the
+/// time taken tells of. At most 32 MiB, seldom as much.
+std::uint64_t long_size(Rng& luck, const Options& options) {
+  const std::uint64_t flight = std::max(options.rate.bytes_in(options.rtt), first_window_of(options));
+  const std::uint64_t flights = luck.between(8, 32);
+  // Half as many of twice the size: each size takes as much of the machine's time as any other.
+  const auto doublings = static_cast<std::uint64_t>(std::countr_zero(luck.next() | 1U << 5));
+  const std::uint64_t most = luck.between(MiB / 2, MiB) << doublings;
+  return std::min(flight * flights, std::max(most, 8 * first_window_of(options)));
 }
 
 std::uint64_t random_size(Rng& luck, std::size_t udp_payload) {
@@ -65,7 +81,7 @@ std::uint64_t random_size(Rng& luck, std::size_t udp_payload) {
     case 2:  // around whole slabs
       return luck.between(1, 3) * engine::slab_size + luck.between(0, 2) - 1;
     default:
-      return log_uniform(luck, 23);
+      return log_uniform(luck, 22);
   }
 }
 
@@ -111,13 +127,62 @@ LanePlan random_plan(Rng& luck, const Options& options) {
   return plan;
 }
 
+/// What is held or repaired of it stays what it is.
+void make_longer(Rng& luck, const Options& options, LanePlan& plan) {
+  plan.bytes = std::max(plan.bytes, long_size(luck, options));
+}
+
+void draw_controller(Rng& luck, Options& options) {
+  switch (luck.below(8)) {
+    case 0:
+      options.congestion = engine::Congestion::scavenger;
+      break;
+    case 1:
+    case 2:
+    case 3:
+      options.congestion = engine::Congestion::cubic;
+      break;
+    default:
+      options.congestion = engine::Congestion::bbr;
+      if (luck.chance(1, 3))
+        options.remembered = DataRate::bits_per_second(options.rate.bits_per_second() / 100 * luck.between(2, 400));
+  }
+}
+
+/// An outage, and a path that becomes another, while data flows.
+void draw_changes(Rng& luck, RandomCase& random) {
+  Options& options = random.options;
+  std::uint64_t bytes = 0;
+  for (const LanePlan& plan : random.plans) bytes += plan.bytes;
+  const Duration within = options.rtt * 10 + options.rate.time_for(bytes);
+  if (luck.chance(1, 10)) options.outage = Outage{.after = up_to(luck, within), .length = up_to(luck, 3s)};
+  if (!luck.chance(1, 8)) return;
+  const std::uint64_t count = luck.between(1, 3);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Step step{.after = up_to(luck, within)};
+    // Who is told a rate keeps to it, whatever becomes of the path.
+    const std::uint64_t least = options.paced ? 100 : 25;
+    if (luck.chance(2, 3))
+      step.rate = std::max(DataRate::megabits_per_second(1),
+                           DataRate::bits_per_second(options.rate.bits_per_second() / 100 * luck.between(least, 400)));
+    if (luck.chance(2, 3))
+      step.rtt = std::min<Duration>(options.rtt * static_cast<Duration::rep>(luck.between(25, 400)) / 100, 2s);
+    options.steps.push_back(step);
+  }
+  std::ranges::sort(options.steps, {}, &Step::after);
+}
+
 }  // namespace
+
+std::uint64_t first_window_of(const Options& options) {
+  return engine::initial_window_packets * options.udp_payload_size;
+}
 
 RandomCase make_random_case(std::uint64_t seed) {
   Rng luck{seed};
   Options options;
   options.seed = luck.next();
-  options.rtt = log_duration(luck, 100us, 300ms);
+  options.rtt = log_duration(luck, 100us, 2s);
   options.rate = DataRate::bits_per_second(std::min(log_uniform(luck, 11) * 1'000'000, std::uint64_t{2'000'000'000}));
   constexpr std::size_t payloads[] = {1200, 1472, 1472, 8972};
   options.udp_payload_size = luck.chance(1, 8) ? luck.between(1200, 9000) : payloads[luck.below(4)];
@@ -131,12 +196,11 @@ RandomCase make_random_case(std::uint64_t seed) {
   if (luck.chance(1, 3)) options.loss_placement = netem::LossPlacement::before_bottleneck;
   if (luck.chance(1, 5)) options.jitter = up_to(luck, options.rtt / 8);
   if (luck.chance(1, 4)) {
-    options.reorder = ppm_up_to(luck, 50'000);
+    options.reorder = ppm_up_to(luck, luck.chance(1, 2) ? 500'000 : 50'000);
     options.reorder_delay = up_to(luck, options.rtt / 4);
   }
   if (luck.chance(1, 5)) options.duplicate = ppm_up_to(luck, 50'000);
   if (luck.chance(1, 5)) options.corrupt = ppm_up_to(luck, 20'000);
-  if (luck.chance(1, 10)) options.outage = Outage{.after = up_to(luck, options.rtt * 10), .length = up_to(luck, 3s)};
   const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
   const std::uint64_t queue_min = std::max<std::uint64_t>(32 * options.udp_payload_size, options.rate.bytes_in(1ms));
   if (luck.chance(1, 4)) options.queue_bytes = std::max(queue_min, luck.between(bdp / 8, bdp / 2));
@@ -167,8 +231,11 @@ RandomCase make_random_case(std::uint64_t seed) {
   RandomCase random{.options = options, .plans = {}};
   const std::uint64_t lanes = luck.chance(1, 4) ? luck.between(2, 3) : 1;
   for (std::uint64_t i = 0; i < lanes; ++i) random.plans.push_back(random_plan(luck, options));
-  // Drawn last, so that the networks of known seeds stay what they are.
-  if (!random.options.paced && luck.chance(1, 2)) random.options.congestion = engine::Congestion::bbr;
+  // Shuffled chunks of more than the sink's slabs hold are refused, most of them, and the disk's latency is the rate.
+  const bool longer = options.paced ? luck.chance(1, 8) : luck.chance(5, 8);
+  if (longer && options.order == engine::ChunkOrder::sequential) make_longer(luck, options, random.plans.front());
+  if (!options.paced) draw_controller(luck, random.options);
+  draw_changes(luck, random);
   if (luck.chance(1, 2)) {
     // The size is searched for, now and then on a path that carries less than it seems.
     const auto ceiling = std::exchange(random.options.udp_payload_size, engine::udp_payload_min);
@@ -192,6 +259,22 @@ RandomCase make_random_case(std::uint64_t seed) {
   return random;
 }
 
+std::string_view name_of(engine::Congestion congestion) {
+  switch (congestion) {
+    case engine::Congestion::bbr:
+      return "bbr";
+    case engine::Congestion::cubic:
+      return "cubic";
+    case engine::Congestion::scavenger:
+      return "scavenger";
+    case engine::Congestion::fixed:
+      return "fixed";
+    case engine::Congestion::measure:
+      return "measure";
+  }
+  return "";
+}
+
 std::string describe(const RandomCase& random) {
   const Options& o = random.options;
   const auto percent = [](Probability p) { return static_cast<double>(p.parts_per_billion()) / 1e7; };
@@ -210,9 +293,14 @@ std::string describe(const RandomCase& random) {
   if (o.duplicate > Probability{}) text += fmt::format(", duplicate {} %", percent(o.duplicate));
   if (o.corrupt > Probability{}) text += fmt::format(", corrupt {} %", percent(o.corrupt));
   if (o.outage) text += fmt::format(", outage of {} us after {} us", o.outage->length / 1us, o.outage->after / 1us);
+  for (const Step& step : o.steps) {
+    text += fmt::format(", after {} us", step.after / 1us);
+    if (step.rate) text += fmt::format(" {} Mbit/s", step.rate->bits_per_second() / 1'000'000);
+    if (step.rtt) text += fmt::format(" rtt {} us", *step.rtt / 1us);
+  }
   text += o.paced ? fmt::format("; fixed {} kbit/s", o.paced->bits_per_second() / 1000)
-          : o.congestion == engine::Congestion::bbr ? std::string{"; bbr"}
-                                                    : std::string{"; cubic"};
+                  : fmt::format("; {}", name_of(o.congestion));
+  if (o.remembered) text += fmt::format(", remembers {} kbit/s", o.remembered->bits_per_second() / 1000);
   if (o.order == engine::ChunkOrder::shuffled) text += ", shuffled";
   if (o.fec.mode == engine::FecMode::automatic) text += ", fec auto";
   if (o.fec.mode == engine::FecMode::fixed) text += fmt::format(", fec {},{}", o.fec.sources, o.fec.repairs);

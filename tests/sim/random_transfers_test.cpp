@@ -28,7 +28,13 @@ void report(std::uint64_t seed, const RandomCase& random, Duration ideal, Durati
              bound / std::chrono::microseconds{1}, took / std::chrono::microseconds{1}, describe(random));
 }
 
-void run_case(std::uint64_t seed) {
+/// How many of the transfers that bbr decided on, on paths that stay what they are, took longer than is usual.
+struct Punctuality {
+  std::uint64_t all = 0;
+  std::uint64_t late = 0;
+};
+
+void run_case(std::uint64_t seed, Punctuality& punctuality) {
   const RandomCase random = make_random_case(seed);
   INFO("replay with PENSTOCK_SIM_SEED=", seed, " build/release/bin/penstock_sim_random");
   INFO(describe(random));
@@ -56,17 +62,36 @@ void run_case(std::uint64_t seed) {
   CHECK(damaged >= net.forward().counters().corrupted - net.forward().damage_dropped_by_box() +
                        net.backward().counters().corrupted);
   CHECK(took.count() <= bound.count());
+  if (random.options.congestion == engine::Congestion::bbr && !random.options.outage && random.options.steps.empty()) {
+    ++punctuality.all;
+    if (took > usual_time(random, ideal)) ++punctuality.late;
+  }
   if (setting("PENSTOCK_SIM_REPORT")) report(seed, random, ideal, bound, took);
 }
 
 TEST_CASE("random transfers: every byte arrives, nothing forbidden happens, in bounded virtual time") {
+  Punctuality punctuality;
   if (const auto seed = setting("PENSTOCK_SIM_SEED")) {
-    run_case(*seed);
+    run_case(*seed, punctuality);
     return;
   }
   const std::uint64_t first = setting("PENSTOCK_SIM_FIRST").value_or(1);
   const std::uint64_t count = setting("PENSTOCK_SIM_COUNT").value_or(1250);  // ctest runs four such shards
-  for (std::uint64_t seed = first; seed < first + count; ++seed) run_case(seed);
+  for (std::uint64_t seed = first; seed < first + count; ++seed) run_case(seed, punctuality);
+  CAPTURE(punctuality.all);
+  CHECK(punctuality.late <= 3 + punctuality.all / 40);  // in cubic's hands one in six
+}
+
+TEST_CASE("random transfers: a third of them take a controller well beyond its first window") {
+  constexpr std::uint64_t count = 5000;
+  std::uint64_t beyond = 0;
+  for (std::uint64_t seed = 1; seed <= count; ++seed) {
+    const RandomCase random = make_random_case(seed);
+    if (random.options.congestion == engine::Congestion::fixed) continue;
+    const auto is_long = [&](const LanePlan& plan) { return plan.bytes >= 8 * first_window_of(random.options); };
+    if (std::ranges::any_of(random.plans, is_long)) ++beyond;
+  }
+  CHECK(beyond >= count / 3);
 }
 
 TEST_CASE("random transfers: one seed leaves one trace, whatever backend seals it") {

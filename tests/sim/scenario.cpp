@@ -1,6 +1,7 @@
 #include "tests/sim/scenario.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "common/check.h"
@@ -40,6 +41,7 @@ EngineOptions engines_of(const Options& options) {
   engines.sender.fec = options.fec;
   engines.sender.ecn = options.ecn;
   engines.sender.rate = options.paced;
+  engines.sender.remembered_rate = options.remembered;
   if (options.congestion == engine::Congestion::fixed && !options.paced) {
     engines.sender.rate = DataRate::bits_per_second(options.rate.bits_per_second() / 100 * 95);
   }
@@ -61,7 +63,27 @@ EngineOptions engines_of(const Options& options) {
   return engines;
 }
 
+/// What the path is `since_start`, of which it was `first` at the beginning.
+netem::LinkSettings link_at(const Options& options, netem::LinkSettings first, Duration since_start) {
+  for (const Step& step : options.steps) {
+    if (step.after > since_start) break;
+    if (step.rate) first.rate = *step.rate;
+    if (step.rtt) first.delay = *step.rtt / 2;
+  }
+  const auto& outage = options.outage;
+  first.down = outage && since_start >= outage->after && since_start < outage->after + outage->length;
+  return first;
+}
+
 }  // namespace
+
+Options at_worst(Options options) {
+  for (const Step& step : options.steps) {
+    if (step.rate) options.rate = std::min(options.rate, *step.rate);
+    if (step.rtt) options.rtt = std::max(options.rtt, *step.rtt);
+  }
+  return options;
+}
 
 // Virtual time does not start at zero: an engine that takes zero for "never" is found out.
 Scenario::Scenario(const Options& options)
@@ -80,13 +102,11 @@ Scenario::Scenario(const Options& options)
   forward_ = std::make_unique<Pipe>(events_, forward, luck_.next(), 0, trace_, to(daemon_));
   backward_ = std::make_unique<Pipe>(events_, link_of(options, options.ack_loss), luck_.next(), 1, trace_, to(client_));
   forward_->set_box(options.box);
-  if (!options.outage) return;
+  std::set<Duration> changes;
+  for (const Step& step : options.steps) changes.insert(step.after);
+  if (options.outage) changes.insert({options.outage->after, options.outage->after + options.outage->length});
   for (Pipe* pipe : {forward_.get(), backward_.get()}) {
-    const netem::LinkSettings up = pipe->settings();
-    netem::LinkSettings down = up;
-    down.down = true;
-    pipe->change_at(start_ + options.outage->after, down);
-    pipe->change_at(start_ + options.outage->after + options.outage->length, up);
+    for (const Duration after : changes) pipe->change_at(start_ + after, link_at(options, pipe->settings(), after));
   }
 }
 
@@ -117,6 +137,7 @@ std::vector<LaneOutcome> Scenario::transfer_all(const std::vector<LanePlan>& pla
 }
 
 TimePoint Scenario::ideal_finish() const {
+  const Options worst = at_worst(options_);
   std::uint64_t wire_bytes = 0;
   Duration latest_start{0};
   const std::uint64_t payload = options_.udp_payload_size - data_overhead;
@@ -139,9 +160,9 @@ TimePoint Scenario::ideal_finish() const {
     const std::uint64_t lost_ppb = p + r == 0 ? 0 : in_bad / 1000 * p / (p + r) * 1000;
     passed_ppb = passed_ppb / 1000 * (netem::Probability::certain_ppb - lost_ppb) / 1'000'000;
   }
-  const auto serialised = options_.rate.time_for(wire_bytes).count();
+  const auto serialised = worst.rate.time_for(wire_bytes).count();
   const Duration stretched{serialised * 1'000'000 / static_cast<Duration::rep>(passed_ppb / 1000)};
-  return start_ + latest_start + stretched + options_.rtt / 2;
+  return start_ + latest_start + stretched + worst.rtt / 2;
 }
 
 }  // namespace penstock::sim

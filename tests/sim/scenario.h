@@ -24,6 +24,13 @@ struct Outage {
   Duration length{0};
 };
 
+/// From `after` on, counted from the start, the path is another one, both ways.
+struct Step {
+  Duration after{0};
+  std::optional<DataRate> rate = {};
+  std::optional<Duration> rtt = {};
+};
+
 /// A network of two hosts, and how the engines on them are set. Both directions have the same delay and, unless said
 /// otherwise, the same rate and luck; forward is where the first lane's DATA goes.
 struct Options {
@@ -40,6 +47,7 @@ struct Options {
   netem::Probability duplicate = {};
   netem::Probability corrupt = {};
   std::optional<Outage> outage = {};
+  std::vector<Step> steps = {};           // ascending
   netem::MarkThreshold mark_above = {};   // forward, where it marks instead of dropping
   MarkBox box = MarkBox::honest;          // forward
   std::optional<std::uint32_t> mtu = {};  // bytes of IP, both ways; longer ones vanish
@@ -47,7 +55,8 @@ struct Options {
   engine::Congestion congestion = engine::Congestion::cubic;
   engine::Fec fec = {};
   bool ecn = true;
-  std::optional<DataRate> paced = {};  // of `fixed`, in IP bytes; default: 95 % of `rate`
+  std::optional<DataRate> paced = {};       // of `fixed`, in IP bytes; default: 95 % of `rate`
+  std::optional<DataRate> remembered = {};  // what an earlier transfer found the path to carry, true or not
   engine::ChunkOrder order = engine::ChunkOrder::sequential;
   std::size_t udp_payload_size = 1472;
   std::size_t udp_payload_max = 0;  // of the sender: above the former, sizes are searched
@@ -63,6 +72,9 @@ struct Options {
   Duration patience = std::chrono::hours{1};  // virtual; then the run is over, finished or not
   std::uint64_t seed = 1;
 };
+
+/// The same with the lowest rate and the longest round trip that its steps bring, from the start on: what bounds go by.
+[[nodiscard]] Options at_worst(Options options);
 
 /// Whole transfers by real engines in virtual time. One use: one call of transfer or transfer_all.
 class Scenario {
@@ -89,7 +101,7 @@ class Scenario {
   [[nodiscard]] Lane& lane(std::size_t index) { return *lanes_.at(index); }
 
   /// When a sender that knew rate and loss beforehand would have written the last byte of all lanes: serialisation of
-  /// every needed byte with its headers, divided by what loss leaves, and half a round trip.
+  /// every needed byte with its headers, divided by what loss leaves, and half a round trip; on the path at its worst.
   /// After transfer.
   [[nodiscard]] TimePoint ideal_finish() const;
   [[nodiscard]] std::uint64_t trace_hash() const { return trace_.value(); }
