@@ -29,7 +29,7 @@ class AheadPull(LabTest):
         os.mkdir(self.landing)
         self.target = os.path.join(self.landing, "file")
 
-    def start_daemon(self, *extra, listen="127.0.0.1:0"):
+    def start_daemon(self, *extra, listen=None):
         advertise = "127.0.0.1:%d" % self.between.udp_port
         self.daemon = self.serve(listen=listen, extra=["--udp-advertise", advertise, *extra])
         self.between.target = ("127.0.0.1", self.daemon.port)

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -92,7 +93,8 @@ class Outcome:
 
 
 class Daemon:
-    def __init__(self, lab, root, state, listen="127.0.0.1:0", extra=(), prefix=()):
+    def __init__(self, lab, root, state, listen=None, extra=(), prefix=()):
+        listen = listen or "127.0.0.1:%d" % free_port()
         self.lab, self.root, self.state = lab, root, state
         self.log = []
         self.ready = threading.Event()
@@ -238,7 +240,7 @@ class LabTest(unittest.TestCase):
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
 
-    def serve(self, name="", listen="127.0.0.1:0", extra=(), prefix=()):
+    def serve(self, name="", listen=None, extra=(), prefix=()):
         root, state = self.path("root" + name), self.path("state" + name)
         os.makedirs(root, exist_ok=True)
         give_daemon(state, self.keys)
@@ -367,6 +369,13 @@ def sha256_file(path):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """For TCP and UDP, and below what the system gives to whoever connects: nobody takes it while a daemon is away."""
+    while True:
+        port = random.randrange(20000, 32768)
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(type=kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+            return port
+        except OSError:
+            continue
