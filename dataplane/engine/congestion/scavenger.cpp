@@ -24,6 +24,11 @@ constexpr Duration probe_length_min = milliseconds{20};
 constexpr std::uint64_t window_max = 4 * GiB;
 constexpr Duration rate_rtt_min = std::chrono::microseconds{10};
 
+std::uint64_t share(std::uint64_t bytes, Duration part, Duration whole) {
+  return static_cast<std::uint64_t>(Wide{bytes} * static_cast<std::uint64_t>(part.count()) /
+                                    static_cast<std::uint64_t>(whole.count()));
+}
+
 }  // namespace
 
 Scavenger::Scavenger(std::uint64_t datagram_bytes, Duration initial_rtt)
@@ -101,17 +106,18 @@ void Scavenger::on_round(TimePoint now, const DeliverySample& flight, std::uint6
   } else if (lowest) {
     const Duration queue = *lowest - floor_.minimum();
     const Duration wanted = target();
-    if (queue >= wanted) {
+    const bool again = std::exchange(above_, queue >= wanted);
+    if (above_) {
       slow_start_ = false;
-      // As far above the target as the target is above nothing: a half less.
-      const auto over = static_cast<std::uint64_t>(std::min(queue - wanted, wanted) / std::chrono::microseconds{1});
-      const auto whole = static_cast<std::uint64_t>(wanted / std::chrono::microseconds{1});
-      cwnd_ = std::max(cwnd_ - static_cast<std::uint64_t>(Wide{cwnd_} * over / whole / 2), window_min());
+      // A queue of our own is gone when as much less is in flight; one that is still there a round trip later is
+      // others': as far above the target as the target is above nothing, a half less.
+      const Duration own = queue - wanted / 2;
+      const Duration less = again ? std::min(queue - wanted, wanted) : own;
+      const Duration of = again ? 2 * wanted : *lowest;
+      cwnd_ = std::max(cwnd_ - share(cwnd_, less, of), window_min());
     } else if (!slow_start_ && 2 * in_flight_peak >= cwnd_) {  // a window that is not used says nothing
-      const auto room = static_cast<std::uint64_t>((wanted - queue) / std::chrono::microseconds{1});
-      const auto whole = static_cast<std::uint64_t>(wanted / std::chrono::microseconds{1});
       const std::uint64_t most = std::max(cwnd_ / growth_divisor, datagram_);
-      cwnd_ = std::min(window_max, cwnd_ + static_cast<std::uint64_t>(Wide{most} * room / whole));
+      cwnd_ = std::min(window_max, cwnd_ + share(most, wanted - queue, wanted));
     }
   }
   if (now - floor_.confirmed_at() < probe_interval) return;

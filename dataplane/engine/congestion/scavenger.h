@@ -17,10 +17,11 @@ namespace penstock::engine {
 /// Source: the idea of RFC 6817 (LEDBAT), with the RTT in place of the one-way delay. Differences: the target is a
 /// fraction of the round trip (RFC: 100 ms, which is more than many a queue holds, so that LEDBAT there is no scavenger
 /// at all); growth and shrinking are shares of the window, once a round trip, so that a long fat path is filled in
-/// tens of round trips and left in a few; loss counts only above what the path loses by chance (loss_floor.h), and
-/// neither that of an outage nor that of the receiver's own socket, whose window is one of its own (receiver_window.h);
-/// every 10 s the window is cut for a moment, to see the path without our own queue (RFC: base delay of the last
-/// minutes, by which a late-comer takes the queue that it finds for the path). Threads: one owner.
+/// tens of round trips and left in a few: first by the queue that may be our own, then by up to a half, for who else
+/// fills it; loss counts only above what the path loses by chance (loss_floor.h), and neither that of an outage nor
+/// that of the receiver's own socket, whose window is one of its own (receiver_window.h); every 10 s the window is cut
+/// for a moment, to see the path without our own queue (RFC: base delay of the last minutes, by which a late-comer
+/// takes the queue that it finds for the path). Threads: one owner.
 class Scavenger final : public CongestionController {
  public:
   Scavenger(std::uint64_t datagram_bytes, Duration initial_rtt);
@@ -63,6 +64,7 @@ class Scavenger final : public CongestionController {
   bool slow_start_before_marks_ = false;
   Duration smoothed_rtt_;
   std::optional<Duration> round_rtt_;  // the lowest of this round trip
+  bool above_ = false;                 // the one before showed more queue than we want
   std::uint64_t round_end_delivered_ = 0;
   std::uint64_t peak_in_flight_ = 0;  // of this round trip
   std::optional<TimePoint> probe_until_;

@@ -31,30 +31,48 @@ struct Rounds {
                                  .packets = lost,
                                  .bytes = lost * datagram,
                                  .numbers = std::span{&losses, 1}});
-    rtt.on_sample(40ms, {});
+    rtt.on_sample(40ms + queue, {});
     const bytes::Interval rest{first + lost, next};
     scavenger.on_packets_acked({.now = now,
                                 .largest = {next - 1},
                                 .largest_sent_at = sent_at,
                                 .bytes = rest.size() * datagram,
                                 .packets = rest.size(),
-                                .rtt = 40ms,
+                                .rtt = 40ms + queue,
                                 .numbers = std::span{&rest, 1}},
                                rtt);
   }
   void round(std::uint64_t lost = 0) {
     send();
-    now += 40ms;
+    now += 40ms + queue;
     hear(lost);
   }
 
   RttEstimator rtt{40ms};
   Scavenger scavenger{datagram, 40ms};
+  Duration queue{0};
   TimePoint now = TimePoint{} + 1s;
   TimePoint sent_at{};
   std::uint64_t first = 0;
   std::uint64_t next = 0;
 };
+
+TEST_CASE("scavenger: gives up a queue that may be its own, and half of all to one that stays") {
+  Rounds path;
+  for (int i = 0; i < 8; ++i) path.round();
+  for (const Duration queue : {7ms, 0ms}) {  // which ends slow start
+    path.queue = queue;
+    path.round();
+  }
+  path.queue = 7ms;  // twice the target, a seventh of the round trip
+  const std::uint64_t before = path.scavenger.cwnd();
+  path.round();
+  const std::uint64_t once = path.scavenger.cwnd();
+  CHECK(once < before * 9 / 10);
+  CHECK(once > before * 8 / 10);
+  path.round();
+  CHECK(path.scavenger.cwnd() <= once * 6 / 10);
+}
 
 TEST_CASE("scavenger: loss beyond what chance takes halves the window") {
   Rounds path;
