@@ -19,6 +19,7 @@
 #include "control/registry/registry.h"
 #include "control/server/fec_counters.h"
 #include "control/server/server.h"
+#include "control/server/transfer_places.h"
 #include "control/session/async_event.h"
 #include "control/session/worker_door.h"
 #include "dataplane/io/lane_placement.h"
@@ -40,7 +41,9 @@ inline constexpr std::size_t request_threads = 2;
 /// What all sessions of one daemon share. One owner: the control thread, which runs `io`.
 struct DaemonState {
   explicit DaemonState(ServerConfig configuration, ServerObserver& listener)
-      : config(std::move(configuration)), observer(listener) {}
+      : config(std::move(configuration)), observer(listener) {
+    places.on_given_back = [this] { changed.notify(); };
+  }
 
   ServerConfig config;
   ServerObserver& observer;
@@ -53,7 +56,8 @@ struct DaemonState {
   std::unique_ptr<storage::JournalStore> journals;
   storage::TargetClaims claims;
   std::unique_ptr<storage::SlabPool> slabs;
-  asio::io_context io{1};  // below what suspended coroutines may still hold: slabs, journals, claims
+  TransferPlaces places{config.transfers_max};
+  asio::io_context io{1};  // below what suspended coroutines may still hold: slabs, journals, claims, places
   std::unique_ptr<storage::StorageExecutor> requests;
   std::unique_ptr<storage::StorageExecutor> transfers;
   std::unique_ptr<io::WorkerGroup> workers;
@@ -65,13 +69,12 @@ struct DaemonState {
   std::optional<io::LanePlacement> lanes;  // connection ids in use, and the worker of each
   std::list<std::shared_ptr<ServerSession>> sessions;
   WaitingRoom waiting{config.unproven_max};  // connections before their proof
-  std::uint32_t transfers_running = 0;
-  std::uint32_t transfers_ended = 0;  // since memory was looked at
   bool draining = false;
   AsyncEvent changed{io.get_executor()};  // a session or transfer has ended
 
   /// Ends the threads in the one order in which none can reach for another that has gone.
   ~DaemonState() {
+    places.on_given_back = nullptr;  // nobody waits any more
     for (const auto& door : doors) door->close();
     workers.reset();
     transfers.reset();

@@ -13,7 +13,7 @@ namespace {
 
 std::optional<Error> reason_against_bulk(const DaemonState& state) {
   if (state.draining) return Error{ErrorCode::DRAINING, "the daemon is shutting down; try again later"};
-  if (state.transfers_running >= state.config.transfers_max)
+  if (state.places.full())
     return Error{ErrorCode::SERVER_BUSY, "the daemon runs as many transfers as it may; try again later"};
   return std::nullopt;
 }
@@ -35,8 +35,7 @@ proto::Envelope ProbeGuest::open(const proto::OpenProbe& open, engine::LaneKeys 
     opened.set_time_max_ms(
         static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()));
     if (state_.config.rate_cap) opened.set_rate_cap_bps(state_.config.rate_cap->bits_per_second());
-    ++state_.transfers_running;
-    counted_ = true;
+    place_ = state_.places.take();
     time_is_up_.expires_after(time);
     time_is_up_.async_wait([weak = weak_from_this()](std::error_code failed) {
       if (const auto self = weak.lock(); self && !failed) self->end();
@@ -60,10 +59,7 @@ void ProbeGuest::end() {
         own_, [](engine::Receiver& receiver, TimePoint) { receiver.close(engine::TransportError::cancelled); });
     worker.remove(own_);
   }
-  if (std::exchange(counted_, false)) {
-    --state_.transfers_running;
-    state_.changed.notify();
-  }
+  place_.reset();
 }
 
 }  // namespace penstock::control

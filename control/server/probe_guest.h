@@ -14,7 +14,7 @@ namespace penstock::control {
 /// Bound: one a session; bulk counts as a transfer (transfers_max), obeys the server's rate cap, ends after
 /// `probe_bytes_max` and `probe_time_max`. Threads: the control thread.
 /// Lifetime: its session ends it before letting go. What a daemon that goes away leaves in suspended coroutines is
-/// destroyed after the parts of DaemonState that end() reaches for, so the destructor does not.
+/// destroyed after the parts of DaemonState that end() reaches for, so the destructor gives back the place alone.
 class ProbeGuest : public std::enable_shared_from_this<ProbeGuest> {
  public:
   ProbeGuest(DaemonState& state, ConnectionId own) : state_(state), own_(own), time_is_up_(state.io) {}
@@ -32,7 +32,7 @@ class ProbeGuest : public std::enable_shared_from_this<ProbeGuest> {
   ConnectionId own_;
   asio::steady_timer time_is_up_;
   bool lane_open_ = false;
-  bool counted_ = false;
+  TransferPlace place_;  // of a bulk probe
 };
 
 // Tuning: what loopback takes in half a second, and what a modem of 1 Mbit/s with seconds of queue needs.

@@ -26,6 +26,7 @@
 #include "control/server/registry_watch.h"
 #include "control/server/server_session.h"
 #include "control/session/async_blocking.h"
+#include "control/session/contained.h"
 #include "control/session/fast_path_words.h"
 #include "control/session/wall_clock.h"
 #include "dataplane/io/early_datagrams.h"
@@ -122,6 +123,7 @@ struct Server::Impl {
   DaemonOffer make_offer(std::size_t listener);
   asio::awaitable<void> accept_loop(std::size_t listener);
   asio::awaitable<void> serve_socket(tcp::socket socket, std::size_t listener, WaitingRoom::Ticket guest);
+  asio::awaitable<Status> serve_session(ServerSession& session);
   asio::awaitable<void> watch_registry();
   asio::awaitable<void> give_memory_back();
   asio::awaitable<void> sweep_partials();
@@ -321,25 +323,35 @@ asio::awaitable<void> Server::Impl::serve_socket(tcp::socket socket, std::size_t
     };
     return offer;
   };
-  auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
+  auto place = state.sessions.end();
+  const auto meet = [&]() -> asio::awaitable<Status> {
+    auto admitted = co_await async_admit(std::move(socket), *state.tls, state.gatekeeper, std::move(offered));
+    if (!admitted) co_return Status{};
+    place = state.sessions.insert(place, std::make_shared<ServerSession>(state, std::move(*admitted)));
+    co_return Status{};
+  };
+  // Whatever happens inside, what is taken here is given back here.
+  auto served = co_await async_contained(meet());
   state.waiting.leave(guest);
   state.changed.notify();
-  if (!admitted) {
-    for (const auto id : reserved) state.release(id);
-    co_return;
+  if (place != state.sessions.end()) {
+    served = co_await async_contained(serve_session(**place));
+    state.sessions.erase(place);
   }
-  const bool full = state.sessions.size() >= state.config.sessions_max;
-  auto session = std::make_shared<ServerSession>(state, std::move(*admitted));
-  const auto place = state.sessions.insert(state.sessions.end(), session);
-  watch->on_joined(*session);
-  if (state.draining) {
-    session->end({ErrorCode::DRAINING, "the daemon is shutting down; try again later"});
-  } else if (full) {
-    session->end({ErrorCode::SERVER_BUSY, "the daemon serves as many clients as it may; try again later"});
-  }
-  co_await session->async_serve();
-  state.sessions.erase(place);
+  for (const auto id : reserved) state.release(id);
   state.changed.notify();
+  if (!served) state.log(LogLevel::error, "connection_failed", escape_for_display(served.error().message, 256));
+}
+
+asio::awaitable<Status> Server::Impl::serve_session(ServerSession& session) {
+  watch->on_joined(session);
+  if (state.draining) {
+    session.end({ErrorCode::DRAINING, "the daemon is shutting down; try again later"});
+  } else if (state.sessions.size() > state.config.sessions_max) {  // with this one
+    session.end({ErrorCode::SERVER_BUSY, "the daemon serves as many clients as it may; try again later"});
+  }
+  co_await session.async_serve();
+  co_return Status{};
 }
 
 asio::awaitable<void> Server::Impl::watch_registry() {
@@ -359,8 +371,7 @@ asio::awaitable<void> Server::Impl::give_memory_back() {
     asio::steady_timer pause{state.io, memory_looked_at};
     std::error_code ignored;
     co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    const bool was_busy = std::exchange(busy, state.transfers_running > 0 || state.transfers_ended > 0);
-    state.transfers_ended = 0;
+    const bool was_busy = std::exchange(busy, state.places.take_news() || !state.places.empty());
 #ifdef __GLIBC__
     if (was_busy && !busy) {
       const auto trim = [] { return ::malloc_trim(0); };
@@ -407,7 +418,7 @@ void Server::Impl::on_stop() {
 
 asio::awaitable<void> Server::Impl::shut_down() {
   const auto deadline = std::chrono::steady_clock::now() + state.config.drain_timeout;
-  while (!stopping && state.transfers_running > 0 && std::chrono::steady_clock::now() < deadline)
+  while (!stopping && !state.places.empty() && std::chrono::steady_clock::now() < deadline)
     co_await state.changed.async_wait(std::chrono::milliseconds{200});
   stopping = true;
   for (auto& acceptor : acceptors) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
+#include <exception>
 #include <utility>
 
 #include "common/bytes/hex.h"
@@ -15,6 +15,7 @@
 #include "control/server/registry_watch.h"
 #include "control/server/transfer_preparation.h"
 #include "control/session/async_blocking.h"
+#include "control/session/contained.h"
 #include "control/session/data_message.h"
 #include "control/session/lane_setup.h"
 #include "control/session/wall_clock.h"
@@ -87,7 +88,7 @@ void ServerSession::note_seen() {
     state_.log(LogLevel::warning, "registry", "cannot note when a client was seen: " + noted.error().message);
 }
 
-asio::awaitable<void> ServerSession::async_serve() {
+asio::awaitable<Status> ServerSession::serve() {
   const auto self = shared_from_this();
   state_.log(LogLevel::info, "session_opened", name_ + " is in",
              {{"client", to_string(client_.uuid)}, {"software", escape_for_display(agreement_.peer_software, 64)}});
@@ -98,21 +99,26 @@ asio::awaitable<void> ServerSession::async_serve() {
   // Named, here and below: g++ 12 destroys a temporary's captures twice when it is converted inside a co_await
   // expression.
   SessionLink::Handler handler = [self](proto::Envelope envelope) { return self->handle(std::move(envelope)); };
-  const auto reason = co_await link_->async_run(std::move(handler));
-  if (run_) {
-    co_await wind_up(reason ? ErrorCode::CANCELLED : reason.error().code);
-    while (watching_) co_await run_->changed().async_wait(std::chrono::milliseconds{100});
-    run_.reset();
-  }
-  if (journal_) co_await journal_->async_release();
+  co_return co_await link_->async_run(std::move(handler));
+}
+
+asio::awaitable<void> ServerSession::async_serve() {
+  const auto self = shared_from_this();
+  const auto reason = co_await async_contained(serve());
+  if (!reason) link_->end(reason.error());  // where an exception has kept the link from beginning
+  // Each by itself: what one of them fails at is not the next one's loss.
+  auto left = co_await async_contained(wind_up(reason ? ErrorCode::CANCELLED : reason.error().code));
+  if (auto settled = co_await async_contained(settle()); left) left = std::move(settled);
+  run_.reset();
+  if (auto released = co_await async_contained(release_journal()); left) left = std::move(released);
   holding_ = false;
   if (probe_) probe_->end();
   probe_.reset();
-  for (const auto id : agreement_.daemon_ids) state_.release(id);
+  if (!left)
+    state_.log(LogLevel::error, "session_failed", name_ + ": " + escape_for_display(left.error().message, 256));
   const bool expected = reason || link_->channel().ended_cleanly();
   state_.log(LogLevel::info, "session_closed",
              name_ + (expected ? " has left" : ": " + escape_for_display(reason.error().message, 256)));
-  state_.changed.notify();
 }
 
 asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
@@ -157,7 +163,7 @@ asio::awaitable<Status> ServerSession::handle(proto::Envelope envelope) {
       // The client gives up; what has arrived is kept for a resume. It closes the connection itself.
       if (run_ && !transfer_over_) {
         const auto code = envelope.has_failure() ? envelope.failure().code() : envelope.cancel().code();
-        co_await wind_up(error_code_from_number(code).value_or(ErrorCode::CANCELLED));
+        (void)co_await wind_up(error_code_from_number(code).value_or(ErrorCode::CANCELLED));
       }
       co_return Status{};
     default:
@@ -183,7 +189,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   };
   if (transfer_opened_) co_return refuse(usage("a session carries one transfer"));
   if (state_.draining) co_return refuse({ErrorCode::DRAINING, "the daemon is shutting down; try again later"});
-  if (state_.transfers_running >= state_.config.transfers_max)
+  if (state_.places.full())
     co_return refuse({ErrorCode::SERVER_BUSY, "the daemon runs as many transfers as it may; try again later"});
   if (!copy_id(open.resume_key(), resume_key_)) co_return refuse(usage("its resume key is malformed"));
   if (open.direction() == proto::PULL) {
@@ -207,11 +213,7 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   transfer_opened_ = true;
   transfer_refused_ = false;
   open_ = open;
-  ++state_.transfers_running;
-  const auto give_back = [&] {
-    --state_.transfers_running;
-    state_.changed.notify();
-  };
+  auto place = state_.places.take();
   if (!open_.dry_run()) {  // which is in nobody's way
     co_await find_targets();
     co_await end_older_sessions();
@@ -225,7 +227,6 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
     if (auto allowed = check_id(prepared->id); !allowed) prepared = allowed.error();
   if (prepared) journal_ = std::move(prepared->journal);
   if (!prepared || link_->ended()) {
-    give_back();
     if (link_->ended()) co_return Status{};
     transfer_opened_ = false;
     holding_ = false;
@@ -300,9 +301,12 @@ asio::awaitable<Status> ServerSession::open_transfer(proto::OpenTransfer open) {
   run_->on_mark_news = [this](const std::string& news) {
     state_.log(LogLevel::debug, "ecn", name_ + ": " + news, {{"transfer", bytes::to_hex(transfer_id_)}});
   };
-  watching_ = true;
-  asio::co_spawn(
-      state_.io, [self = shared_from_this()] { return self->watch_transfer(); }, asio::detached);
+  watched_ = place;
+  asio::co_spawn(state_.io, async_contained(watch_transfer(std::move(place))),
+                 [self = shared_from_this()](std::exception_ptr failed, Status watched) {
+                   if (failed) watched = Error{ErrorCode::INTERNAL, {}};
+                   if (!watched) self->link_->end(watched.error());
+                 });
   co_return Status{};
 }
 

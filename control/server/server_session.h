@@ -26,7 +26,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
  public:
   ServerSession(DaemonState& state, Admitted admitted);
 
-  /// Serves until the client goes, is silent, or end() is called.
+  /// Serves until the client goes, is silent, or end() is called. What an exception ends is wound up as what a client
+  /// ends; afterwards nothing is held but the connection ids, which are the caller's to release.
   asio::awaitable<void> async_serve();
   /// Tells the client why and ends; `last_word_max` is how long a client that does not read may hold that up.
   void end(Error reason, Duration last_word_max = orderly_end_max);
@@ -39,7 +40,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   [[nodiscard]] bool writes(const PushTargets& newer) const { return holding_ && newer.collide_with(targets_); }
   /// Whether another session that goes on with this transfer must wait.
   [[nodiscard]] bool carries(const storage::TransferId& id) const {
-    return holding_ && watching_ && transfer_id_ == id;
+    return holding_ && !watched_.expired() && transfer_id_ == id;
   }
   /// All is durable and said; only the client's word that it has the receipt, or its leaving, is to come.
   [[nodiscard]] bool concluded() const { return concluded_; }
@@ -57,8 +58,11 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   void open_probe(const proto::OpenProbe& open);
   asio::awaitable<void> find_targets();
   asio::awaitable<void> end_older_sessions();
-  asio::awaitable<void> watch_transfer();
-  asio::awaitable<void> wind_up(ErrorCode reason);
+  asio::awaitable<Status> serve();
+  asio::awaitable<Status> watch_transfer(TransferPlace place);
+  asio::awaitable<Status> wind_up(ErrorCode reason);
+  asio::awaitable<Status> settle();
+  asio::awaitable<Status> release_journal();
   asio::awaitable<Status> conclude(RunOutcome outcome);
   asio::awaitable<void> forget_transfer();
   void note_stats();
@@ -87,7 +91,9 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   engine::Fec fec_;         // of a daemon that sends
   FecFollower fec_done_;    // what the run's FEC did goes to the daemon's counters
   bool discarded_ = false;  // a benchmark's push, of which nothing is kept
-  bool watching_ = false;
+  bool end_logged_ = false;
+  // The transfer's place, for as long as watch_transfer has it.
+  std::weak_ptr<const TransferPlaces::Place> watched_;
   bool holding_ = false;
   bool concluded_ = false;
   bool receipt_kept_ = false;  // the client says so

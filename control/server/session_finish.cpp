@@ -54,9 +54,9 @@ proto::SourceProgress ServerSession::source_progress() const {
 
 /// The client has gone, or gives up. What has arrived is made durable; what is committed in spite of that gets its
 /// receipt, for the operator's record. The client has not: its journal stays, and the same command again gets another.
-asio::awaitable<void> ServerSession::wind_up(ErrorCode reason) {
-  co_await run_->async_close();
-  if (transfer_over_) co_return;
+asio::awaitable<Status> ServerSession::wind_up(ErrorCode reason) {
+  if (run_) co_await run_->async_close();
+  if (!run_ || transfer_over_) co_return Status{};
   transfer_over_ = true;
   if (run_->outcome() && !run_->outcome()->failed) {
     if (auto status = co_await conclude(run_->take_outcome()); !status)
@@ -64,9 +64,24 @@ asio::awaitable<void> ServerSession::wind_up(ErrorCode reason) {
   } else {
     finish_log(error_traits(reason).name, 0, 0);
   }
+  co_return Status{};
 }
 
-asio::awaitable<void> ServerSession::watch_transfer() {
+/// Nobody works at the transfer any more, and the operator has been told how it ended.
+asio::awaitable<Status> ServerSession::settle() {
+  if (!run_) co_return Status{};
+  while (!watched_.expired()) co_await run_->changed().async_wait(std::chrono::milliseconds{100});
+  if (!end_logged_) finish_log(error_traits(ErrorCode::INTERNAL).name, 0, 0);
+  co_return Status{};
+}
+
+asio::awaitable<Status> ServerSession::release_journal() {
+  if (journal_) co_await journal_->async_release();
+  co_return Status{};
+}
+
+/// From the first byte to the word that the receipt is kept. `place` is the transfer's, and goes with this frame.
+asio::awaitable<Status> ServerSession::watch_transfer(TransferPlace place) {
   const auto self = shared_from_this();
   const auto run = run_;
   auto next_note = std::chrono::steady_clock::now();
@@ -96,10 +111,8 @@ asio::awaitable<void> ServerSession::watch_transfer() {
     co_await run->async_close();
     if (concluded_ && receipt_kept_) co_await forget_transfer();
   }
-  --state_.transfers_running;
-  ++state_.transfers_ended;
-  watching_ = false;
-  state_.changed.notify();
+  place.reset();
+  co_return Status{};
 }
 
 /// Makes the receipt and says that all is done. The order is what a death in between is judged by
@@ -180,6 +193,7 @@ TransferRecord ServerSession::log_row() const {
 }
 
 void ServerSession::finish_log(std::string_view outcome, std::uint64_t files, std::uint64_t bytes) {
+  end_logged_ = true;
   TransferRecord row = log_row();
   row.bytes = bytes;
   row.files = files;

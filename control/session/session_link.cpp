@@ -4,6 +4,7 @@
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <charconv>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,20 @@
 namespace penstock::control {
 
 using SteadyClock = std::chrono::steady_clock;
+
+namespace {
+
+std::string words_of(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& known) {
+    return known.what();
+  } catch (...) {
+    return "an exception of no known kind";
+  }
+}
+
+}  // namespace
 
 std::shared_ptr<SessionLink> SessionLink::make(TlsChannel channel, Duration silence) {
   return std::shared_ptr<SessionLink>(new SessionLink(std::move(channel), silence));
@@ -82,7 +97,7 @@ asio::awaitable<Status> SessionLink::async_run(Handler handler) {
   const auto start = [&](asio::awaitable<void> loop) {
     ++running_;
     asio::co_spawn(channel_.executor(), std::move(loop), [self](std::exception_ptr failed) {
-      if (failed) self->end(Error{ErrorCode::INTERNAL, "a loop of the control channel failed"});
+      if (failed) self->end(Error{ErrorCode::INTERNAL, "a loop of the control channel failed: " + words_of(failed)});
       --self->running_;
       self->done_.notify();
     });

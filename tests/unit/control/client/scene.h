@@ -3,13 +3,16 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -51,11 +54,31 @@ class QuietServer final : public ServerObserver {
     const std::lock_guard lock{mutex_};
     lines_.push_back(std::string{to_string(level)} + " " + std::string{event} + " " + std::string{message});
     if (std::getenv("PENSTOCK_TEST_LOG") != nullptr) ::fprintf(stderr, "%s\n", lines_.back().c_str());
+    if (fails_at_ == event) {
+      fails_at_.clear();
+      throw std::runtime_error{"the log can not take this"};
+    }
+    stopped_ = stopped_ || event == "stopped";
+  }
+  /// The next such event throws. Threads: any, here and below.
+  void fail_once(std::string event) {
+    const std::lock_guard lock{mutex_};
+    fails_at_ = std::move(event);
+  }
+  [[nodiscard]] bool has_failed() {
+    const std::lock_guard lock{mutex_};
+    return fails_at_.empty();
+  }
+  [[nodiscard]] bool has_stopped() {
+    const std::lock_guard lock{mutex_};
+    return stopped_;
   }
 
  private:
   std::mutex mutex_;
   std::vector<std::string> lines_;
+  std::string fails_at_;
+  bool stopped_ = false;
 };
 
 class Listener final : public Observer {
@@ -99,6 +122,14 @@ class Daemon {
   [[nodiscard]] fs::path root() const { return dir_.path() / "root"; }
   [[nodiscard]] fs::path state() const { return dir_.path() / "state"; }
   [[nodiscard]] Server& server() { return *server_; }
+  [[nodiscard]] QuietServer& observer() { return observer_; }
+  /// Asks the daemon to stop; whether it does, with no transfer under way.
+  [[nodiscard]] bool stops_by_itself() {
+    server_->request_stop();
+    for (int tries = 0; tries < 500 && !observer_.has_stopped(); ++tries)
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    return observer_.has_stopped();
+  }
 
   std::string token(const std::string& user = "ann") {
     auto registry = open_sqlite_registry(state());
