@@ -135,13 +135,14 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
   }
   TlsChannel channel = *std::move(accepted);
 
-  const auto hello = co_await channel.async_receive();
+  auto hello = co_await channel.async_receive();
   if (!hello) {
     visit.on_channel_failed(hello.error());
     co_return std::nullopt;
   }
   const bool enrolling = hello->envelope.client_hello().has_enrol();
   if (enrolling && gatekeeper.limiter.blocked_until(gatekeeper.monotonic_clock(), prefix_of(visit.peer))) {
+    wipe_enrolment(*hello);
     const auto refusal = make_refusal(AuthRefusal::rate_limited, "");
     co_await turn_away(channel, visit, refusal, enrolling);
     co_return std::nullopt;
@@ -153,7 +154,7 @@ asio::awaitable<std::optional<Admitted>> async_admit(asio::ip::tcp::socket socke
   const auto exchange = std::make_shared<DaemonExchange>(
       std::move(offer), binding_of(channel, own_pin),
       crypto::SecretArray<crypto::session_key_size>{crypto::random_array<crypto::session_key_size>()}, make_uuid());
-  if (auto known = exchange->handle_hello(*hello, *gatekeeper.registry, gatekeeper.wall_clock()); !known) {
+  if (auto known = exchange->handle_hello(*std::move(hello), *gatekeeper.registry, gatekeeper.wall_clock()); !known) {
     co_await turn_away(channel, visit, known.error(), enrolling);
     co_return std::nullopt;
   }

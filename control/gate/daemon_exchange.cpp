@@ -210,7 +210,19 @@ Admission<void> DaemonExchange::look_up(const Uuid& uuid, Registry& registry) {
   return {};
 }
 
-Admission<void> DaemonExchange::handle_hello(const Frame& frame, Registry& registry, UnixSeconds now) {
+void wipe_enrolment(Frame& hello) {
+  if (!hello.envelope.client_hello().has_enrol()) return;
+  wipe_text(*hello.envelope.mutable_client_hello()->mutable_enrol()->mutable_token_secret());
+  wipe_text(hello.bytes);
+}
+
+Admission<void> DaemonExchange::handle_hello(Frame frame, Registry& registry, UnixSeconds now) {
+  auto known = judge_hello(frame, registry, now);
+  wipe_enrolment(frame);
+  return known;
+}
+
+Admission<void> DaemonExchange::judge_hello(const Frame& frame, Registry& registry, UnixSeconds now) {
   PENSTOCK_CHECK(state_ == State::wait_hello);
   if (!frame.envelope.has_client_hello()) return refuse(AuthRefusal::malformed, "no hello");
   const auto& hello = frame.envelope.client_hello();

@@ -78,8 +78,8 @@ class DaemonExchange {
   DaemonExchange(DaemonOffer offer, ChannelBinding binding, crypto::SecretArray<crypto::session_key_size> session_key,
                  Uuid fresh_uuid);
 
-  /// Step 1 in. Looks the client or the token up.
-  Admission<void> handle_hello(const Frame& frame, Registry& registry, UnixSeconds now);
+  /// Step 1 in. Looks the client or the token up. Overwrites the token's secret in `frame`, which is why it takes it.
+  Admission<void> handle_hello(Frame frame, Registry& registry, UnixSeconds now);
   /// Step 2 out: the bytes to send. Checks the key and wraps K: up to a few ms of CPU, meant for the handshake thread;
   /// touches nothing but this object.
   Admission<std::string> make_wrap();
@@ -105,6 +105,7 @@ class DaemonExchange {
     crypto::SecretBytes secret;
     std::string client_name;
   };
+  Admission<void> judge_hello(const Frame& frame, Registry& registry, UnixSeconds now);
   Refusal refuse(AuthRefusal reason, std::string log_detail);
   [[nodiscard]] std::string who() const;
   std::optional<Refusal> agree(const proto::ClientHello& hello);
@@ -126,6 +127,9 @@ class DaemonExchange {
   std::optional<AuthRefusal> doomed_;  // already known to fail; told to nobody before the proof
   std::optional<crypto::SessionSecrets> secrets_;
 };
+
+/// Overwrites what of a token there is in a hello, which is not to be read any more.
+void wipe_enrolment(Frame& hello);
 
 /// The key that unknown clients' blobs are wrapped under: RSA-3072, as our own clients make, but nobody's. The same for
 /// the whole process.

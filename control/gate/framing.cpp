@@ -1,11 +1,31 @@
 #include "control/gate/framing.h"
 
+#include <algorithm>
+
 #include "common/bytes/give_back.h"
 #include "common/bytes/view.h"
 #include "common/check.h"
+#include "common/crypto/secret_bytes.h"
 #include "control/gate/envelope.h"
 
 namespace penstock::control {
+namespace {
+
+void wipe(std::span<char> text) { crypto::wipe(std::as_writable_bytes(text)); }
+
+/// As append(), but where the text moves on the way, what it leaves behind is overwritten.
+void append_wiping(std::string& text, std::string_view more) {
+  if (text.capacity() - text.size() < more.size()) {
+    std::string longer;
+    longer.reserve(std::max(text.size() + more.size(), 2 * text.size()));
+    longer.append(text);
+    wipe(text);
+    text.swap(longer);
+  }
+  text.append(more);
+}
+
+}  // namespace
 
 std::string_view to_string(FrameError error) {
   switch (error) {
@@ -29,19 +49,30 @@ std::string encode_frame(const proto::Envelope& envelope) {
   return frame;
 }
 
+FrameDecoder::~FrameDecoder() { forget_all(); }
+
+void FrameDecoder::forget_all() {
+  if (!proven_) wipe(buffer_);
+  bytes::give_back(buffer_);
+  start_ = 0;
+}
+
 void FrameDecoder::feed(std::span<const std::byte> bytes) {
   if (failed_) return;
   // What was polled goes first, so that the buffer never holds more than one message and one feed.
   buffer_.erase(0, start_);
   start_ = 0;
-  buffer_.append(bytes::as_text(bytes));
+  if (proven_) {
+    buffer_.append(bytes::as_text(bytes));
+  } else {
+    append_wiping(buffer_, bytes::as_text(bytes));
+  }
 }
 
 Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
   const auto fail = [this](FrameError error) {
     failed_ = error;
-    bytes::give_back(buffer_);
-    start_ = 0;
+    forget_all();
     return error;
   };
   if (failed_) return *failed_;
@@ -63,8 +94,11 @@ Result<std::optional<Frame>, FrameError> FrameDecoder::poll() {
   if (!envelope) return fail(FrameError::malformed);
   Frame frame{.envelope = *std::move(envelope), .bytes = {}};
   if (!frame.envelope.has_data()) frame.bytes = pending.substr(0, frame_prefix_size + size);
+  if (!proven_) {
+    wipe(std::span{buffer_}.subspan(start_, frame_prefix_size + size));
+    unproven_bytes_ += frame_prefix_size + size;
+  }
   start_ += frame_prefix_size + size;
-  if (!proven_) unproven_bytes_ += frame_prefix_size + size;
   return std::optional{std::move(frame)};
 }
 

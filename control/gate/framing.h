@@ -36,9 +36,15 @@ std::string encode_frame(const proto::Envelope& envelope);
 
 /// Cuts a stream of bytes, in pieces of any size, into messages. Pure.
 /// Bound: holds at most one unfinished message and what one feed() brought beyond it.
+/// What it holds of the time before the proof is overwritten as soon as it was polled: a hello may bring a token.
 /// Limits are judged when a message is polled, so that what a client pipelines behind its proof is judged as proven.
 class FrameDecoder {
  public:
+  FrameDecoder() = default;
+  FrameDecoder(const FrameDecoder&) = delete;
+  FrameDecoder& operator=(const FrameDecoder&) = delete;
+  ~FrameDecoder();
+
   /// Appends received bytes. Call poll() until it has no more before feeding again.
   void feed(std::span<const std::byte> bytes);
   /// The next whole message; nullopt when more bytes are needed. An error is final: every later poll repeats it.
@@ -49,6 +55,8 @@ class FrameDecoder {
   [[nodiscard]] bool mid_message() const { return !failed_ && start_ != buffer_.size(); }
 
  private:
+  void forget_all();
+
   std::string buffer_;
   std::size_t start_ = 0;           // first byte of buffer_ not yet polled
   std::size_t unproven_bytes_ = 0;  // polled so far

@@ -25,6 +25,7 @@
 
 #include "common/bytes/view.h"
 #include "common/check.h"
+#include "common/crypto/secret_bytes.h"
 #include "control/gate/tcp_rtt.h"
 #include "control/gate/tls_state.h"
 #include "control/gate/token.h"
@@ -104,6 +105,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
       SSL_set_connect_state(tls->ssl.get());
     } else {
       SSL_set_accept_state(tls->ssl.get());
+      SSL_set_options(tls->ssl.get(), SSL_OP_CLEANSE_PLAINTEXT);  // until the proof: a hello may hold a token
     }
   }
 
@@ -215,6 +217,7 @@ struct TlsChannel::Core : std::enable_shared_from_this<TlsChannel::Core> {
     const int done = SSL_read_ex(tls->ssl.get(), plain.data(), plain.size(), &got);
     const int error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl.get(), done);
     if (error == SSL_ERROR_NONE) decoder.feed(std::span{plain}.first(got));
+    if (side == Side::daemon && !proven) crypto::wipe(std::span{plain}.first(got));  // a hello may hold a token
     return error;
   }
 
@@ -374,11 +377,11 @@ asio::awaitable<Status> TlsChannel::async_send(const proto::Envelope& envelope) 
 
 asio::awaitable<Status> TlsChannel::async_send_frame(std::string frame) {
   const auto core = core_;
-  if (core->ended) co_return *core->ended;
   ERR_clear_error();
   std::size_t written = 0;
-  const int done = SSL_write_ex(core->tls->ssl.get(), frame.data(), frame.size(), &written);
+  const int done = core->ended ? 0 : SSL_write_ex(core->tls->ssl.get(), frame.data(), frame.size(), &written);
   if (!core->proven) wipe_text(frame);  // a hello may hold a token
+  if (core->ended) co_return *core->ended;
   if (done != 1) co_return core->end({ErrorCode::PEER_LOST, "the connection was damaged: " + take_openssl_error()});
   core->flush();
   while (core->queued() > send_queue_max && !core->ended) co_await core->wait_for_writer();
@@ -416,6 +419,7 @@ std::uint64_t TlsChannel::taken_bytes() const {
 
 void TlsChannel::set_proven() {
   core_->proven = true;
+  SSL_clear_options(core_->tls->ssl.get(), SSL_OP_CLEANSE_PLAINTEXT);  // bulk is to pay for none of that
   core_->decoder.set_proven();
 }
 void TlsChannel::expire_after(Duration timeout) {

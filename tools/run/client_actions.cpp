@@ -135,6 +135,7 @@ class ClientRun {
 
   Result<std::string> read_token(const RegisterCommand& action) {
     std::string text;
+    text.reserve(token_text_max);  // else each time that it grows a part of the token would stay behind
     switch (action.token_from) {
       case RegisterCommand::TokenFrom::word:
         text = action.token;
