@@ -3,6 +3,7 @@ and iperf3. Each function runs one measurement to its end."""
 
 import json
 import re
+import statistics
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -58,15 +59,15 @@ def probe(lab: Lab, stream: Stream, source: str = "A", target: str = "B", six: b
 
 
 def ping_ms(lab: Lab, count: int = 20) -> float:
-    """The average round trip from A to B in milliseconds."""
+    """The median round trip from A to B in milliseconds."""
     programs.need("ping")
-    argv = ["ping", "-q", "-c", str(count), "-i", "0.02", lab.hosts["B"].address4]
+    argv = ["ping", "-c", str(count), "-i", "0.02", lab.hosts["B"].address4]
     pinging = lab.popen("A", argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said, complaint = pinging.communicate(timeout=_PATIENCE)
-    found = re.search(r"= [\d.]+/([\d.]+)/", said)
-    if not found:
+    times = [float(time) for time in re.findall(r"time=([\d.]+) ms", said)]
+    if not times:
         raise LabError(f"ping measured nothing: {(complaint or said).strip()}")
-    return float(found[1])
+    return statistics.median(times)
 
 
 def iperf3_bps(lab: Lab, seconds: int, omit: int) -> float:

@@ -2,7 +2,9 @@
 against the bounds that the lab promises:
 
     delay 1 ms or 3 %; rate 2 %; loss 3 standard deviations of a fair coin over >= 50 000 packets; mean length of
-    Gilbert-Elliott bursts, reordered, duplicated and corrupted shares 10 %."""
+    Gilbert-Elliott bursts, reordered, duplicated and corrupted shares 10 %.
+
+Delays are medians: what a busy machine held up for a moment is not the link's."""
 
 import contextlib
 import json
@@ -151,11 +153,12 @@ def _delays(lab: Lab) -> list[Row]:
 def _jitter(lab: Lab) -> list[Row]:
     delay = _probe(lab, Stream("2mbit", 2000))["delay_us"]
     least, most = delay["min"] / 1000, delay["max"] / 1000
-    # The last thousandth may be the machine's; 18 of 20 ms are filled by 2000 draws with certainty.
-    ok = least >= 19.9 and delay["p99"] / 1000 <= 41.0 and most - least >= 18
+    # 18 of 20 ms are filled by 2000 draws with certainty. The longest may be the machine's.
+    ok = least >= 19.9 and most - least >= 18
     return [
-        Row("jitter", "20 to 40 ms", f"{least:.2f} to {most:.2f} ms", "inside", ok),
-        _delay_row("  mean", 30.0, delay["mean"] / 1000),
+        Row("jitter", "20 to 40 ms", f"{least:.2f} to {most:.2f} ms", "filled", ok),
+        _delay_row("  median", 30.0, delay["median"] / 1000),
+        _delay_row("  p90", 38.0, delay["p90"] / 1000),
     ]
 
 
@@ -170,8 +173,9 @@ def _rate_iperf3(lab: Lab) -> list[Row]:
 
 def _queue(lab: Lab) -> list[Row]:
     result = _probe(lab, Stream("30mbit", 3_000, size=1500), drops_expected=True)
-    # A full queue of 100 000 bytes waits 40 ms. The last packet fits if it fits whole: up to one packet less.
-    return [_delay_row("delay behind a full queue", 50.0, result["delay_us"]["p99"] / 1000)]
+    # A full queue of 100 000 bytes waits 40 ms. The last packet fits if it fits whole: up to one packet less. It is full
+    # after a fifteenth of the time, so the median packet waited behind all of it.
+    return [_delay_row("delay behind a full queue", 50.0, result["delay_us"]["median"] / 1000)]
 
 
 def _policer(lab: Lab) -> list[Row]:
