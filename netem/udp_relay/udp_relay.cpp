@@ -212,7 +212,8 @@ void UdpRelay::receive_from_clients(TimePoint now) {
   }
 }
 
-void UdpRelay::receive_from_target(TimePoint now, const std::shared_ptr<Flow>& flow) {
+// The flow by value: a rebind takes it out of the tables, and what has come for it is still its own.
+void UdpRelay::receive_from_target(TimePoint now, std::shared_ptr<Flow> flow) {
   apply_changes(now);
   for (int turn = 0; turn < batches_per_turn; ++turn) {
     const std::size_t count = inbox_->receive(flow->upstream.get(), flow->drops);

@@ -53,7 +53,7 @@ class UdpRelay {
   Status set_up();
   void handle_signal();
   void receive_from_clients(TimePoint now);
-  void receive_from_target(TimePoint now, const std::shared_ptr<Flow>& flow);
+  void receive_from_target(TimePoint now, std::shared_ptr<Flow> flow);
   std::shared_ptr<Flow> flow_of(const SocketAddress& client, TimePoint now);
   void forget_idlest_flow();
   void apply_changes(TimePoint now);
