@@ -286,12 +286,16 @@ class LabTest(unittest.TestCase):
         relay = subprocess.Popen(
             [program("penstock-udp-relay"), "--listen", "127.0.0.1:0", "--target", "127.0.0.1:%d" % port, *words],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
-        self.addCleanup(relay.stdout.close)
-        self.addCleanup(relay.wait)
-        self.addCleanup(relay.kill)
+        self.addCleanup(self.end_of_relay, relay)
         return relay, int(re.search(rb":(\d+)", relay.stdout.readline()).group(1))
+
+    def end_of_relay(self, relay):
+        """Nothing but a test may end it: what runs through a dead one only seems dark."""
+        relay.send_signal(signal.SIGTERM)
+        _, complaint = relay.communicate()
+        self.assertIn(relay.returncode, (0, -signal.SIGKILL), complaint.decode())
 
     def start_until_bytes_flow(self, rate, *words):
         """Starts a transfer of ann's at this rate, and gives its process when bytes have arrived."""
