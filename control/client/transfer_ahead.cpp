@@ -53,7 +53,8 @@ asio::awaitable<std::optional<proto::Envelope>> TransferCommand::async_first_req
 asio::awaitable<void> TransferCommand::drop_prepared() {
   const auto prepared = std::exchange(prepared_, nullptr);
   if (!prepared) co_return;
-  co_await prepared->async_opened();
+  // Closed however it opened.
+  static_cast<void>(co_await prepared->async_opened());
   co_await prepared->store->async_close();
 }
 

@@ -27,12 +27,14 @@ class Comeback:
         self.random_file(self.served("other"), self.SIZE)
         self.transfers = {}
         for command, ends in (("push", (self.sent, where + ":/blob")), ("pull", (where + ":/other", self.path("got")))):
-            running = Running(self.ann.start(command, *ends, "--rate", "40M", *options, "--json"))
+            running = Running(self.ann.start(command, *ends, "--rate", "24M", *options, "--json"))
             self.addCleanup(lambda process=running.process: process.poll() is None and process.kill())
             self.transfers[command] = running
         for command, running in self.transfers.items():
             state = self.daemon.state if command == "push" else self.ann.home
             running.wait_for(lambda: running.moved(self.MOVED) and self.durable_blocks(state, 400), "durable blocks")
+        for command, running in self.transfers.items():
+            self.assertIsNone(running.process.poll(), "the %s was over before the other was half way" % command)
 
     def end_both(self, reattached):
         """`reattached`: by the transfer's id, in another session."""

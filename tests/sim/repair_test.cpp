@@ -151,7 +151,9 @@ TEST_CASE("sim: where loss changes midway another ratio is agreed on while data 
       CHECK(agreed);
     }
     // It changed with the loss, in the middle of the second round, and so did the frames.
-    const auto [old, last] = ratios_around(outcome.ratios_agreed, changed_at);
+    const auto around = ratios_around(outcome.ratios_agreed, changed_at);
+    const auto& old = around.old;
+    const auto& last = around.last;
     CHECK(last.at > changed_at);
     CHECK(last.ratio.loss_ppm >= old.ratio.loss_ppm * 3 / 2);
     CHECK(last.ratio.repairs > old.ratio.repairs);

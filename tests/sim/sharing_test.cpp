@@ -52,14 +52,14 @@ TEST_CASE("sim: scavenger leaves a path to cubic, and takes nearly all of one th
     alone.run(60s);
     CHECK(alone.goodput(0, 0s, 60s) >= 100 * 958'000 / 10 * 9);
   }
-  for (const auto& [rtt, queue_percent] :
+  for (const Cell& cell :
        cells<Cell>({{20ms, 50}, {100ms, 100}}, {{20ms, 100}, {20ms, 200}, {100ms, 50}, {100ms, 200}})) {
-    CAPTURE(rtt / 1ms);
-    CAPTURE(queue_percent);
+    CAPTURE(cell.rtt / 1ms);
+    CAPTURE(cell.queue_percent);
     std::uint64_t share = 0;
     for (const std::uint64_t seed : {1U, 2U, 3U}) {
-      PathOptions options = path(rtt);
-      options.queue_percent = queue_percent;
+      PathOptions options = path(cell.rtt);
+      options.queue_percent = cell.queue_percent;
       options.seed = seed;
       PathLab lab(options, {scavenger, {.congestion = Congestion::cubic, .start_after = 2s + seed * 170ms}});
       lab.run(63s);
@@ -71,13 +71,12 @@ TEST_CASE("sim: scavenger leaves a path to cubic, and takes nearly all of one th
 }
 
 TEST_CASE("sim: two bbr flows share a bottleneck within a minute, whoever came first, and how deep the queue is") {
-  for (const auto& [rtt, queue_percent] :
-       cells<Cell>({{20ms, 50}, {40ms, 100}, {100ms, 200}},
-                   {{20ms, 100}, {20ms, 200}, {40ms, 50}, {40ms, 200}, {100ms, 50}, {100ms, 100}})) {
-    CAPTURE(rtt / 1ms);
-    CAPTURE(queue_percent);
-    PathOptions options = path(rtt);
-    options.queue_percent = queue_percent;
+  for (const Cell& cell : cells<Cell>({{20ms, 50}, {40ms, 100}, {100ms, 200}},
+                                      {{20ms, 100}, {20ms, 200}, {40ms, 50}, {40ms, 200}, {100ms, 50}, {100ms, 100}})) {
+    CAPTURE(cell.rtt / 1ms);
+    CAPTURE(cell.queue_percent);
+    PathOptions options = path(cell.rtt);
+    options.queue_percent = cell.queue_percent;
     const std::uint64_t share = mean_share(options, bbr, bbr);
     CHECK(share >= 40);
     CHECK(share <= 60);

@@ -119,23 +119,23 @@ struct TeamLab::Lane {
 
 void TeamLab::Lane::SenderEnd::turn() {
   if (gone) return;
-  TeamLab& lab = lane.lab;
-  const TimePoint now = lab.events_.now();
+  TeamLab& team = lane.lab;
+  const TimePoint now = team.events_.now();
   if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
-  while (const auto batch = engine.poll_transmit(now, lane.source, lane.buffer)) lane.transmit(*batch, *lab.forward_);
+  while (const auto batch = engine.poll_transmit(now, lane.source, lane.buffer)) lane.transmit(*batch, *team.forward_);
   while (const auto event = engine.poll_event()) {
     if (const auto* prefetch = std::get_if<engine::Prefetch>(&*event)) lane.source.prefetch(prefetch->range);
     if (const auto* closed = std::get_if<engine::Closed>(&*event)) lane.note_closed(*closed);
     if (const auto* proposal = std::get_if<engine::RepairProposal>(&*event)) {
-      lab.later(lab.options_.rtt / 2,
-                [this, ratio = proposal->ratio] { lane.receiver.engine.on_repair_agreed(ratio); });
-      lab.later(lab.options_.rtt, [this, ratio = proposal->ratio] { engine.on_repair_agreed(ratio); });
+      team.later(team.options_.rtt / 2,
+                 [this, ratio = proposal->ratio] { lane.receiver.engine.on_repair_agreed(ratio); });
+      team.later(team.options_.rtt, [this, ratio = proposal->ratio] { engine.on_repair_agreed(ratio); });
     }
     if (const auto* news = std::get_if<engine::CongestionNews>(&*event)) {
-      for (const auto& sibling : lab.lanes_) {
+      for (const auto& sibling : team.lanes_) {
         if (sibling.get() == &lane) continue;
-        lab.later(sibling_delay, [&lab, &to = sibling->sender, told = *news] {
-          to.engine.on_sibling_congestion(lab.events_.now(), told);
+        team.later(sibling_delay, [&team, &to = sibling->sender, told = *news] {
+          to.engine.on_sibling_congestion(team.events_.now(), told);
           to.wakeup.soon();
         });
       }
@@ -143,22 +143,22 @@ void TeamLab::Lane::SenderEnd::turn() {
   }
   lane.source.on_progress(engine.frontier(), engine.oldest_unacknowledged(), engine.retention_target());
   if (const auto left = engine.stats().last_new_sent_at)
-    lab.outcome_.last_new_at = std::max(lab.outcome_.last_new_at.value_or(*left), *left);
-  lab.table_.on_frontier(lane.place.lane, engine.frontier());
-  lab.balance();
+    team.outcome_.last_new_at = std::max(team.outcome_.last_new_at.value_or(*left), *left);
+  team.table_.on_frontier(lane.place.lane, engine.frontier());
+  team.balance();
   PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
 }
 
 void TeamLab::Lane::ReceiverEnd::turn() {
-  TeamLab& lab = lane.lab;
-  const TimePoint now = lab.events_.now();
+  TeamLab& team = lane.lab;
+  const TimePoint now = team.events_.now();
   if (const auto due = engine.poll_timeout(); due && *due <= now) engine.handle_timeout(now);
-  while (const auto batch = engine.poll_transmit(now, lane.sink, lane.buffer)) lane.transmit(*batch, *lab.backward_);
+  while (const auto batch = engine.poll_transmit(now, lane.sink, lane.buffer)) lane.transmit(*batch, *team.backward_);
   while (const auto event = engine.poll_event()) {
     if (const auto* closed = std::get_if<engine::Closed>(&*event)) lane.note_closed(*closed);
     if (std::holds_alternative<engine::Drained>(*event)) lane.sink.flush();
   }
-  if (!lab.outcome_.arrived_at && lab.is_here()) lab.outcome_.arrived_at = now;
+  if (!team.outcome_.arrived_at && team.is_here()) team.outcome_.arrived_at = now;
   PENSTOCK_CHECK(wakeup.arm(engine.poll_timeout()));
 }
 
