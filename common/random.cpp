@@ -52,11 +52,15 @@ std::uint64_t Rng::between(std::uint64_t low, std::uint64_t high) {
 bool Rng::chance(std::uint64_t numerator, std::uint64_t denominator) { return below(denominator) < numerator; }
 
 void Rng::fill(std::span<std::byte> out) {
-  std::uint64_t word = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (i % 8 == 0) word = next();
-    out[i] = static_cast<std::byte>(word >> (8 * (i % 8)) & 0xff);  // by shifts: the same on either byte order
+  // By shifts: the same on either byte order.
+  const auto byte = [](std::uint64_t word, std::size_t i) { return static_cast<std::byte>(word >> (8 * i) & 0xff); };
+  for (; out.size() >= 8; out = out.subspan(8)) {
+    const std::uint64_t word = next();
+    for (std::size_t i = 0; i < 8; ++i) out[i] = byte(word, i);
   }
+  if (out.empty()) return;
+  const std::uint64_t word = next();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = byte(word, i);
 }
 
 Rng Rng::split() { return Rng{next()}; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -28,11 +29,13 @@ class EventQueue {
   struct Event {
     TimePoint at;
     std::uint64_t sequence;
-    Action action;
+    std::size_t action;  // in actions_
   };
   static bool is_later(const Event& a, const Event& b);
 
   std::vector<Event> heap_;
+  std::vector<Action> actions_;
+  std::vector<std::size_t> vacant_;  // in actions_
   TimePoint now_;
   std::uint64_t sequence_ = 0;
   std::uint64_t events_run_ = 0;

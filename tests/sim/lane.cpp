@@ -9,6 +9,7 @@
 
 #include "common/check.h"
 #include "common/crypto/key_schedule.h"
+#include "common/digest/xxh3.h"
 #include "dataplane/engine/lane_config.h"
 #include "tests/sim/made_up.h"
 
@@ -21,17 +22,7 @@ constexpr std::size_t spoofed_address = 1'000'000;
 constexpr int batches_per_turn_max = 100'000;
 constexpr Duration quiet_after = 5ms;  // then the driver flushes partly filled slabs
 
-Fingerprint fingerprint(std::span<const std::byte> content) {
-  TraceHash hash;
-  std::size_t i = 0;
-  for (; i + 8 <= content.size(); i += 8) {
-    std::uint64_t word = 0;
-    for (std::size_t k = 0; k < 8; ++k) word = word << 8 | std::to_integer<std::uint64_t>(content[i + k]);
-    hash.add(word);
-  }
-  for (; i < content.size(); ++i) hash.add(std::to_integer<std::uint64_t>(content[i]));
-  return {content.size(), hash.value()};
-}
+Fingerprint fingerprint(std::span<const std::byte> content) { return {content.size(), digest::xxh3(content)}; }
 
 void name_if(std::string& text, std::uint64_t count, std::string_view what) {
   if (count > 0) text += std::to_string(count) + " x " + std::string{what} + "; ";

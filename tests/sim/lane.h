@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/crypto/aead.h"
+#include "common/digest/digest.h"
 #include "common/random.h"
 #include "common/time.h"
 #include "common/units.h"
@@ -60,7 +61,7 @@ struct EngineOptions {
 
 struct Fingerprint {
   std::uint64_t size = 0;
-  std::uint64_t hash = 0;
+  digest::Xxh3 hash;
   bool operator==(const Fingerprint&) const = default;
 };
 

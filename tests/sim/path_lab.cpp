@@ -8,11 +8,11 @@
 #include <variant>
 
 #include "common/check.h"
-#include "common/crypto/aead.h"
 #include "common/crypto/key_schedule.h"
 #include "dataplane/engine/blank_windows.h"
 #include "dataplane/engine/receiver.h"
 #include "dataplane/engine/sender.h"
+#include "tests/sim/checksum_seal.h"
 #include "tests/sim/made_up.h"
 
 namespace penstock::sim {
@@ -205,8 +205,7 @@ class PathLab::Flow {
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;
     return engine::Sender{config,
-                          {&crypto::aead_backend_for(crypto::AeadAlgorithm::aes_256_gcm), to_receiver_.clone(),
-                           to_sender_.clone(), receiver_id_, sender_id_},
+                          {&checksum_backend(), to_receiver_.clone(), to_sender_.clone(), receiver_id_, sender_id_},
                           lab_.luck_.split()};
   }
   engine::Receiver make_receiver() {
@@ -216,8 +215,7 @@ class PathLab::Flow {
     config.ip_overhead = ip_overhead;
     config.initial_rtt = lab_.options_.rtt;
     return engine::Receiver{config,
-                            {&crypto::aead_backend_for(crypto::AeadAlgorithm::aes_256_gcm), to_sender_.clone(),
-                             to_receiver_.clone(), sender_id_, receiver_id_},
+                            {&checksum_backend(), to_sender_.clone(), to_receiver_.clone(), sender_id_, receiver_id_},
                             lab_.luck_.split()};
   }
 
