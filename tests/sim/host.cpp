@@ -8,7 +8,6 @@ namespace {
 
 constexpr std::size_t batch_segments_max = 64;  // as UDP_GRO
 constexpr int turns_at_once_max = 10'000;
-constexpr std::size_t socket_room = 4000;  // datagrams: some 6 MB
 
 ConnectionId connection_of(const Datagram& datagram) {
   const auto header = read_clear_header(datagram);
@@ -23,7 +22,7 @@ TimePoint Host::awake_at() const {
 }
 
 void Host::deliver(Datagram datagram, engine::EcnMark mark) {
-  if (awake_at() > events_.now() && inbox_.size() >= socket_room) return;
+  if (awake_at() > events_.now() && inbox_.size() >= sleep_.room) return;
   inbox_.push_back({std::move(datagram), mark});
   if (std::exchange(process_scheduled_, true)) return;
   events_.schedule(events_.now() + coalescing_, [this] { process(); });

@@ -30,14 +30,16 @@ class Endpoint {
 /// then gives each engine that heard something its turn. Datagrams wait up to `coalescing` for others to join them.
 class Host {
  public:
+  static constexpr std::size_t socket_room = 4000;  // datagrams: some 6 MB
+
   Host(EventQueue& events, Duration coalescing) : events_(events), coalescing_(coalescing) {}
 
   /// Borrowed for life.
   void add(ConnectionId own_id, Endpoint& endpoint) { endpoints_.emplace(own_id, &endpoint); }
   void deliver(Datagram datagram, engine::EcnMark mark = engine::EcnMark::none);
   /// Nothing is read, and nobody takes a turn, from `from` to `until`; then everything at once. What comes meanwhile
-  /// waits in the socket, as far as that has room.
-  void sleep(TimePoint from, TimePoint until) { sleep_ = {from, until}; }
+  /// waits in the socket, as far as that has room, in datagrams.
+  void sleep(TimePoint from, TimePoint until, std::size_t room = socket_room) { sleep_ = {from, until, room}; }
   /// When it may act: now, or at the end of its sleep.
   [[nodiscard]] TimePoint awake_at() const;
   /// Datagrams whose connection id nobody here has.
@@ -60,6 +62,7 @@ class Host {
   struct Sleep {
     TimePoint from{};
     TimePoint until{};
+    std::size_t room = 0;
   };
   Sleep sleep_;
 };

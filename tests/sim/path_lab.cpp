@@ -24,6 +24,7 @@ constexpr std::uint32_t ip_overhead = 28;
 constexpr std::size_t udp_payload = 1472;
 constexpr std::uint64_t queue_min = 16 * 1500;
 constexpr Duration sibling_delay = 20us;  // from one worker to another
+constexpr std::size_t early_room = 100;   // datagrams: of 128 KiB, as the daemon's for whom it does not know yet
 
 netem::LinkSettings link_of(const PathOptions& options) {
   const std::uint64_t bdp = options.rate.bytes_in(options.rtt);
@@ -267,6 +268,7 @@ PathLab::PathLab(const PathOptions& options, const std::vector<FlowPlan>& plans)
       events_, backward, luck_.next(), 1, trace_,
       [this](Datagram datagram, engine::EcnMark mark) { deliver_ack(std::move(datagram), mark); });
   forward_->set_box(options.box);
+  if (options.lane_after > Duration{}) receivers_.sleep(start_, start_ + options.lane_after, early_room);
   for (const PathChange& change : options.changes) {
     if (change.rate) forward.rate = *change.rate;
     if (change.rtt) forward.delay = backward.delay = *change.rtt / 2;

@@ -44,7 +44,8 @@ struct PathOptions {
   std::optional<std::uint64_t> mark_percent = {};  // of the queue that a bandwidth-delay product makes: marks above
   MarkBox box = MarkBox::honest;
   std::vector<PathChange> changes = {};
-  Duration tick{0};  // of the records; default: half a round trip
+  Duration lane_after{0};  // the far end knows no lane until then, and keeps the first datagrams for it
+  Duration tick{0};        // of the records; default: half a round trip
   std::uint64_t seed = 1;
 };
 

@@ -45,6 +45,7 @@ Bbr::Bbr(std::uint64_t datagram_bytes, std::uint64_t ip_overhead, Duration initi
 
 void Bbr::on_packets_sent(TimePoint now, PacketNumber last, std::uint64_t bytes, std::uint64_t in_flight) {
   careful_.on_sent(last, bytes);
+  next_number_ = last.value + 1;
   guide_.on_time(now, smoothed_rtt_);
   const Pace as = guide_.leader() ? guide_.leader()->pace : pace();
   log_.on_sent(now, last, bytes, in_flight, as, smoothed_rtt_ / bbr::records_a_round);
@@ -63,21 +64,31 @@ void Bbr::on_packets_lost(const LostSample& sample) {
   // No persistent congestion: PROTOCOL section 4.
   if (log_.delivered() > 0 && is_outage(sample.now - log_.delivered_at(), smoothed_rtt_)) return;
 
+  std::uint64_t packets = sample.packets;
+  for (const bytes::Interval& run : sample.numbers) packets -= is_hole(run) ? run.size() : 0;
+  if (packets == 0) return;
   const std::uint64_t excused =
-      receiver_.excuse(sample.now, sample.packets, {.cwnd = cwnd_, .least = window_min(), .round_trip = smoothed_rtt_});
-  if (excused == sample.packets) return;
-  const std::uint64_t bytes = sample.bytes / sample.packets * (sample.packets - excused);
+      receiver_.excuse(sample.now, packets, {.cwnd = cwnd_, .least = window_min(), .round_trip = smoothed_rtt_});
+  if (excused == packets) return;
+  const std::uint64_t bytes = sample.bytes / sample.packets * (packets - excused);
   log_.on_lost(bytes);
   pending_lost_bytes_ += bytes;
   if (excused > 0) return;  // which of them were the path's is not known
   for (const bytes::Interval& run : sample.numbers) {
-    if (!first_arrived_ || run.begin < *first_arrived_) continue;  // the way was not open yet
+    if (!first_arrived_ || run.begin < *first_arrived_ || is_hole(run)) continue;  // the way was not open yet
     bool first = true;
     log_.for_each_pace(run, [&](Pace pace, std::uint64_t count) {
       pending_[static_cast<std::size_t>(pace)] += {.packets = count, .lost = count, .runs = first ? 1U : 0U};
       first = false;
     });
   }
+}
+
+/// Of what left before the first ACK came, some may have arrived while the peer had no lane for it yet, and was more
+/// than it keeps until then. That is lost in one piece, which chance does not make, and few policers, which let
+/// some through.
+bool Bbr::is_hole(const bytes::Interval& lost) const {
+  return (!way_known_from_ || lost.begin < *way_known_from_) && lost.size() >= bbr::hole_min;
 }
 
 /// The path is not what was remembered of it: from here on all is as on one that nobody knows.
@@ -160,7 +171,10 @@ void Bbr::on_packets_acked(const AckedSample& sample, const RttEstimator& rtt) {
 
 /// What is known of random loss: from packets that met no queue and were not sent to find one.
 void Bbr::take_tallies(const AckedSample& sample, bool quiet) {
-  if (!first_arrived_ && !sample.numbers.empty()) first_arrived_ = sample.numbers.front().begin;
+  if (!first_arrived_ && !sample.numbers.empty()) {
+    first_arrived_ = sample.numbers.front().begin;
+    way_known_from_ = next_number_;
+  }
   for (const bytes::Interval& run : sample.numbers) {
     log_.for_each_pace(
         run, [&](Pace pace, std::uint64_t count) { pending_[static_cast<std::size_t>(pace)].packets += count; });
@@ -308,9 +322,11 @@ void Bbr::react_to_loss(TimePoint now, const DeliverySample& flight) {
   if (!marked && stays_to_learn(now)) return;  // it sends little enough, and goes on doing so
   // Loss that comes while more is delivered all the same is no sign of a full path; a mark comes from a queue. But the
   // queue that marks who has next to nothing to send is others', and what he has seen arrive is not what he could send.
+  // Of a handful of packets two may be lost anywhere.
   const bool growing = !round_start_ || max_bandwidth_.maximum() >= growth_base_ / 4 * 5;
-  const bool trickle = flight.app_limited || flight.in_flight_at_departure < initial_window() / 2;
-  if (state_ == State::startup && (marked ? trickle : growing && !LossFloor::is_beyond_chance(startup_tally_))) return;
+  const bool small = flight.in_flight_at_departure < initial_window() / 2;
+  const bool by_chance = !LossFloor::is_beyond_chance(startup_tally_);
+  if (state_ == State::startup && (marked ? flight.app_limited || small : (growing || small) && by_chance)) return;
   if (marked)
     undo_.reset();  // losses that were none take back nothing for which there is another reason
   else

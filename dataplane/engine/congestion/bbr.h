@@ -92,6 +92,7 @@ class Bbr final : public CongestionController {
   /// Others fill the queue: nothing that we do drains it.
   [[nodiscard]] bool is_contended() const;
   [[nodiscard]] LossTally tally_of(const DeliverySample& flight) const;
+  [[nodiscard]] bool is_hole(const bytes::Interval& lost) const;
   void retreat();
   void react_to_loss(TimePoint now, const DeliverySample& flight);
   void react_to_excess(TimePoint now, const DeliverySample& flight, bool marked);
@@ -179,6 +180,8 @@ class Bbr final : public CongestionController {
   std::array<LossTally, 3> pending_;  // by Pace
   LossTally startup_tally_;
   std::optional<std::uint64_t> first_arrived_;  // packet number
+  std::uint64_t next_number_ = 0;
+  std::optional<std::uint64_t> way_known_from_;  // packet number: what left after something had been acknowledged
   std::uint64_t pending_lost_bytes_ = 0;
 
   // This round trip.

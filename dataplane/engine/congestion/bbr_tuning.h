@@ -36,6 +36,9 @@ inline constexpr std::uint64_t cruise_percent =
 // Through a policer, whose bucket the rest fills: what it holds is all that lets the bursts of others pass. More: each
 // packet that comes between two of ours is dropped; less: rate is given away.
 inline constexpr std::uint64_t cruise_percent_policed = 95;
+// Of packets in a row. Fewer: bursts of chance are not learnt from; more: what a peer without a lane did not keep is
+// taken for a policer's.
+inline constexpr std::uint64_t hole_min = 32;
 // p (1 - p) 10^4 packets tell a share of p to a hundredth.
 inline constexpr std::uint64_t ppm_a_packet = 100;
 // Behind a queue, of the average. More: a full queue's own drops raise the rate; less: no more than that of cruise, and

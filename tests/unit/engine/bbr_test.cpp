@@ -259,7 +259,7 @@ TEST_CASE("bbr: what the receiver's socket drops is no loss of the path, but les
   tube.run(1s);
   const std::uint64_t bandwidth = tube.bbr.bandwidth();
   const std::uint64_t window = tube.bbr.cwnd();
-  const bytes::Interval numbers{0, 50};
+  const bytes::Interval numbers{10'000, 10'050};
   tube.bbr.on_receiver_drops(50);
   tube.bbr.on_packets_lost({.now = tube.now,
                             .newest_sent_at = tube.now - 40ms,
