@@ -5,6 +5,7 @@ import json
 
 from lab_support import LabCommandTest
 
+ROWS_MIN = 15
 RUNS_MAX = 3
 STOLEN_MAX = 0.02  # of the time in which we wanted a processor: of 50 ms a millisecond
 
@@ -28,13 +29,14 @@ class SelfTest(LabCommandTest):
     def test_links_are_as_told(self):
         for _ in range(RUNS_MAX):
             status, rows, err, stolen = self.measured()
-            if status == 0 or stolen <= STOLEN_MAX:
+            whole = status in (0, 1) and len(rows) >= ROWS_MIN  # a death, or less than all, is no theft's
+            if status == 0 or not whole or stolen <= STOLEN_MAX:
                 break
             print("%d %% of the processors stolen: %s" % (100 * stolen, [row for row in rows if not row["ok"]]))
-        if status != 0 and stolen > STOLEN_MAX:
+        if status != 0 and whole and stolen > STOLEN_MAX:
             self.skipTest("the hypervisor took %d %% of our processors, in %d runs" % (100 * stolen, RUNS_MAX))
         for row in rows:
             with self.subTest(row["what"]):
                 self.assertTrue(row["ok"], row)
         self.assertEqual(status, 0, err)
-        self.assertGreaterEqual(len(rows), 15)
+        self.assertGreaterEqual(len(rows), ROWS_MIN)
